@@ -1,0 +1,65 @@
+# Declares tests. Tiers are CTest labels.
+
+# tests/<tier>/<folder>/*_test.cpp becomes one program that links the layer <folder>.
+function(retort_add_test_tier tier)
+  foreach(folder core comm io nn stages pipeline launch)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${tier}/${folder}/*_test.cpp)
+    if(sources)
+      set(name ${tier}_${folder})
+      add_executable(${name} ${sources})
+      target_link_libraries(${name} PRIVATE retort_${folder} GTest::gmock GTest::gtest_main)
+      gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_MODE PRE_TEST
+                           PROPERTIES LABELS ${tier} TIMEOUT 300)
+    endif()
+  endforeach()
+endfunction()
+
+# retort_add_mpi_test(NAME RANKS 1 2 4): tests/mpi/<folder>/NAME.cpp (own main, tests/mpi/mpi_main.h)
+# run under mpirun once per rank count.
+function(retort_add_mpi_test folder name)
+  cmake_parse_arguments(ARG "" "" "RANKS" ${ARGN})
+  add_executable(mpi_${name} ${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/${name}.cpp)
+  target_link_libraries(mpi_${name} PRIVATE retort_${folder} GTest::gmock GTest::gtest)
+  foreach(ranks ${ARG_RANKS})
+    add_test(NAME mpi_${name}:ranks=${ranks}
+             COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none --mca mpi_yield_when_idle 1
+                     -n ${ranks} $<TARGET_FILE:mpi_${name}>)
+    set_tests_properties(mpi_${name}:ranks=${ranks} PROPERTIES LABELS mpi PROCESSORS 2 TIMEOUT 300
+      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
+      SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  endforeach()
+endfunction()
+function(retort_add_mpi_tests)
+  foreach(folder comm io stages pipeline launch)
+    if(EXISTS ${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/tests.cmake)
+      include(${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/tests.cmake)
+    endif()
+  endforeach()
+endfunction()
+
+# tests/bench/<folder>/NAME_bench.cpp: a program that prints one JSON line per case.
+function(retort_add_benchmarks)
+  foreach(folder core comm io nn stages)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/${folder}/*_bench.cpp)
+    foreach(source ${sources})
+      get_filename_component(name ${source} NAME_WE)
+      add_executable(${name} ${source})
+      target_link_libraries(${name} PRIVATE retort_${folder} benchmark::benchmark)
+    endforeach()
+  endforeach()
+endfunction()
+
+# tests/<tier>/scripts/NAME.sh: whole-program tests; get RETORT=path of the program. Exit code 77
+# skips, with the reason printed.
+function(retort_add_script_tests)
+  foreach(tier unit golden mpi data fault)
+    file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${tier}/scripts/*_test.sh)
+    foreach(script ${scripts})
+      get_filename_component(name ${script} NAME_WE)
+      add_test(NAME ${tier}_script:${name} COMMAND bash ${script})
+      set_tests_properties(${tier}_script:${name} PROPERTIES LABELS ${tier} TIMEOUT 900
+        PROCESSORS 2 SKIP_RETURN_CODE 77
+        ENVIRONMENT "RETORT=${CMAKE_BINARY_DIR}/bin/retort;RETORT_SOURCE=${CMAKE_SOURCE_DIR};OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+    endforeach()
+  endforeach()
+endfunction()

@@ -1,0 +1,100 @@
+// OptionTable: a command declares its options here, once, bound to the fields of its own struct.
+// launch binds a table to Boost.Program_options, pipeline validates plan sections with it, docs and
+// --help are generated from it. An option is the same word on the command line (--learning-rate),
+// in the environment (RETORT_LEARNING_RATE) and in an INI file (learning-rate = ...).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace retort::core {
+
+/// What an option means for the result; decides what enters a recipe hash.
+enum class OptionEffect {
+  result,  // changes what is computed
+  input,   // a path; the content behind it counts, not its name
+  output,  // a path that is written; does not count
+  run,     // speed, display, placement; does not count
+};
+
+struct Option {
+  std::string name;        // "learning-rate"
+  std::string value_name;  // "X", "DIR", "" for a switch
+  std::string help;        // one sentence, says the unit
+  std::string group;       // heading in --help
+  OptionEffect effect = OptionEffect::result;
+  bool required = false;
+  bool is_switch = false;  // --json alone means true
+  bool given = false;      // set by set()
+  std::vector<std::string> choices;
+  std::string default_text;                        // as --help shows it
+  std::function<void(const std::string&)> parse;   // throws UsageError with the reason only
+  std::function<std::string()> print;              // the present value, parse(print()) is identity
+};
+
+/// Owns the descriptions, not the values: the targets must outlive the table.
+class OptionTable {
+ public:
+  /// Heading for the options added after it.
+  void group(std::string title) { group_ = std::move(title); }
+
+  // Each add binds `target`, whose present value is the default, and returns the option so that the
+  // caller can refine it. Lists are comma separated.
+  Option& add(std::string name, bool* target, std::string help);
+  Option& add(std::string name, int* target, std::string help);
+  Option& add(std::string name, std::int64_t* target, std::string help);
+  Option& add(std::string name, std::uint64_t* target, std::string help);
+  Option& add(std::string name, double* target, std::string help);
+  Option& add(std::string name, std::string* target, std::string help);
+  Option& add(std::string name, std::filesystem::path* target, std::string help);
+  Option& add(std::string name, std::vector<double>* target, std::string help);
+  Option& add(std::string name, std::vector<std::int64_t>* target, std::string help);
+  Option& add(std::string name, std::vector<std::string>* target, std::string help);
+  /// A word out of a fixed set, bound to an enumeration.
+  template <class E>
+  Option& add_choice(std::string name, E* target,
+                     std::vector<std::pair<std::string, E>> words, std::string help) {
+    std::vector<std::string> choices;
+    for (const auto& w : words) choices.push_back(w.first);
+    return add_choice_by_index(
+        std::move(name), std::move(choices), std::move(help),
+        [target, words](std::size_t i) { *target = words[i].second; },
+        [target, words] {
+          for (std::size_t i = 0; i < words.size(); ++i)
+            if (words[i].second == *target) return i;
+          return std::size_t{0};
+        });
+  }
+
+  const std::vector<Option>& options() const { return options_; }
+  const Option* find(std::string_view name) const;
+  /// Parses and stores. Unknown name: UsageError that names the nearest known one. Bad value:
+  /// UsageError that names option, value, reason.
+  void set(std::string_view name, const std::string& text);
+  bool given(std::string_view name) const;
+  /// UsageError naming the first required option that was not given.
+  void require() const;
+  /// `name = value` lines of all options in order, with values of the given effects only.
+  std::string ini() const;
+  /// `name=value` lines of the options with OptionEffect::result: what a recipe hash covers.
+  std::string recipe() const;
+
+ private:
+  Option& add_choice_by_index(std::string name, std::vector<std::string> choices, std::string help,
+                              std::function<void(std::size_t)> store,
+                              std::function<std::size_t()> load);
+  Option& append(Option option);
+  std::string group_ = "Options";
+  std::vector<Option> options_;
+};
+
+/// The known word nearest to `word` (edit distance), or empty if none is near.
+std::string nearest_word(std::string_view word, const std::vector<std::string>& known);
+
+}  // namespace retort::core

@@ -1,0 +1,15 @@
+// The stop flag: USR2 and TERM only set it; stages look at it at step boundaries.
+#pragma once
+
+#include <csignal>
+
+namespace retort::core {
+
+/// Installs handlers for SIGUSR2 and SIGTERM that set the flag (launch calls it once).
+void install_stop_handlers();
+/// True once a stop was asked for in this process. Async-signal-safe to set, cheap to read.
+bool stop_requested();
+/// For tests and for a stage that stops itself.
+void request_stop();
+
+}  // namespace retort::core

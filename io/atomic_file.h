@@ -1,0 +1,67 @@
+// The one writer of files: temporary name, checked writes, fsync, rename, fsync of the folder.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace retort::io {
+
+/// What a committed file is: enters manifests.
+struct FileSeal {
+  std::uint64_t size = 0;
+  std::string sha256;  // hex
+  bool operator==(const FileSeal&) const = default;
+};
+
+/// Writes PATH.tmp; commit() makes it PATH; a destructor without commit() removes it. IoError names
+/// path and cause. Not thread-safe; one writer per path (callers see to that).
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  FileSeal commit();
+
+ private:
+  struct State;
+  State* state_;
+};
+
+/// The whole of it in one call.
+FileSeal write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
+FileSeal write_file(const std::filesystem::path& path, std::string_view text);
+
+/// Reads a whole file. IoError if that fails.
+std::vector<std::byte> read_file(const std::filesystem::path& path);
+/// Reads a whole file and verifies it: DataError that names the file and what differs. IoError if
+/// it can't be read, DataError if it is missing.
+std::vector<std::byte> read_verified(const std::filesystem::path& path, const FileSeal& seal);
+/// Creates a folder and its parents; fsyncs the parent. IoError.
+void make_folder(const std::filesystem::path& path);
+
+/// A read-only descriptor for hot rows. Thread-safe. No mmap: a truncated file must not kill us.
+class RandomAccessFile {
+ public:
+  explicit RandomAccessFile(const std::filesystem::path& path);
+  ~RandomAccessFile();
+  RandomAccessFile(RandomAccessFile&&) noexcept;
+  RandomAccessFile& operator=(RandomAccessFile&&) noexcept;
+  /// Reads exactly out.size() bytes at `offset`. DataError at the end of file, IoError otherwise.
+  void read(std::uint64_t offset, std::span<std::byte> out) const;
+  std::uint64_t size() const;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace retort::io

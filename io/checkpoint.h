@@ -1,0 +1,59 @@
+// Generations of a run folder: RUN/checkpoints/gen-SSSSSSSSSS-eEEEE/, written whole, never rewritten.
+// Fences: RUN/claims/epoch-EEEE names the generation that start resumed from; loading follows that
+// chain, so a late commit of an older start is never picked. Format: docs/checkpoint_format.md.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.h"
+#include "io/tensor_file.h"
+
+namespace retort::io {
+
+struct Checkpoint {
+  std::uint64_t step = 0;
+  nlohmann::json state;  // position, random state, sums, early stop, recipe hash: exact values only
+  TensorMap tensors;
+};
+
+/// One start on a run folder. Move-only. Collective over the communicator unless said otherwise.
+class RunFolder {
+ public:
+  enum class TakeOver { no, yes };
+  /// Creates the folder if need be. Refuses (UsageError) a live one: another process on this host
+  /// holds its lock, or its heartbeat from another host is fresh; TakeOver::yes overrides. Claims
+  /// the next epoch. DataError if generations exist and none verifies, or one was made with another
+  /// recipe (names both hashes).
+  static RunFolder open(comm::Communicator& communicator, const std::filesystem::path& path,
+                        const std::string& recipe_hash, TakeOver take_over);
+  ~RunFolder();
+  RunFolder(RunFolder&&) noexcept;
+
+  const std::filesystem::path& path() const;
+  /// The newest generation on the chain that verifies, if any; all ranks get the whole of it. Bad
+  /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
+  std::optional<Checkpoint> load() const;
+  /// Writes a generation: every rank gives its ranges (any cut, no overlaps between ranks), rank 0's
+  /// `state` counts. Returns when it is committed on all ranks. Keeps the newest `keep` (>= 2).
+  void commit(std::uint64_t step, const nlohmann::json& state, std::span<const TensorRange> ranges,
+              int keep = 2);
+
+ private:
+  struct State;
+  explicit RunFolder(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// The newest verified generation of a run folder, read by one process without claiming (inspect).
+std::optional<Checkpoint> load_newest(const std::filesystem::path& run_folder);
+/// SHA-256 over step, state and tensors, whatever the layout.
+std::string digest(const Checkpoint& checkpoint);
+
+}  // namespace retort::io

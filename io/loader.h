@@ -1,0 +1,87 @@
+// Loader: which samples make up step t, in which micro-shards, and their pixels. Order, membership
+// and augmentation depend on (seed, epoch, sample id) alone, never on ranks or threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/range.h"
+#include "io/augment.h"
+#include "io/packed_dataset.h"
+
+namespace retort::io {
+
+/// Cuts an epoch into global batches and those into micro-shards. Pure; no I/O.
+class BatchPlan {
+ public:
+  /// `samples` of the split, global `batch` size, `shards` S (power of two), at least `fill`
+  /// samples in a micro-shard of a partial batch. The last batch of an epoch may be partial.
+  BatchPlan(std::uint64_t samples, std::uint64_t batch, std::uint32_t shards, std::uint64_t fill);
+  std::uint64_t steps_per_epoch() const;
+  struct Step {
+    std::uint64_t epoch = 0;
+    core::Range positions;      // in the epoch's order
+    std::uint32_t active = 0;   // micro-shards that hold samples
+  };
+  Step step(std::uint64_t step) const;
+  /// Positions of micro-shard `shard` < active: partition of step.positions into `active` parts.
+  core::Range shard(const Step& step, std::uint32_t shard) const;
+  std::uint32_t shards() const { return shards_; }
+
+ private:
+  std::uint64_t samples_, batch_, fill_;
+  std::uint32_t shards_;
+};
+
+/// The samples of one micro-shard, in order.
+struct MicroBatch {
+  std::uint64_t epoch = 0;
+  std::uint32_t shard = 0;                   // index in the step
+  std::vector<std::uint64_t> samples;        // ids
+  std::vector<float> pixels;                 // [n, channels, height, width], (v/255 - mean)/std
+  std::vector<std::uint32_t> label_begin;    // n + 1 offsets into labels
+  std::vector<std::uint32_t> labels;
+};
+
+/// Pixel scaling, part of a model's description: x = (v / 255 - mean) / deviation, per channel.
+struct PixelScale {
+  std::vector<double> mean;       // one value, or one per channel
+  std::vector<double> deviation;
+};
+
+struct LoaderOptions {
+  std::uint64_t seed = 1;
+  bool shuffle = true;
+  AugmentOptions augment;
+  PixelScale scale;
+  int threads = 1;      // prefetch threads; 0: prepared by the caller's thread
+  int depth = 4;        // micro-batches prepared ahead
+  std::uint64_t passes = 0;  // > 0: augmentation is keyed by epoch mod passes instead of epoch
+};
+
+/// Prepares one micro-batch now, in this thread. `order` position -> sample id comes from
+/// (seed, epoch) when options.shuffle, else identity.
+MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& options,
+                            std::uint64_t epoch, core::Range positions, std::uint32_t shard);
+
+/// Prefetches the micro-batches of one rank's micro-shards, step after step. next() gives them in
+/// order: for each step from `first_step`, the active shards of `shards` ascending; an end when
+/// `last_step` is reached. Errors of prefetch threads come out of next().
+class Loader {
+ public:
+  Loader(const PackedDataset& data, const BatchPlan& plan, LoaderOptions options,
+         core::Range shards, std::uint64_t first_step, std::uint64_t last_step);
+  ~Loader();
+  std::optional<MicroBatch> next();
+  /// Seconds the caller waited in next() so far: the loader's share of a slow step.
+  double waited() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace retort::io

@@ -1,0 +1,68 @@
+// Manifest: manifest.json of a folder. It alone says what is complete. Members with size and
+// SHA-256; a checksum over the manifest's own canonical text; no time, host or rank in it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.h"
+#include "io/atomic_file.h"
+
+namespace retort::io {
+
+struct Member {
+  std::string name;  // relative to the folder, '/' separators
+  FileSeal seal;
+  nlohmann::json facts = nlohmann::json::object();  // what readers need without parsing the file
+};
+
+struct Manifest {
+  std::string kind;              // "packed_dataset", "logits", "checkpoint", "model", "section"
+  std::uint32_t format_version = 1;
+  std::string recipe_hash;       // what was asked for: options, inputs' digests
+  std::string content_digest;    // logical content, whatever the layout
+  nlohmann::json facts = nlohmann::json::object();
+  std::vector<Member> members;   // sorted by name when written
+};
+
+/// Writes FOLDER/manifest.json atomically. One rank calls it.
+FileSeal write_manifest(const std::filesystem::path& folder, Manifest manifest);
+/// Reads and verifies the manifest itself (not its members). DataError names folder and fault.
+Manifest read_manifest(const std::filesystem::path& folder, std::string_view kind);
+Manifest read_manifest(const std::filesystem::path& folder);  // any kind
+bool has_manifest(const std::filesystem::path& folder);
+/// Names and faults of members that are missing, of another size or another hash; empty if all are
+/// right. Reads every byte.
+struct MemberFault {
+  std::string name;
+  std::string fault;
+};
+std::vector<MemberFault> verify_members(const std::filesystem::path& folder,
+                                        const Manifest& manifest);
+
+/// Members that are written over a long time by many ranks (packed shards, logit shards): each
+/// finished member gets a record FOLDER/members/NAME.json (seal, facts, recipe hash), written after
+/// the member. A restart adopts the members whose record fits the recipe and whose bytes verify;
+/// seal() gathers all records into manifest.json and removes the records.
+class MemberLedger {
+ public:
+  MemberLedger(std::filesystem::path folder, std::string recipe_hash);
+  /// Writes the member's bytes and then its record. Any rank, distinct names.
+  void commit(const std::string& name, std::span<const std::byte> bytes, nlohmann::json facts);
+  /// The members that are there and right. One with a foreign recipe: DataError that says so and
+  /// what to do; one that fails its hash is set aside (NAME.bad) and not listed.
+  std::vector<Member> adopt() const;
+  /// Collective: barrier, then rank 0 writes manifest.json from the records.
+  void seal(comm::Communicator& communicator, Manifest manifest);
+
+ private:
+  std::filesystem::path folder_;
+  std::string recipe_hash_;
+};
+
+}  // namespace retort::io

@@ -1,0 +1,38 @@
+// A model on disk: FOLDER/manifest.json (kind "model", content digest), model.json (architecture,
+// its options, classes, pixel scale), model.h5 (tensors by logical name). Format: docs/model_format.md.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "io/augment.h"
+#include "io/loader.h"
+#include "io/tensor_file.h"
+
+namespace retort::io {
+
+struct ModelDescription {
+  std::string name;                       // registry name: "resnet20"
+  nlohmann::json options;                 // option name -> text, as the model declares them
+  ImageShape input;                       // height, width, channels
+  std::vector<std::string> class_names;   // their count is the class count
+  std::string class_digest;
+  PixelScale scale;
+};
+
+struct ModelFile {
+  ModelDescription description;
+  TensorMap tensors;     // parameters and buffers, by logical name ("layer1.0.conv1.weight")
+  std::string digest;    // content digest: description + tensors
+};
+
+/// One rank calls it. `folder` is made.
+void write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                 const TensorMap& tensors);
+/// `path`: a model folder, or a section's folder that holds one at path/model.
+ModelFile read_model(const std::filesystem::path& path);
+
+}  // namespace retort::io

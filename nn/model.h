@@ -1,0 +1,92 @@
+// Models: pure functions of (parameters, buffers, input). A model object is immutable after it is
+// built and may be used by several threads at once; every piece of state is handed in by a Pass.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/options.h"
+#include "io/augment.h"
+#include "nn/parameters.h"
+
+namespace retort::nn {
+
+/// Batch statistics of one micro-shard, one entry per buffer of the model, summed over micro-shards
+/// along the tree and then folded into the running buffers.
+struct BatchStatistics {
+  /// Flat fp64 vector over the model's buffer layout: for each BatchNorm channel
+  /// n * mean and n * (biased variance + mean^2) of this micro-shard, where n counts its values; at
+  /// the end one n per BatchNorm layer. Filled by the pass.
+  std::vector<double> sums;
+};
+
+/// One forward computation of one micro-shard.
+struct Pass {
+  bool training = false;
+  std::span<const at::Tensor> parameters;  // by ParameterLayout index; leaves when gradients are due
+  std::span<const at::Tensor> buffers;     // running mean and variance, read in evaluation
+  BatchStatistics* statistics = nullptr;   // required in training
+  std::uint64_t seed = 0;                  // randomness: (seed, step, sample id, layer)
+  std::uint64_t step = 0;
+  std::span<const std::uint64_t> samples;  // ids, one per row of the input
+};
+
+struct LayerFacts {
+  std::string name;
+  std::vector<std::int64_t> output;   // shape without batch
+  std::uint64_t parameters = 0;
+  std::uint64_t multiply_adds = 0;    // per sample
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  /// input [n, channels, height, width] fp32 -> logits [n, classes] fp32.
+  virtual at::Tensor forward(const at::Tensor& input, Pass& pass) const = 0;
+  const ParameterLayout& parameters() const { return parameters_; }
+  const ParameterLayout& buffers() const { return buffers_; }
+  /// Length of BatchStatistics::sums.
+  std::uint64_t statistics_size() const { return statistics_size_; }
+  const std::vector<LayerFacts>& layers() const { return layers_; }
+  std::uint64_t multiply_adds() const;
+  /// Running buffers after a training step: running = (1 - momentum) * running + momentum * batch
+  /// value, batch values over the whole global batch from the tree-reduced sums (variance unbiased
+  /// when n > 1).
+  virtual void fold_statistics(std::span<const double> sums, at::Tensor& buffers_flat) const = 0;
+
+ protected:
+  ParameterLayout parameters_, buffers_;
+  std::vector<LayerFacts> layers_;
+  std::uint64_t statistics_size_ = 0;
+};
+
+struct ModelShape {
+  io::ImageShape input;
+  std::uint64_t classes = 0;
+};
+
+/// A registered architecture: declares its options into a table, then builds.
+class ModelFactory {
+ public:
+  virtual ~ModelFactory() = default;
+  virtual void declare(core::OptionTable& table) = 0;
+  /// UsageError for options that do not fit the shape.
+  virtual std::unique_ptr<Model> build(const ModelShape& shape) const = 0;
+};
+
+struct ModelEntry {
+  std::string_view name;
+  std::string_view summary;
+  std::unique_ptr<ModelFactory> (*make)();
+};
+std::span<const ModelEntry> model_registry();
+/// UsageError names the nearest known model.
+std::unique_ptr<ModelFactory> make_model_factory(const std::string& name);
+
+}  // namespace retort::nn

@@ -1,0 +1,57 @@
+// Optimisers, schedules, clipping and weight averaging on flat fp32 vectors (nn/parameters.h). All
+// element-wise in plain IEEE operations (no contraction), norms over fixed blocks in fp64, so the
+// bits do not depend on threads or ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/options.h"
+#include "io/tensor_file.h"
+#include "nn/parameters.h"
+
+namespace retort::nn {
+
+enum class OptimiserKind { sgd, adamw };
+enum class ScheduleKind { constant, step, cosine };
+
+struct OptimiserOptions {
+  OptimiserKind kind = OptimiserKind::sgd;
+  double learning_rate = 0.1;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double weight_decay = 5e-4;
+  double clip_norm = 0;          // 0: off; global L2 norm
+  double average_decay = 0;      // EMA of weights; 0: off
+  ScheduleKind schedule = ScheduleKind::cosine;
+  double warmup = 0;             // steps (>= 1) or a fraction of all steps (< 1)
+  std::vector<double> milestones;  // step schedule: fractions of all steps
+  double gamma = 0.1;
+  void declare(core::OptionTable& table);
+};
+
+/// Learning rate of step `step` of `steps`: pure.
+double learning_rate(const OptimiserOptions& options, std::uint64_t step, std::uint64_t steps);
+
+/// Global L2 norm over fixed blocks of the flat vector.
+double gradient_norm(const at::Tensor& flat);
+
+class Optimiser {
+ public:
+  virtual ~Optimiser() = default;
+  /// Updates `parameters` in place from `gradient` (both flat). Clipping, decay with exclusions and
+  /// EMA included. Returns the gradient's norm before clipping. `average` may be undefined.
+  virtual double step(double rate, std::uint64_t step, at::Tensor& parameters,
+                      at::Tensor& gradient, at::Tensor& average) = 0;
+  /// State vectors by name ("momentum"; "first", "second"): flat, for checkpoints.
+  virtual std::vector<std::pair<std::string, at::Tensor>> state() = 0;
+};
+std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options,
+                                          const ParameterLayout& layout);
+
+}  // namespace retort::nn

@@ -1,0 +1,50 @@
+// A stage: one command that computes something, data-parallel. One file pair, one registry line,
+// one page in docs/. No torch in this header.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "comm/communicator.h"
+#include "core/options.h"
+
+namespace retort::stages {
+
+struct StageContext {
+  comm::Communicator& communicator;
+  int threads = 1;             // workers of this rank (micro-shards computed side by side)
+  bool json = false;           // the result as one JSON line on standard output (rank 0)
+  bool take_over = false;
+};
+
+enum class StageOutcome { done, stopped };  // stopped: checkpointed on request, exit code 75
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  /// Binds the fields of this object.
+  virtual void declare(core::OptionTable& table) = 0;
+  /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
+  virtual void validate() const {}
+  /// Collective. All ranks have equal options (launch and pipeline check it).
+  virtual StageOutcome run(StageContext& context) = 0;
+  /// The digest `inspect --digest` shows for a finished output folder is the manifest's content
+  /// digest; a stage's output folder holds manifest.json when, and only when, it is complete.
+};
+
+/// How a command wants to be started.
+enum class Ranks { many, one };
+
+struct StageEntry {
+  std::string_view name;
+  std::string_view summary;   // one line, no full stop
+  Ranks ranks = Ranks::many;
+  std::unique_ptr<Stage> (*make)();
+};
+std::span<const StageEntry> stage_registry();
+const StageEntry* find_stage(std::string_view name);
+
+}  // namespace retort::stages
