@@ -15,8 +15,8 @@ namespace retort::stages {
 
 struct StageContext {
   comm::Communicator& communicator;
-  int threads = 1;             // workers of this rank (micro-shards computed side by side)
-  bool json = false;           // the result as one JSON line on standard output (rank 0)
+  int threads = 1;    // workers of this rank (micro-shards computed side by side)
+  bool json = false;  // the result as one JSON line on standard output (rank 0)
   bool take_over = false;
 };
 
@@ -40,7 +40,7 @@ enum class Ranks { many, one };
 
 struct StageEntry {
   std::string_view name;
-  std::string_view summary;   // one line, no full stop
+  std::string_view summary;  // one line, no full stop
   Ranks ranks = Ranks::many;
   std::unique_ptr<Stage> (*make)();
 };

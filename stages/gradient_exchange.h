@@ -1,0 +1,68 @@
+// Gradients of micro-shards on their way to one sum: collected bucket by bucket while a backward
+// pass runs, added along the fixed tree as soon as both children of a node are there, exchanged
+// with the other ranks while earlier layers are still being differentiated (docs/ARCHITECTURE.md).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "comm/communicator.h"
+#include "comm/tree_reducer.h"
+#include "nn/parameters.h"
+
+namespace retort::stages {
+
+class GradientExchange {
+ public:
+  /// Buckets of at least `bucket_elements` elements (the last may be smaller), cut at parameters,
+  /// from the last parameter to the first. `shards`: S.
+  GradientExchange(comm::Communicator& communicator, const nn::ParameterLayout& layout,
+                   std::uint32_t shards, std::uint64_t bucket_elements);
+  ~GradientExchange();
+
+  /// Starts a step whose first `active` micro-shards hold samples. Collective in order.
+  void begin(std::uint32_t active);
+
+  /// The gradient of one micro-shard in the making. Used by one thread.
+  struct Slot;
+  Slot* open(std::uint32_t shard);
+  /// The gradient of one parameter is final; its values are copied.
+  void ready(Slot* slot, int parameter, const at::Tensor& gradient);
+  /// The backward pass is through: parameters that got no gradient count as zero.
+  void close(Slot* slot);
+
+  /// Waits for the sums: the flat gradient over all active micro-shards, equal on all ranks; valid
+  /// until the next begin().
+  at::Tensor& finish();
+  /// Forgets a step that failed on this rank.
+  std::size_t buckets() const { return buckets_.size(); }
+  /// Gradient vectors that were ever alive at once on this rank (memory, for tests).
+  std::size_t slots() const { return slots_.size(); }
+
+ private:
+  struct Bucket;
+  void complete(std::size_t bucket, std::uint32_t shard, Slot* slot);
+  void start_ready_buckets();
+  void release(Slot* slot);
+
+  comm::TreeReducer reducer_;
+  const nn::ParameterLayout& layout_;
+  std::uint32_t shards_;
+  std::uint32_t active_ = 0;
+  std::vector<Bucket> buckets_;
+  std::vector<int> bucket_of_;        // by parameter
+  std::vector<comm::TreeNode> tops_;  // what this rank brings in this step
+  std::vector<int> top_of_;           // by heap number of a node: index in tops_, or -1
+  std::size_t next_bucket_ = 0;
+  std::vector<comm::Pending> pending_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
+  at::Tensor total_;
+};
+
+}  // namespace retort::stages
