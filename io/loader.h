@@ -10,45 +10,24 @@
 
 #include "core/range.h"
 #include "io/augment.h"
+#include "io/batch_plan.h"
 #include "io/packed_dataset.h"
 
 namespace retort::io {
 
-/// Cuts an epoch into global batches and those into micro-shards. Pure; no I/O.
-class BatchPlan {
- public:
-  /// `samples` of the split, global `batch` size, `shards` S (power of two), at least `fill`
-  /// samples in a micro-shard of a partial batch. The last batch of an epoch may be partial.
-  BatchPlan(std::uint64_t samples, std::uint64_t batch, std::uint32_t shards, std::uint64_t fill);
-  std::uint64_t steps_per_epoch() const;
-  struct Step {
-    std::uint64_t epoch = 0;
-    core::Range positions;      // in the epoch's order
-    std::uint32_t active = 0;   // micro-shards that hold samples
-  };
-  Step step(std::uint64_t step) const;
-  /// Positions of micro-shard `shard` < active: partition of step.positions into `active` parts.
-  core::Range shard(const Step& step, std::uint32_t shard) const;
-  std::uint32_t shards() const { return shards_; }
-
- private:
-  std::uint64_t samples_, batch_, fill_;
-  std::uint32_t shards_;
-};
-
 /// The samples of one micro-shard, in order.
 struct MicroBatch {
   std::uint64_t epoch = 0;
-  std::uint32_t shard = 0;                   // index in the step
-  std::vector<std::uint64_t> samples;        // ids
-  std::vector<float> pixels;                 // [n, channels, height, width], (v/255 - mean)/std
-  std::vector<std::uint32_t> label_begin;    // n + 1 offsets into labels
+  std::uint32_t shard = 0;                 // index in the step
+  std::vector<std::uint64_t> samples;      // ids
+  std::vector<float> pixels;               // [n, channels, height, width], (v/255 - mean)/std
+  std::vector<std::uint32_t> label_begin;  // n + 1 offsets into labels
   std::vector<std::uint32_t> labels;
 };
 
 /// Pixel scaling, part of a model's description: x = (v / 255 - mean) / deviation, per channel.
 struct PixelScale {
-  std::vector<double> mean;       // one value, or one per channel
+  std::vector<double> mean;  // one value, or one per channel
   std::vector<double> deviation;
 };
 
@@ -57,8 +36,8 @@ struct LoaderOptions {
   bool shuffle = true;
   AugmentOptions augment;
   PixelScale scale;
-  int threads = 1;      // prefetch threads; 0: prepared by the caller's thread
-  int depth = 4;        // micro-batches prepared ahead
+  int threads = 1;           // prefetch threads; 0: prepared by the caller's thread
+  int depth = 4;             // micro-batches prepared ahead
   std::uint64_t passes = 0;  // > 0: augmentation is keyed by epoch mod passes instead of epoch
 };
 
