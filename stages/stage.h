@@ -18,6 +18,10 @@ struct StageContext {
   int threads = 1;    // workers of this rank (micro-shards computed side by side)
   bool json = false;  // the result as one JSON line on standard output (rank 0)
   bool take_over = false;
+  /// Who runs and with what, set by whoever starts the stage from the stage's own OptionTable.
+  std::string stage;          // "train"
+  std::string recipe;         // OptionTable::recipe()
+  std::string configuration;  // OptionTable::ini(): kept in the run folder as config.ini
 };
 
 enum class StageOutcome { done, stopped };  // stopped: checkpointed on request, exit code 75
@@ -27,6 +31,9 @@ class Stage {
   virtual ~Stage() = default;
   /// Binds the fields of this object.
   virtual void declare(core::OptionTable& table) = 0;
+  /// Called once after the options of declare() that were given have been set: declares those that
+  /// depend on them (the options of the chosen model).
+  virtual void declare_dependent(core::OptionTable&) {}
   /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
   virtual void validate() const {}
   /// Collective. All ranks have equal options (launch and pipeline check it).
@@ -44,6 +51,16 @@ struct StageEntry {
   Ranks ranks = Ranks::many;
   std::unique_ptr<Stage> (*make)();
 };
+/// One option as a user gave it.
+struct GivenOption {
+  std::string name;
+  std::string value;
+  std::string origin;  // "command line", "plan.ini:12": goes into messages
+};
+/// declare(), set what is known, declare_dependent(), set the rest, require(), validate(). Unknown
+/// names and bad values: UsageError that names the origin. Later options override earlier ones.
+void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
+
 std::span<const StageEntry> stage_registry();
 const StageEntry* find_stage(std::string_view name);
 
