@@ -1,0 +1,42 @@
+// Scores of a model on a split, sample by sample, data-parallel; the same numbers on any number of
+// ranks and workers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "comm/communicator.h"
+#include "io/loader.h"
+#include "nn/model.h"
+#include "stages/workers.h"
+
+namespace retort::stages {
+
+struct SampleScore {
+  std::uint32_t predicted = 0;  // first-ranked class: highest logit, then lowest id
+  std::uint32_t gold_rank = 0;  // classes ranked before the best gold one; kUnlabelled without gold
+  float confidence = 0;         // softmax probability of `predicted`
+  float loss = 0;               // cross entropy against 1/g on each gold class
+};
+inline constexpr std::uint32_t kUnlabelled = 0xffffffffU;
+
+/// Collective. `parameters` and `buffers`: views of the model's tensors. Batches of `batch` samples
+/// in order of sample ids; the whole result on every rank. DataError names samples whose logits are
+/// not finite.
+std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
+                                     const nn::Model& model, std::span<const at::Tensor> parameters,
+                                     std::span<const at::Tensor> buffers,
+                                     const io::PackedDataset& data, const io::PixelScale& scale,
+                                     std::uint64_t batch);
+
+/// Means over the labelled samples.
+struct ScoreSummary {
+  std::uint64_t samples = 0;
+  double top1 = 0, top5 = 0, loss = 0;
+};
+ScoreSummary summarise(std::span<const SampleScore> scores);
+
+}  // namespace retort::stages
