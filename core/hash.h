@@ -34,5 +34,7 @@ std::string sha256_hex(std::span<const std::byte> bytes);
 std::string sha256_hex(std::string_view text);
 /// CRC-32C (Castagnoli), SSE4.2 where present, the same value everywhere. `seed`: CRC so far.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0);
+/// The same without special instructions (slicing by eight): what crc32c() falls back on.
+std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t seed = 0);
 
 }  // namespace retort::core

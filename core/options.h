@@ -30,15 +30,19 @@ struct Option {
   std::string group;       // heading in --help
   OptionEffect effect = OptionEffect::result;
   bool required = false;
-  bool is_switch = false;  // --json alone means true
-  bool given = false;      // set by set()
+  bool is_switch = false;   // --json alone means true
+  bool given = false;       // set by set()
+  bool positional = false;  // also filled by words without a dash, in order of declaration
+  bool repeated = false;    // each set() appends one value; in an INI file one line each
+  char short_name = 0;      // 'n' for -n; 0: none
   std::vector<std::string> choices;
-  std::string default_text;                        // as --help shows it
-  std::function<void(const std::string&)> parse;   // throws UsageError with the reason only
-  std::function<std::string()> print;              // the present value, parse(print()) is identity
+  std::string default_text;                       // as --help shows it
+  std::function<void(const std::string&)> parse;  // throws UsageError with the reason only
+  std::function<std::string()> print;             // the present value, parse(print()) is identity
 };
 
-/// Owns the descriptions, not the values: the targets must outlive the table.
+/// Owns the descriptions (a returned Option& is good until the next add), not the values: the
+/// targets must outlive the table.
 class OptionTable {
  public:
   /// Heading for the options added after it.
@@ -56,10 +60,12 @@ class OptionTable {
   Option& add(std::string name, std::vector<double>* target, std::string help);
   Option& add(std::string name, std::vector<std::int64_t>* target, std::string help);
   Option& add(std::string name, std::vector<std::string>* target, std::string help);
+  /// May be given several times; each value is taken whole (commas included) and appended.
+  Option& add_repeated(std::string name, std::vector<std::string>* target, std::string help);
   /// A word out of a fixed set, bound to an enumeration.
   template <class E>
-  Option& add_choice(std::string name, E* target,
-                     std::vector<std::pair<std::string, E>> words, std::string help) {
+  Option& add_choice(std::string name, E* target, std::vector<std::pair<std::string, E>> words,
+                     std::string help) {
     std::vector<std::string> choices;
     for (const auto& w : words) choices.push_back(w.first);
     return add_choice_by_index(
@@ -80,7 +86,8 @@ class OptionTable {
   bool given(std::string_view name) const;
   /// UsageError naming the first required option that was not given.
   void require() const;
-  /// `name = value` lines of all options in order, with values of the given effects only.
+  /// `name = value` lines of all options in order, quoted so that core/ini.h reads back the same
+  /// values. An option without value is a comment line (`# out =`).
   std::string ini() const;
   /// `name=value` lines of the options with OptionEffect::result: what a recipe hash covers.
   std::string recipe() const;
