@@ -43,16 +43,23 @@ class Tier:
                 failure = case.find("failure")
                 why = failure.get("message") if failure is not None else ""
                 self.failed.append((name, why or "failed"))
-            else:
+            elif skip_message(case).startswith("SKIP_"):
                 self.skipped.append((name, why_skipped(case)))
+            else:  # not built, disabled, a fixture that failed
+                self.failed.append((name, f"not run: {skip_message(case)}"))
+
+
+def skip_message(case):
+    """Of a test that did not run; starts with SKIP_ if the test itself said so."""
+    skipped = case.find("skipped")
+    return skipped.get("message") or "" if skipped is not None else ""
 
 
 def why_skipped(case):
     """The last words of a skipped test: what it printed as its reason."""
     output = (case.findtext("system-out") or "").strip().splitlines()
     told = [line.strip() for line in output if line.strip() and not line.startswith("[")]
-    skipped = case.find("skipped")
-    return told[-1] if told else (skipped.get("message") if skipped is not None else "no reason")
+    return told[-1] if told else skip_message(case)
 
 
 def run_tier(name, build, selection, jobs):
@@ -61,7 +68,8 @@ def run_tier(name, build, selection, jobs):
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     command = ["ctest", "--test-dir", str(build), "-L", f"^{name}$", "--output-junit", str(report),
-               "--output-on-failure", "--no-tests=error", "-j", str(jobs), *selection]
+               "--output-on-failure", "--no-tests=" + ("ignore" if selection else "error"),
+               "-j", str(jobs), *selection]
     start = time.monotonic()
     # A group of its own, so that a tier out of time ends with all its ranks.
     process = subprocess.Popen(command, start_new_session=True)
@@ -111,9 +119,12 @@ def main():
         print(f"{tier.name:8} {tier.passed:5} passed {len(tier.failed):3} failed "
               f"{len(tier.skipped):3} skipped  {tier.seconds:6.1f} of {BUDGETS[tier.name]} s, "
               f"slowest {tier.slowest[0]} {tier.slowest[1]:.1f} s")
+    passed = sum(tier.passed for tier in tiers)
     failed = sum(len(tier.failed) for tier in tiers)
-    print(f"{sum(tier.passed for tier in tiers)} passed, {failed} failed, "
-          f"{sum(len(tier.skipped) for tier in tiers)} skipped")
+    skipped = sum(len(tier.skipped) for tier in tiers)
+    if passed + failed + skipped == 0:
+        sys.exit("no test matches " + " ".join(arguments.selection))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
 
 
