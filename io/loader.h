@@ -39,7 +39,12 @@ struct LoaderOptions {
   int threads = 1;           // prefetch threads; 0: prepared by the caller's thread
   int depth = 4;             // micro-batches prepared ahead
   std::uint64_t passes = 0;  // > 0: augmentation is keyed by epoch mod passes instead of epoch
+  std::optional<std::uint64_t> augment_seed;  // key of the augmentation; unset: seed
 };
+
+/// The sample id at `position` of an epoch over `samples`: what every rank agrees on.
+std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch,
+                        std::uint64_t position);
 
 /// Prepares one micro-batch now, in this thread. `order` position -> sample id comes from
 /// (seed, epoch) when options.shuffle, else identity.

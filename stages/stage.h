@@ -32,7 +32,8 @@ class Stage {
   /// Binds the fields of this object.
   virtual void declare(core::OptionTable& table) = 0;
   /// Called once after the options of declare() that were given have been set: declares those that
-  /// depend on them (the options of the chosen model).
+  /// depend on them (the options of the chosen model). Called with
+  /// defaults only (help, docs) it must not throw.
   virtual void declare_dependent(core::OptionTable&) {}
   /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
   virtual void validate() const {}
