@@ -221,7 +221,7 @@ const Option* OptionTable::find(std::string_view name) const {
 void OptionTable::set(std::string_view name, const std::string& text) {
   const Option* found = find(name);
   if (found == nullptr) {
-    std::vector<std::string> known;
+    std::vector<std::string> known = suggestions_;
     for (const auto& option : options_) known.push_back(option.name);
     const std::string near = nearest_word(name, known);
     throw UsageError(near.empty()

@@ -79,6 +79,8 @@ class OptionTable {
   }
 
   const std::vector<Option>& options() const { return options_; }
+  /// Names that are valid but belong to another table: set() may suggest them for a wrong one.
+  void also_suggest(std::vector<std::string> names) { suggestions_ = std::move(names); }
   const Option* find(std::string_view name) const;
   /// Parses and stores. Unknown name: UsageError that names the nearest known one. Bad value:
   /// UsageError that names option, value, reason.
@@ -99,6 +101,7 @@ class OptionTable {
   Option& append(Option option);
   std::string group_ = "Options";
   std::vector<Option> options_;
+  std::vector<std::string> suggestions_;
 };
 
 /// The known word nearest to `word` (edit distance), or empty if none is near.

@@ -18,7 +18,7 @@ void set_option(core::OptionTable& table, const GivenOption& option) {
 
 }  // namespace
 
-void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given) {
+void set_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given) {
   stage.declare(table);
   std::vector<const GivenOption*> later;
   for (const auto& option : given) {
@@ -29,6 +29,10 @@ void apply_options(Stage& stage, core::OptionTable& table, std::span<const Given
   }
   stage.declare_dependent(table);
   for (const auto* option : later) set_option(table, *option);
+}
+
+void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given) {
+  set_options(stage, table, given);
   table.require();
   stage.validate();
 }

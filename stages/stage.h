@@ -32,8 +32,8 @@ class Stage {
   /// Binds the fields of this object.
   virtual void declare(core::OptionTable& table) = 0;
   /// Called once after the options of declare() that were given have been set: declares those that
-  /// depend on them (the options of the chosen model). Called with
-  /// defaults only (help, docs) it must not throw.
+  /// depend on them (the options of the chosen model). Called with defaults only
+  /// (help, docs) it must not throw.
   virtual void declare_dependent(core::OptionTable&) {}
   /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
   virtual void validate() const {}
@@ -58,8 +58,10 @@ struct GivenOption {
   std::string value;
   std::string origin;  // "command line", "plan.ini:12": goes into messages
 };
-/// declare(), set what is known, declare_dependent(), set the rest, require(), validate(). Unknown
-/// names and bad values: UsageError that names the origin. Later options override earlier ones.
+/// declare(), set what is known, declare_dependent(), set the rest. Unknown names and bad values:
+/// UsageError that names the origin. Later options override earlier ones.
+void set_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
+/// set_options(), then require() and validate().
 void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
 
 std::span<const StageEntry> stage_registry();
