@@ -1,0 +1,90 @@
+#include "stages/section_output.h"
+
+#include <cstdio>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/atomic_file.h"
+#include "io/manifest.h"
+
+namespace retort::stages {
+
+std::string recipe_hash(const StageContext& context, const std::string& inputs) {
+  core::Sha256 hash;
+  hash.update("retort recipe 1\n").update(context.stage).update("\n").update(context.recipe);
+  hash.update("\n").update(inputs);
+  return hash.hex();
+}
+
+void on_root(comm::Communicator& communicator, const std::function<void()>& work) {
+  std::exception_ptr error;
+  std::string report = "ok";
+  if (communicator.root()) {
+    try {
+      work();
+    } catch (const core::Error& e) {
+      error = std::current_exception();
+      report = fmt::format("{} {}", static_cast<int>(e.code()), e.what());
+    } catch (const std::exception& e) {
+      error = std::current_exception();
+      report = fmt::format("{} {}", static_cast<int>(core::ExitCode::internal), e.what());
+    }
+  }
+  report = communicator.broadcast(report);
+  if (error) std::rethrow_exception(error);
+  if (report != "ok") {
+    const auto space = report.find(' ');
+    throw core::Error(static_cast<core::ExitCode>(std::stoi(report.substr(0, space))),
+                      report.substr(space + 1));
+  }
+}
+
+bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
+                 const std::string& recipe) {
+  std::uint64_t complete = 0;
+  on_root(communicator, [&] {
+    if (!io::has_manifest(folder)) return;
+    const io::Manifest manifest = io::read_manifest(folder);
+    if (manifest.kind != "section" || manifest.recipe_hash != recipe)
+      throw core::UsageError(fmt::format(
+          "{}: holds a finished result made with other options or inputs ({} {:.12}, now {:.12}): "
+          "choose another --out or remove the folder",
+          folder.string(), manifest.kind, manifest.recipe_hash, recipe));
+    complete = 1;
+  });
+  return communicator.all_reduce_max(complete) == 1;
+}
+
+void seal_section(StageContext& context, const std::filesystem::path& folder,
+                  const std::string& recipe, const std::string& content_digest,
+                  const std::vector<std::string>& members, const nlohmann::json& results) {
+  on_root(context.communicator, [&] {
+    io::write_file(folder / "config.ini", std::string_view(context.configuration));
+    io::write_file(folder / "results.json", std::string_view(results.dump(2) + "\n"));
+    io::Manifest manifest;
+    manifest.kind = "section";
+    manifest.recipe_hash = recipe;
+    manifest.content_digest = content_digest;
+    manifest.facts["stage"] = context.stage;
+    for (const auto& name : members) {
+      const auto bytes = io::read_file(folder / name);
+      io::Member member;
+      member.name = name;
+      member.seal = {bytes.size(), core::sha256_hex(bytes)};
+      manifest.members.push_back(std::move(member));
+    }
+    io::write_manifest(folder, std::move(manifest));
+    if (context.json) {
+      fmt::print("{}\n", results.dump());
+    } else {
+      for (const auto& [name, value] : results.items())
+        if (!value.is_structured()) fmt::print("{:<24} {}\n", name, value.dump());
+    }
+    std::fflush(stdout);
+  });
+}
+
+}  // namespace retort::stages

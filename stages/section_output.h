@@ -1,0 +1,36 @@
+// What every finished section folder holds: results.json, the sealed manifest; and how a stage sees
+// that it is already done.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.h"
+#include "stages/stage.h"
+
+namespace retort::stages {
+
+/// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
+std::string recipe_hash(const StageContext& context, const std::string& inputs);
+
+/// True if `folder` holds the finished section of this recipe. UsageError if it holds another
+/// recipe's. Collective: all ranks get rank 0's answer.
+bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
+                 const std::string& recipe);
+
+/// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
+/// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is
+/// thrown on all ranks. Prints the results: one line of JSON with context.json, else name and
+/// value.
+void seal_section(StageContext& context, const std::filesystem::path& folder,
+                  const std::string& recipe, const std::string& content_digest,
+                  const std::vector<std::string>& members, const nlohmann::json& results);
+
+/// Runs `work` on rank 0 while the others wait; its error is thrown on all ranks.
+void on_root(comm::Communicator& communicator, const std::function<void()>& work);
+
+}  // namespace retort::stages

@@ -1,0 +1,290 @@
+#include "stages/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/stop.h"
+#include "io/atomic_file.h"
+#include "io/checkpoint.h"
+#include "io/manifest.h"
+#include "stages/scoring.h"
+#include "stages/section_output.h"
+#include "stages/stop_rules.h"
+#include "stages/training_state.h"
+#include "stages/training_step.h"
+
+namespace retort::stages {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// What a step boundary asks for; the largest of all ranks counts, bit by bit.
+enum Request : std::uint64_t { kNothing = 0, kCheckpoint = 1, kStop = 2 };
+
+class TrainingRun {
+ public:
+  TrainingRun(StageContext& context, const TrainingJob& job);
+  StageOutcome run();
+
+ private:
+  void restore();
+  void train_step(io::Loader& loader);
+  void evaluate();
+  void commit();
+  std::uint64_t agree_on_requests() const;
+  void write_metrics() const;
+  StageOutcome finish();
+
+  StageContext& context_;
+  const TrainingJob& job_;
+  const TrainingOptions& options_;
+  comm::Communicator& communicator_;
+  std::string recipe_;
+  io::BatchPlan plan_;
+  std::uint64_t steps_;
+  Workers workers_;
+  io::LoaderOptions loader_options_;
+  TrainingState state_;
+  TrainingStep step_;
+  std::optional<io::RunFolder> folder_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_commit_ = Clock::now();
+  std::uint64_t committed_step_ = std::numeric_limits<std::uint64_t>::max();
+};
+
+io::LoaderOptions loader_options(const TrainingJob& job) {
+  io::LoaderOptions loader;
+  loader.seed = job.options.seed;
+  loader.augment = job.options.augment;
+  loader.scale = job.description.scale;
+  loader.threads = static_cast<int>(job.options.loader_threads);
+  loader.passes = job.passes;
+  loader.augment_seed = job.augment_seed;
+  return loader;
+}
+
+std::uint64_t total_steps(const TrainingOptions& options, const io::BatchPlan& plan) {
+  if (options.steps > 0) return options.steps;
+  const double steps = options.epochs * static_cast<double>(plan.steps_per_epoch());
+  return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(steps)));
+}
+
+TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
+    : context_(context),
+      job_(job),
+      options_(job.options),
+      communicator_(context.communicator),
+      recipe_(recipe_hash(context, job.inputs)),
+      plan_(job.data.size(), options_.batch, options_.shards(), options_.fill()),
+      steps_(total_steps(options_, plan_)),
+      workers_(context.threads),
+      loader_options_(loader_options(job)),
+      state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best),
+      step_(communicator_, workers_, job.model, job.objective, job.data, plan_, loader_options_,
+            options_.bucket_elements) {}
+
+void TrainingRun::restore() {
+  folder_.emplace(io::RunFolder::open(
+      communicator_, options_.out, recipe_,
+      context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no));
+  if (job_.initial != nullptr) state_.start_from(*job_.initial);
+  if (const auto checkpoint = folder_->load()) {
+    state_.restore(*checkpoint);
+    committed_step_ = state_.step;
+    core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
+  }
+  on_root(communicator_, [&] {
+    io::write_file(options_.out / "config.ini", std::string_view(context_.configuration));
+  });
+}
+
+void TrainingRun::train_step(io::Loader& loader) {
+  const double rate = nn::learning_rate(options_.optimiser, state_.step, steps_);
+  TrainingStep::Result result =
+      step_.compute(state_.step, state_.parameters, state_.buffers, loader);
+  state_.last_norm =
+      state_.optimiser->step(rate, state_.step, state_.parameters, result.gradient, state_.average);
+  if (!std::isfinite(state_.last_norm))
+    throw core::DataError(fmt::format(
+        "the gradient is not finite at step {}: lower --learning-rate, add --warmup or --clip-norm",
+        state_.step));
+  job_.model.fold_statistics(result.statistics, state_.buffers);
+  state_.sums.hard += result.sums.hard;
+  state_.sums.soft += result.sums.soft;
+  state_.sums.kl += result.sums.kl;
+  state_.sums.correct += result.sums.correct;
+  state_.rows += result.rows;
+  state_.samples_computed += result.rows;
+  ++state_.step;
+}
+
+void TrainingRun::evaluate() {
+  EvaluationRecord record;
+  record.step = state_.step;
+  record.learning_rate = nn::learning_rate(options_.optimiser, state_.step - 1, steps_);
+  record.gradient_norm = state_.last_norm;
+  const auto rows = static_cast<double>(std::max<std::uint64_t>(1, state_.rows));
+  record.train_loss = job_.objective.value(state_.sums, state_.rows);
+  record.train_top1 = static_cast<double>(state_.sums.correct) / rows;
+  state_.sums = {};
+  state_.rows = 0;
+  if (job_.validation != nullptr) {
+    const auto scores = summarise(score_split(
+        communicator_, workers_, job_.model, nn::views(job_.model.parameters(), state_.evaluated()),
+        nn::views(job_.model.buffers(), state_.buffers), *job_.validation, job_.description.scale,
+        256));
+    record.validated = true;
+    record.validation_loss = scores.loss;
+    record.validation_top1 = scores.top1;
+    record.validation_top5 = scores.top5;
+    if (state_.best < 0 ||
+        scores.loss < state_.history[static_cast<std::size_t>(state_.best)].validation_loss) {
+      state_.best = static_cast<std::int64_t>(state_.history.size());
+      if (state_.best_parameters.defined()) {
+        state_.best_parameters.copy_(state_.evaluated());
+        state_.best_buffers.copy_(state_.buffers);
+      }
+    }
+  }
+  state_.history.push_back(record);
+  std::string line = fmt::format("step {}/{}  loss {:.4f}  train top-1 {:.2f} %", state_.step,
+                                 steps_, record.train_loss, 100 * record.train_top1);
+  if (record.validated)
+    line += fmt::format("  {} loss {:.4f}  top-1 {:.2f} %", options_.validation,
+                        record.validation_loss, 100 * record.validation_top1);
+  core::log_info("{}", line);
+  write_metrics();
+}
+
+void TrainingRun::write_metrics() const {
+  on_root(communicator_, [&] {
+    std::string lines;
+    for (const auto& record : state_.history) lines += to_json(record).dump() + "\n";
+    io::write_file(options_.out / "metrics.jsonl", std::string_view(lines));
+  });
+}
+
+std::uint64_t TrainingRun::agree_on_requests() const {
+  std::uint64_t wanted = kNothing;
+  if (core::stop_requested()) wanted |= kStop | kCheckpoint;
+  if (communicator_.root() && options_.checkpoint_minutes > 0 &&
+      Clock::now() - last_commit_ >=
+          std::chrono::duration<double>(60 * options_.checkpoint_minutes))
+    wanted |= kCheckpoint;
+  // kStop implies kCheckpoint, so the maximum is the union.
+  wanted = communicator_.all_reduce_max(wanted);
+  if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0)
+    wanted |= kCheckpoint;
+  return wanted;
+}
+
+void TrainingRun::commit() {
+  if (committed_step_ != state_.step) {
+    folder_->commit(state_.step, state_.to_json(),
+                    state_.ranges(communicator_.rank(), communicator_.size()),
+                    static_cast<int>(options_.keep));
+    committed_step_ = state_.step;
+  }
+  last_commit_ = Clock::now();
+}
+
+StageOutcome TrainingRun::run() {
+  if (static_cast<std::uint64_t>(communicator_.size()) > plan_.shards())
+    throw core::UsageError(fmt::format(
+        "{} ranks but only {} micro-shards a batch: start fewer ranks or raise --micro-shards "
+        "(which changes the result)",
+        communicator_.size(), plan_.shards()));
+  if (is_complete(communicator_, options_.out, recipe_)) {
+    core::log_info("{}: already complete", options_.out.string());
+    return StageOutcome::done;
+  }
+  restore();
+  core::log_info(
+      "{}: {} of {} classes, {} parameters, {} samples; {} steps of {} samples in {} micro-shards; "
+      "{} rank(s) x {} worker(s)",
+      context_.stage, job_.description.name, job_.description.class_names.size(),
+      job_.model.parameters().count(), job_.data.size(), steps_, options_.batch, plan_.shards(),
+      communicator_.size(), workers_.count());
+
+  const std::uint64_t every =
+      options_.evaluate_every > 0 ? options_.evaluate_every : plan_.steps_per_epoch();
+  const StopRules rules(options_);
+  io::Loader loader(job_.data, plan_, loader_options_,
+                    comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank()),
+                    state_.step, steps_);
+  core::Progress progress(context_.stage, steps_, "steps");
+  std::string reason = rules.reason(state_.history);
+  while (state_.step < steps_ && reason.empty()) {
+    train_step(loader);
+    progress.update(state_.step);
+    if (state_.step % every == 0 || state_.step == steps_) {
+      evaluate();
+      reason = rules.reason(state_.history);
+      if (!reason.empty()) core::log_info("stopping at step {}: {}", state_.step, reason);
+    }
+    const std::uint64_t requests = agree_on_requests();
+    if ((requests & kCheckpoint) != 0) commit();
+    if ((requests & kStop) != 0 && state_.step < steps_) {
+      core::log_info("stopped on request at step {}; the same command goes on from there",
+                     state_.step);
+      return StageOutcome::stopped;
+    }
+  }
+  progress.finish();
+  return finish();
+}
+
+StageOutcome TrainingRun::finish() {
+  commit();
+  const bool best = state_.best_parameters.defined() && state_.best >= 0;
+  const io::TensorMap tensors =
+      best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
+           : state_.model_tensors(state_.evaluated(), state_.buffers);
+  on_root(communicator_,
+          [&] { io::write_model(options_.out / "model", job_.description, tensors); });
+  nlohmann::json results = job_.results;
+  results["steps"] = state_.step;
+  results["parameters"] = job_.model.parameters().count();
+  results["multiply_adds"] = job_.model.multiply_adds();
+  results["samples_computed"] = state_.samples_computed;
+  if (!state_.history.empty()) {
+    const auto& record =
+        state_.history[best ? static_cast<std::size_t>(state_.best) : state_.history.size() - 1];
+    results["train_loss"] = record.train_loss;
+    results["train_top1"] = record.train_top1;
+    if (record.validated) {
+      results["validation_loss"] = record.validation_loss;
+      results["validation_top1"] = record.validation_top1;
+      results["validation_top5"] = record.validation_top5;
+    }
+  }
+  results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
+  std::string content;
+  on_root(communicator_, [&] {
+    const auto newest = io::load_newest(options_.out);
+    if (!newest) throw core::InternalError("the last generation is gone");
+    core::Sha256 hash;
+    hash.update(io::read_model(options_.out / "model").digest).update(io::digest(*newest));
+    content = hash.hex();
+  });
+  seal_section(context_, options_.out, recipe_, content,
+               {"model/manifest.json", "model/model.h5", "model/model.json"}, results);
+  return StageOutcome::done;
+}
+
+}  // namespace
+
+StageOutcome run_training(StageContext& context, const TrainingJob& job) {
+  return TrainingRun(context, job).run();
+}
+
+}  // namespace retort::stages

@@ -1,0 +1,36 @@
+// The training loop, one for all stages that train: docs/ARCHITECTURE.md, "A training step".
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "io/model_folder.h"
+#include "io/packed_dataset.h"
+#include "nn/model.h"
+#include "stages/objective.h"
+#include "stages/stage.h"
+#include "stages/training_options.h"
+
+namespace retort::stages {
+
+/// What a stage hands to the loop. Everything referred to outlives the call.
+struct TrainingJob {
+  const TrainingOptions& options;
+  const nn::Model& model;
+  const io::ModelDescription& description;
+  const io::PackedDataset& data;
+  const io::PackedDataset* validation;  // nullptr: none
+  const io::TensorMap* initial;         // weights to start from; nullptr: random
+  const Objective& objective;
+  std::string inputs;              // digests of all inputs: enters the recipe hash
+  std::uint64_t passes = 0;        // augmentation keyed by epoch mod passes; 0: by epoch
+  std::uint64_t augment_seed = 0;  // key of the augmentation
+  nlohmann::json results;          // goes into results.json beside the loop's own numbers
+};
+
+/// Trains or goes on with training, writes the run folder. Collective.
+StageOutcome run_training(StageContext& context, const TrainingJob& job);
+
+}  // namespace retort::stages

@@ -1,0 +1,143 @@
+#include "stages/training_state.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace retort::stages {
+
+nlohmann::json to_json(const EvaluationRecord& record) {
+  nlohmann::json json = {{"step", record.step},
+                         {"train_loss", record.train_loss},
+                         {"train_top1", record.train_top1},
+                         {"learning_rate", record.learning_rate},
+                         {"gradient_norm", record.gradient_norm}};
+  if (record.validated) {
+    json["validation_loss"] = record.validation_loss;
+    json["validation_top1"] = record.validation_top1;
+    json["validation_top5"] = record.validation_top5;
+  }
+  return json;
+}
+
+EvaluationRecord evaluation_from_json(const nlohmann::json& json) {
+  EvaluationRecord record;
+  record.step = json.at("step");
+  record.train_loss = json.at("train_loss");
+  record.train_top1 = json.at("train_top1");
+  record.learning_rate = json.at("learning_rate");
+  record.gradient_norm = json.at("gradient_norm");
+  record.validated = json.contains("validation_loss");
+  if (record.validated) {
+    record.validation_loss = json.at("validation_loss");
+    record.validation_top1 = json.at("validation_top1");
+    record.validation_top5 = json.at("validation_top5");
+  }
+  return record;
+}
+
+TrainingState::TrainingState(const nn::Model& model, const nn::OptimiserOptions& options,
+                             std::uint64_t seed, bool keep_best)
+    : model_(model) {
+  parameters = nn::make_flat(model.parameters());
+  buffers = nn::make_flat(model.buffers());
+  nn::initialise(model.parameters(), seed, parameters);
+  nn::initialise(model.buffers(), seed, buffers);
+  optimiser = nn::make_optimiser(options, model.parameters());
+  if (options.average_decay > 0) average = parameters.clone();
+  if (keep_best) {
+    best_parameters = parameters.clone();
+    best_buffers = buffers.clone();
+  }
+}
+
+std::vector<TrainingState::Named> TrainingState::vectors() const {
+  const auto* layout = &model_.parameters();
+  std::vector<Named> all = {{"parameters/", layout, parameters},
+                            {"buffers/", &model_.buffers(), buffers}};
+  if (average.defined()) all.push_back({"average/", layout, average});
+  for (auto& [name, flat] : optimiser->state())
+    all.push_back({"optimiser/" + name + "/", layout, flat});
+  if (best_parameters.defined()) {
+    all.push_back({"best/parameters/", layout, best_parameters});
+    all.push_back({"best/buffers/", &model_.buffers(), best_buffers});
+  }
+  return all;
+}
+
+void TrainingState::start_from(const io::TensorMap& tensors) {
+  // A model file holds parameters and buffers side by side.
+  io::TensorMap own_parameters, own_buffers;
+  for (const auto& spec : model_.buffers().specs())
+    if (const auto found = tensors.find(spec.name); found != tensors.end())
+      own_buffers.insert(*found);
+  for (const auto& [name, tensor] : tensors)
+    if (!own_buffers.contains(name)) own_parameters.emplace(name, tensor);
+  nn::from_tensors(model_.parameters(), own_parameters, "", parameters);
+  nn::from_tensors(model_.buffers(), own_buffers, "", buffers);
+  if (average.defined()) average.copy_(parameters);
+}
+
+nlohmann::json TrainingState::to_json() const {
+  nlohmann::json json = {{"step", step},          {"samples_computed", samples_computed},
+                         {"hard_sum", sums.hard}, {"soft_sum", sums.soft},
+                         {"kl_sum", sums.kl},     {"correct", sums.correct},
+                         {"rows", rows},          {"last_norm", last_norm},
+                         {"best", best},          {"history", nlohmann::json::array()}};
+  for (const auto& record : history) json["history"].push_back(stages::to_json(record));
+  return json;
+}
+
+std::vector<io::TensorRange> TrainingState::ranges(int rank, int size) const {
+  const auto all = vectors();
+  std::uint64_t total = 0;
+  for (const auto& vector : all) total += vector.layout->count();
+  const core::Range mine =
+      core::partition(total, static_cast<std::uint64_t>(size), static_cast<std::uint64_t>(rank));
+  std::vector<io::TensorRange> ranges;
+  std::uint64_t position = 0;
+  for (const auto& vector : all) {
+    const auto* data = reinterpret_cast<const std::byte*>(vector.flat.data_ptr<float>());
+    for (const auto& spec : vector.layout->specs()) {
+      const std::uint64_t begin = std::max(mine.begin, position);
+      const std::uint64_t end = std::min(mine.end, position + spec.elements);
+      if (begin < end) {
+        io::TensorRange range;
+        range.name = vector.prefix + spec.name;
+        range.shape.assign(spec.shape.begin(), spec.shape.end());
+        range.offset = begin - position;
+        range.bytes = {data + (spec.offset + range.offset) * sizeof(float),
+                       (end - begin) * sizeof(float)};
+        ranges.push_back(std::move(range));
+      }
+      position += spec.elements;
+    }
+  }
+  return ranges;
+}
+
+void TrainingState::restore(const io::Checkpoint& checkpoint) {
+  const auto& json = checkpoint.state;
+  step = json.at("step");
+  samples_computed = json.at("samples_computed");
+  sums.hard = json.at("hard_sum");
+  sums.soft = json.at("soft_sum");
+  sums.kl = json.at("kl_sum");
+  sums.correct = json.at("correct");
+  rows = json.at("rows");
+  last_norm = json.at("last_norm");
+  best = json.at("best");
+  history.clear();
+  for (const auto& record : json.at("history")) history.push_back(evaluation_from_json(record));
+  for (auto& vector : vectors())
+    nn::from_tensors(*vector.layout, checkpoint.tensors, vector.prefix, vector.flat);
+}
+
+io::TensorMap TrainingState::model_tensors(const at::Tensor& flat_parameters,
+                                           const at::Tensor& flat_buffers) const {
+  io::TensorMap tensors = nn::to_tensors(model_.parameters(), flat_parameters, "");
+  tensors.merge(nn::to_tensors(model_.buffers(), flat_buffers, ""));
+  return tensors;
+}
+
+}  // namespace retort::stages

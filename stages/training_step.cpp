@@ -1,0 +1,178 @@
+#include "stages/training_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/error.h"
+#include "nn/backward.h"
+
+namespace retort::stages {
+
+namespace {
+
+// Head of the vector of sums that goes along the tree; BatchNorm statistics follow. Counts and the
+// checksum stay exact: integers below 2^53.
+enum Sum : std::size_t { kHard, kSoft, kKl, kCorrect, kRows, kChecksum, kSums };
+
+/// 32 bits that depend on the sample id: their sum over a batch proves which samples were computed.
+double checksum(std::uint64_t sample) {
+  std::uint64_t z = sample + 0x9e3779b97f4a7c15ULL;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return static_cast<double>((z ^ (z >> 31)) >> 32);
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
+                           const nn::Model& model, const Objective& objective,
+                           const io::PackedDataset& data, const io::BatchPlan& plan,
+                           const io::LoaderOptions& loader, std::uint64_t bucket_elements)
+    : communicator_(communicator),
+      workers_(workers),
+      model_(model),
+      objective_(objective),
+      data_(data),
+      plan_(plan),
+      loader_(loader),
+      exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
+      reducer_(communicator, plan.shards()) {}
+
+void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
+                                       std::uint64_t rows, std::vector<double>& sums) {
+  const auto& shape = data_.facts();
+  const auto n = batch.samples.size();
+  // A fresh tensor, not a view: its alignment, and with it the bits, is the same everywhere.
+  at::Tensor input = at::empty(
+      {static_cast<std::int64_t>(n), shape.channels, shape.height, shape.width}, at::kFloat);
+  std::memcpy(input.data_ptr<float>(), batch.pixels.data(), batch.pixels.size() * sizeof(float));
+  nn::BatchStatistics statistics;
+  statistics.sums.assign(model_.statistics_size(), 0.0);
+  nn::Pass pass;
+  pass.training = true;
+  pass.parameters = parameter_views_;
+  pass.buffers = buffer_views_;
+  pass.statistics = &statistics;
+  pass.seed = loader_.seed;
+  pass.step = step;
+  pass.samples = batch.samples;
+  GradientExchange::Slot* slot = exchange_.open(batch.shard);
+  nn::LossSums loss;
+  nn::forward_backward(
+      model_, input, pass,
+      [&](const at::Tensor& logits, at::Tensor& grad) {
+        const auto classes = static_cast<std::uint64_t>(logits.size(1));
+        loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
+                                   {grad.data_ptr<float>(), n * classes});
+        if (!std::isfinite(loss.hard) || !std::isfinite(loss.soft))
+          throw core::DataError(fmt::format(
+              "the loss is not finite at step {} on rank {}, samples {}: lower --learning-rate, "
+              "add --warmup or --clip-norm, or look at these samples",
+              step, communicator_.rank(), fmt::join(batch.samples, ",")));
+      },
+      [&](int parameter, const at::Tensor& gradient) {
+        exchange_.ready(slot, parameter, gradient);
+      });
+  exchange_.close(slot);
+  sums.assign(kSums + statistics.sums.size(), 0.0);
+  sums[kHard] = loss.hard;
+  sums[kSoft] = loss.soft;
+  sums[kKl] = loss.kl;
+  sums[kCorrect] = static_cast<double>(loss.correct);
+  sums[kRows] = static_cast<double>(n);
+  for (const std::uint64_t sample : batch.samples) sums[kChecksum] += checksum(sample);
+  std::copy(statistics.sums.begin(), statistics.sums.end(), sums.begin() + kSums);
+}
+
+TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor& parameters,
+                                           const at::Tensor& buffers, io::Loader& source) {
+  if (!viewed_parameters_.is_same(parameters) || !viewed_buffers_.is_same(buffers)) {
+    parameter_views_ = nn::views(model_.parameters(), parameters);
+    buffer_views_ = nn::views(model_.buffers(), buffers);
+    viewed_parameters_ = parameters;
+    viewed_buffers_ = buffers;
+  }
+  const io::BatchPlan::Step cut = plan_.step(step);
+  const core::Range mine =
+      comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank());
+  const std::uint64_t first = std::min<std::uint64_t>(mine.begin, cut.active);
+  const std::uint64_t count = std::min<std::uint64_t>(mine.end, cut.active) - first;
+  const std::uint64_t rows = cut.positions.size();
+
+  exchange_.begin(cut.active);
+  std::vector<std::vector<double>> sums(count);
+  std::mutex mutex;
+  std::uint64_t taken = 0;
+  bool failed = false;
+  workers_.run([&](int) {
+    for (;;) {
+      std::optional<io::MicroBatch> batch;
+      try {
+        {
+          std::lock_guard lock(mutex);
+          if (failed || taken == count) return;
+          batch = source.next();
+          ++taken;
+        }
+        if (!batch || batch->shard < first || batch->shard >= first + count)
+          throw core::InternalError(fmt::format("the loader lost its place at step {}", step));
+        compute_micro_batch(*batch, step, rows, sums[batch->shard - first]);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        failed = true;
+        throw;
+      }
+    }
+  });
+
+  // The sums of losses and statistics go along the same tree as the gradients.
+  const std::size_t width = kSums + model_.statistics_size();
+  std::vector<std::vector<double>> nodes;
+  std::vector<std::span<double>> parts;
+  for (const comm::TreeNode& node : reducer_.nodes(cut.active)) {
+    const core::Range leaves = node.leaves();
+    std::vector<std::vector<double>*> level;
+    for (std::uint64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
+      level.push_back(leaf < cut.active ? &sums[leaf - first] : nullptr);
+    while (level.size() > 1) {
+      std::vector<std::vector<double>*> next;
+      for (std::size_t i = 0; i < level.size(); i += 2) {
+        if (level[i] != nullptr && level[i + 1] != nullptr)
+          comm::add_in_place(std::span<double>(*level[i]), std::span<const double>(*level[i + 1]));
+        next.push_back(level[i] != nullptr ? level[i] : level[i + 1]);
+      }
+      level = std::move(next);
+    }
+    nodes.push_back(*level[0]);
+  }
+  for (auto& node : nodes) parts.emplace_back(node);
+  std::vector<double> total(width);
+  reducer_.reduce(cut.active, std::move(parts), total);
+
+  double expected = 0;
+  for (std::uint64_t p = cut.positions.begin; p < cut.positions.end; ++p)
+    expected += checksum(io::sample_at(loader_, data_.size(), cut.epoch, p));
+  if (total[kRows] != static_cast<double>(rows) || total[kChecksum] != expected)
+    throw core::InternalError(fmt::format(
+        "step {}: {} samples were computed instead of {}, or not each by exactly one rank", step,
+        total[kRows], rows));
+
+  Result result;
+  result.sums.hard = total[kHard];
+  result.sums.soft = total[kSoft];
+  result.sums.kl = total[kKl];
+  result.sums.correct = static_cast<std::uint64_t>(total[kCorrect]);
+  result.rows = rows;
+  result.statistics.assign(total.begin() + kSums, total.end());
+  result.gradient = exchange_.finish();
+  return result;
+}
+
+}  // namespace retort::stages

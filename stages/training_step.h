@@ -1,0 +1,55 @@
+// One step's computation on this rank: micro-batches through the model, gradients summed over all
+// ranks along the tree, sums of losses and BatchNorm statistics the same way.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "comm/communicator.h"
+#include "comm/tree_reducer.h"
+#include "io/loader.h"
+#include "nn/model.h"
+#include "stages/gradient_exchange.h"
+#include "stages/objective.h"
+#include "stages/workers.h"
+
+namespace retort::stages {
+
+class TrainingStep {
+ public:
+  TrainingStep(comm::Communicator& communicator, Workers& workers, const nn::Model& model,
+               const Objective& objective, const io::PackedDataset& data, const io::BatchPlan& plan,
+               const io::LoaderOptions& loader, std::uint64_t bucket_elements);
+
+  struct Result {
+    nn::LossSums sums;               // over the global batch
+    std::uint64_t rows = 0;          // of the global batch
+    std::vector<double> statistics;  // BatchStatistics summed over the global batch
+    at::Tensor gradient;             // flat, the global batch's; valid until the next compute
+  };
+  /// Collective. Gradient of the objective at `parameters` (flat). Proves by a count and a checksum
+  /// over sample ids that each sample of the step was computed by exactly one rank (InternalError
+  /// otherwise). A loss that is not finite: DataError naming rank, step and samples.
+  Result compute(std::uint64_t step, const at::Tensor& parameters, const at::Tensor& buffers,
+                 io::Loader& source);
+
+ private:
+  struct Local;
+  void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, std::uint64_t rows,
+                           std::vector<double>& statistics);
+  comm::Communicator& communicator_;
+  Workers& workers_;
+  const nn::Model& model_;
+  const Objective& objective_;
+  const io::PackedDataset& data_;
+  const io::BatchPlan& plan_;
+  io::LoaderOptions loader_;
+  GradientExchange exchange_;
+  comm::TreeReducer reducer_;
+  std::vector<at::Tensor> parameter_views_, buffer_views_;
+  at::Tensor viewed_parameters_, viewed_buffers_;
+};
+
+}  // namespace retort::stages
