@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,7 +20,8 @@ struct FileSeal {
 };
 
 /// Writes PATH.tmp; commit() makes it PATH; a destructor without commit() removes it. IoError names
-/// path and cause. Not thread-safe; one writer per path (callers see to that).
+/// path and cause. Not thread-safe; one writer per path (callers see to that). Fault points:
+/// atomic-open, atomic-write (once per write(2)), atomic-fsync, atomic-rename, atomic-committed.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -32,7 +34,7 @@ class AtomicFile {
 
  private:
   struct State;
-  State* state_;
+  std::unique_ptr<State> state_;
 };
 
 /// The whole of it in one call.

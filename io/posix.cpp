@@ -1,0 +1,77 @@
+#include "io/posix.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "core/error.h"
+
+namespace retort::io {
+
+void throw_io_error(std::string_view what, const std::filesystem::path& path, int error_number) {
+  std::string text = "cannot " + std::string(what) + " " + path.string() + ": " +
+                     std::generic_category().message(error_number);
+  switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+      text += "; make room and run again, what was committed before is intact";
+      break;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      text += "; check the permissions of the folder or choose another one";
+      break;
+    case ENOENT:
+    case ENOTDIR:
+      text += "; check the path";
+      break;
+    default:
+      text += "; check the disk and run again";
+  }
+  throw core::IoError(text);
+}
+
+void Descriptor::reset() {
+  if (value_ >= 0) ::close(value_);
+  value_ = -1;
+}
+
+Descriptor open_descriptor(const std::filesystem::path& path, int flags) {
+  int value = -1;
+  do {
+    value = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  } while (value < 0 && errno == EINTR);
+  return Descriptor(value);
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder.empty() ? std::filesystem::path(".") : folder;
+  const Descriptor descriptor = open_descriptor(path, O_RDONLY | O_DIRECTORY);
+  if (!descriptor.valid()) throw_io_error("open folder", path, errno);
+  int result = 0;
+  do {
+    result = ::fsync(descriptor.get());
+  } while (result != 0 && errno == EINTR);
+  // Some file systems cannot sync a folder and say EINVAL; their renames are durable by themselves.
+  if (result != 0 && errno != EINVAL) throw_io_error("sync folder", path, errno);
+}
+
+void remove_all(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error && error.value() != ENOENT) throw_io_error("remove", path, error.value());
+}
+
+bool rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    if (errno == ENOENT) return false;
+    throw_io_error("rename to", to, errno);
+  }
+  sync_folder(to.parent_path());
+  return true;
+}
+
+}  // namespace retort::io

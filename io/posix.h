@@ -1,0 +1,58 @@
+// Thin layer over POSIX file calls for io: descriptors that close themselves, calls that retry
+// EINTR and short transfers, errors that name the path and the cause.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace retort::io {
+
+/// "cannot WHAT PATH: CAUSE; advice", thrown as IoError.
+[[noreturn]] void throw_io_error(std::string_view what, const std::filesystem::path& path,
+                                 int error_number);
+
+/// Owns a file descriptor; move-only.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() { reset(); }
+  Descriptor(Descriptor&& other) noexcept : value_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    if (this != &other) {
+      reset();
+      value_ = other.release();
+    }
+    return *this;
+  }
+  int get() const { return value_; }
+  bool valid() const { return value_ >= 0; }
+  int release() {
+    const int value = value_;
+    value_ = -1;
+    return value;
+  }
+  void reset();
+
+ private:
+  int value_ = -1;
+};
+
+/// open(2) with O_CLOEXEC, retried on EINTR; an invalid descriptor and errno if it fails.
+Descriptor open_descriptor(const std::filesystem::path& path, int flags);
+
+/// Makes the names in a folder durable. IoError.
+void sync_folder(const std::filesystem::path& folder);
+
+/// Removes a file or a folder with all in it; what is not there is no error. IoError.
+void remove_all(const std::filesystem::path& path);
+
+/// rename(2) and fsync of the folder of `to`. False if `from` is gone (another process was faster);
+/// IoError for every other cause.
+bool rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace retort::io
