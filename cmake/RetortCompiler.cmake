@@ -12,14 +12,18 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
 
 add_library(retort_options INTERFACE)
-target_compile_options(retort_options INTERFACE -Wall -Wextra -ffp-contract=off -fno-math-errno)
+set(host_flags -Wall -Wextra -ffp-contract=off -fno-math-errno)
 if(RETORT_ARCH)
-  target_compile_options(retort_options INTERFACE -march=${RETORT_ARCH})
+  list(APPEND host_flags -march=${RETORT_ARCH})
 endif()
+target_compile_options(retort_options INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${host_flags}>")
+list(TRANSFORM host_flags PREPEND "-Xcompiler=" OUTPUT_VARIABLE nvcc_flags)
+target_compile_options(retort_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:${nvcc_flags}>")
 set(RETORT_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty: none")
 if(RETORT_SANITIZE)
-  target_compile_options(retort_options INTERFACE -fsanitize=${RETORT_SANITIZE}
-                         -fno-omit-frame-pointer)
+  target_compile_options(retort_options INTERFACE
+                         $<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${RETORT_SANITIZE}>
+                         $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>)
   target_link_options(retort_options INTERFACE -fsanitize=${RETORT_SANITIZE})
 endif()
 find_program(RETORT_CCACHE ccache)

@@ -3,6 +3,11 @@
 function(retort_add_layer folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp
        ${CMAKE_SOURCE_DIR}/${folder}/*/*.cpp)
+  if(RETORT_CUDA)
+    file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cu
+         ${CMAKE_SOURCE_DIR}/${folder}/*/*.cu)
+    list(APPEND sources ${cuda_sources})
+  endif()
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|/fault_main\\.cpp$")
   if(NOT sources)
     add_library(retort_${folder} INTERFACE)

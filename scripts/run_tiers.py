@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree as xml
 
 # Seconds on 2 cores; tiers in the order in which they tell most.
-BUDGETS = {"unit": 360, "golden": 180, "mpi": 480, "data": 480, "fault": 480,
+BUDGETS = {"unit": 300, "golden": 120, "mpi": 360, "data": 360, "fault": 360,
            "slurm": 600, "fuzz": 600, "gpu": 300, "bench": 1800}
 # What a plain scripts/test runs. The others need more than a machine that builds Retort.
 EVERYWHERE = ["unit", "golden", "mpi", "data", "fault"]
@@ -101,7 +101,12 @@ def stop_group(process):
             return
 
 
+def end_on_terminate(*_):
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGTERM, end_on_terminate)
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--tier", action="append", choices=list(BUDGETS), default=[])
