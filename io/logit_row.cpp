@@ -1,0 +1,224 @@
+#include "io/logit_row.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/half.h"
+
+namespace retort::io {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "files are little-endian");
+
+constexpr std::uint16_t kLargestHalf = 0x7bff;  // 65504
+// Rows are at most this long on the stack of the codec; longer ones take a heap block.
+constexpr std::size_t kStackEntries = 128;
+
+/// K scratch values without a heap block for usual K.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::size_t n) {
+    if (n > kStackEntries) heap_.resize(n);
+    span_ = n > kStackEntries ? std::span<T>(heap_) : std::span<T>(stack_.data(), n);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::span<T> get() { return span_; }
+
+ private:
+  std::array<T, kStackEntries> stack_;
+  std::vector<T> heap_;
+  std::span<T> span_;
+};
+
+bool all_distinct(std::span<const std::uint32_t> ids) {
+  if (ids.size() > kStackEntries) {
+    const auto copy = std::make_unique<std::uint32_t[]>(ids.size());
+    const std::span<std::uint32_t> sorted(copy.get(), ids.size());
+    std::copy(ids.begin(), ids.end(), sorted.begin());
+    std::sort(sorted.begin(), sorted.end());
+    return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+  }
+  // Compares all pairs without a branch in the inner loop: it vectorises, and beats sorting here.
+  std::uint32_t equal = 0;
+  for (std::size_t k = 1; k < ids.size(); ++k) {
+    const std::uint32_t id = ids[k];
+    for (std::size_t j = 0; j < k; ++j) equal |= static_cast<std::uint32_t>(ids[j] == id);
+  }
+  return equal == 0;
+}
+
+void check_ids(const LogitLayout& layout, std::span<const std::uint32_t> ids) {
+  std::uint32_t largest = 0;
+  for (const std::uint32_t id : ids) largest = std::max(largest, id);
+  if (largest >= layout.classes)
+    throw core::DataError("class id " + std::to_string(largest) + " of " +
+                          std::to_string(layout.classes) + " classes");
+  if (!all_distinct(ids)) throw core::DataError("a class id is listed twice");
+}
+
+void check_logits(std::span<const float> logits) {
+  bool descending = true;
+  for (std::size_t k = 1; k < logits.size(); ++k) descending &= logits[k - 1] >= logits[k];
+  if (!std::isfinite(logits.front()) || !std::isfinite(logits.back()))
+    throw core::DataError("a logit is not finite");
+  if (!descending) throw core::DataError("the logits are not in descending order");
+}
+
+void check_tail(std::span<const float> tail) {
+  for (const float value : tail)
+    if (!(value < std::numeric_limits<float>::infinity()))
+      throw core::DataError("a tail log-sum-exp is not a number below infinity");
+}
+
+void pack_ids(std::span<const std::uint32_t> ids, int bits, std::span<std::byte> out) {
+  std::memset(out.data(), 0, out.size());
+  std::uint64_t position = 0;
+  for (const std::uint32_t id : ids) {
+    for (int done = 0; done < bits;) {
+      const auto in_byte = static_cast<int>(position & 7);
+      const int take = std::min(8 - in_byte, bits - done);
+      const std::uint32_t part = id >> done & ((1u << take) - 1);
+      out[position >> 3] |= static_cast<std::byte>(part << in_byte);
+      position += static_cast<std::uint64_t>(take);
+      done += take;
+    }
+  }
+}
+
+/// `row` is the whole row: at least 8 bytes (first logit, CRC) follow the ids, so that one
+/// unaligned 64-bit load per id never leaves it.
+void unpack_ids(const std::byte* row, int bits, std::span<std::uint32_t> ids) {
+  if (bits == 0) {
+    std::fill(ids.begin(), ids.end(), 0);
+    return;
+  }
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  std::uint64_t position = 0;
+  for (std::uint32_t& id : ids) {
+    std::uint64_t word;
+    std::memcpy(&word, row + (position >> 3), sizeof word);
+    id = static_cast<std::uint32_t>(word >> (position & 7) & mask);
+    position += static_cast<std::uint64_t>(bits);
+  }
+}
+
+// memcpy that allows an empty span's null pointer.
+void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+
+void require_sizes(const LogitLayout& layout, const LogitRow& row, std::size_t bytes) {
+  if (bytes != layout.row_bytes() || row.ids.size() != layout.top_k ||
+      row.logits.size() != layout.top_k || row.tail_lse.size() != layout.temperatures.size())
+    throw core::InternalError("logit row: spans don't fit the layout");
+}
+
+}  // namespace
+
+void LogitLayout::validate() const {
+  const auto fail = [](const std::string& what) {
+    throw core::UsageError("logit layout: " + what);
+  };
+  if (classes == 0 || classes > std::uint64_t{1} << 32)
+    fail(std::to_string(classes) + " classes; 1 to 4294967296 are possible");
+  if (top_k == 0 || top_k > classes)
+    fail("top-k " + std::to_string(top_k) + " of " + std::to_string(classes) +
+         " classes; choose 1 to the class count");
+  if (ids == IdForm::u16 && classes > 65536)
+    fail(std::to_string(classes) + " classes don't fit 16-bit ids; use packed ones");
+  double last = 0;
+  for (const double t : temperatures) {
+    if (!std::isfinite(t) || t <= last)
+      fail("temperatures must be positive, finite and strictly increasing");
+    last = t;
+  }
+}
+
+int LogitLayout::id_bits() const {
+  if (ids == IdForm::u16) return 16;
+  if (ids == IdForm::u32) return 32;
+  return classes <= 1 ? 0 : std::bit_width(classes - 1);
+}
+
+std::uint64_t LogitLayout::id_bytes() const {
+  return (std::uint64_t{top_k} * static_cast<std::uint64_t>(id_bits()) + 7) / 8;
+}
+
+std::uint64_t LogitLayout::logit_bytes() const {
+  return precision == LogitPrecision::fp32 ? std::uint64_t{4} * top_k
+                                           : 4 + std::uint64_t{2} * (top_k - 1);
+}
+
+std::uint64_t LogitLayout::row_bytes() const {
+  return id_bytes() + logit_bytes() + 4 * temperatures.size() + 4;
+}
+
+void encode_row(const LogitLayout& layout, const LogitRow& row, std::span<std::byte> out) {
+  require_sizes(layout, row, out.size());
+  check_logits(row.logits);
+  check_ids(layout, row.ids);
+  check_tail(row.tail_lse);
+  pack_ids(row.ids, layout.id_bits(), out.first(layout.id_bytes()));
+  std::byte* at = out.data() + layout.id_bytes();
+  if (layout.precision == LogitPrecision::fp32) {
+    std::memcpy(at, row.logits.data(), row.logits.size_bytes());
+  } else {
+    const float maximum = row.logits.front();
+    std::memcpy(at, &maximum, sizeof maximum);
+    const std::size_t n = row.logits.size() - 1;
+    Scratch<float> gaps(n);
+    Scratch<std::uint16_t> halves(n);
+    for (std::size_t k = 0; k < n; ++k)
+      gaps.get()[k] = std::min(maximum - row.logits[k + 1], 65504.0f);
+    halves_from_floats(gaps.get(), halves.get());
+    std::memcpy(at + 4, halves.get().data(), 2 * n);
+  }
+  at += layout.logit_bytes();
+  copy_bytes(at, row.tail_lse.data(), row.tail_lse.size_bytes());
+  const std::uint32_t crc = core::crc32c(out.first(out.size() - 4));
+  std::memcpy(out.data() + out.size() - 4, &crc, sizeof crc);
+}
+
+void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitRow row) {
+  require_sizes(layout, row, in.size());
+  std::uint32_t crc;
+  std::memcpy(&crc, in.data() + in.size() - 4, sizeof crc);
+  if (core::crc32c(in.first(in.size() - 4)) != crc)
+    throw core::DataError("its bytes don't match their CRC32C");
+  unpack_ids(in.data(), layout.id_bits(), row.ids);
+  check_ids(layout, row.ids);
+  const std::byte* at = in.data() + layout.id_bytes();
+  if (layout.precision == LogitPrecision::fp32) {
+    std::memcpy(row.logits.data(), at, row.logits.size_bytes());
+  } else {
+    float maximum;
+    std::memcpy(&maximum, at, sizeof maximum);
+    const std::size_t n = row.logits.size() - 1;
+    Scratch<std::uint16_t> halves(n);
+    const std::span<std::uint16_t> gaps = halves.get();
+    std::memcpy(gaps.data(), at + 4, 2 * n);
+    std::uint16_t largest = 0;  // as bits: negative and not finite ones are above too
+    for (const std::uint16_t gap : gaps) largest = std::max(largest, gap);
+    if (largest > kLargestHalf) throw core::DataError("a gap between logits is not finite or < 0");
+    row.logits[0] = maximum;
+    const std::span<float> rest = row.logits.subspan(1);
+    floats_from_halves(gaps, rest);
+    for (float& value : rest) value = maximum - value;
+  }
+  check_logits(row.logits);
+  at += layout.logit_bytes();
+  copy_bytes(row.tail_lse.data(), at, row.tail_lse.size_bytes());
+  check_tail(row.tail_lse);
+}
+
+}  // namespace retort::io
