@@ -1,0 +1,115 @@
+#include "pipeline/content_digest.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/atomic_file.h"
+#include "io/manifest.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kBlock = std::size_t{1} << 20;
+constexpr int kDeepest = 64;  // folders; symbolic links may lead in circles
+
+/// Changes whenever the file is written: path, size, times, inode.
+std::string stamp_of(const fs::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0)
+    throw core::IoError(fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  return fmt::format("{}|{}|{}.{}|{}.{}|{}", fs::absolute(path).lexically_normal().string(),
+                     facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec,
+                     facts.st_ctim.tv_sec, facts.st_ctim.tv_nsec, facts.st_ino);
+}
+
+std::string read_hash(const fs::path& path) {
+  const io::RandomAccessFile file(path);
+  const auto size = file.size();
+  core::Sha256 sha;
+  std::vector<std::byte> block(std::min<std::uint64_t>(kBlock, size));
+  for (std::uint64_t at = 0; at < size; at += block.size()) {
+    block.resize(std::min<std::uint64_t>(block.size(), size - at));
+    file.read(at, block);
+    sha.update(block);
+  }
+  return sha.hex();
+}
+
+}  // namespace
+
+ContentDigests::ContentDigests(fs::path cache) : cache_(std::move(cache)) {
+  if (!fs::exists(cache_)) return;
+  const auto bytes = io::read_file(cache_);
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  const auto json = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
+  if (!json.is_object()) return;
+  for (const auto& [stamp, hash] : json.items())
+    if (hash.is_string()) hashes_[stamp] = hash.get<std::string>();
+}
+
+std::string ContentDigests::of(const fs::path& path) {
+  std::error_code code;
+  const auto status = fs::status(path, code);
+  if (!fs::exists(status))
+    throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+  if (!fs::is_directory(status)) return "file:" + file_hash(path);
+  if (!io::has_manifest(path)) return "folder:" + folder_hash(path);
+  const auto manifest = io::read_manifest(path);
+  if (manifest.content_digest.empty()) return "manifest:" + file_hash(path / "manifest.json");
+  return manifest.kind + ":" + manifest.content_digest;
+}
+
+std::string ContentDigests::file_hash(const fs::path& path) {
+  const auto stamp = stamp_of(path);
+  auto known = hashes_.find(stamp);
+  if (known == hashes_.end()) {
+    known = hashes_.emplace(stamp, read_hash(path)).first;
+    changed_ = true;
+  }
+  used_.insert(*known);
+  return known->second;
+}
+
+std::string ContentDigests::folder_hash(const fs::path& path) {
+  std::vector<fs::path> files;
+  try {
+    auto entry =
+        fs::recursive_directory_iterator(path, fs::directory_options::follow_directory_symlink);
+    for (; entry != fs::recursive_directory_iterator(); ++entry) {
+      if (entry.depth() > kDeepest)
+        throw core::DataError(fmt::format(
+            "{} is nested deeper than {} folders; a symbolic link that leads in a circle?",
+            path.string(), kDeepest));
+      if (entry->is_regular_file()) files.push_back(entry->path().lexically_relative(path));
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw core::IoError(fmt::format("can't list {}: {}", path.string(), error.code().message()));
+  }
+  std::sort(files.begin(), files.end());
+  core::Sha256 sha;
+  for (const auto& file : files) {
+    const auto name = file.generic_string();
+    sha.update_u64(name.size()).update(name).update(file_hash(path / file));
+  }
+  return sha.hex();
+}
+
+void ContentDigests::save() {
+  if (!changed_ && used_.size() == hashes_.size()) return;
+  io::write_file(cache_, nlohmann::json(used_).dump(0) + "\n");
+  hashes_ = used_;
+  changed_ = false;
+}
+
+}  // namespace retort::pipeline
