@@ -29,19 +29,20 @@ struct BatchStatistics {
 /// One forward computation of one micro-shard.
 struct Pass {
   bool training = false;
-  std::span<const at::Tensor> parameters;  // by ParameterLayout index; leaves when gradients are due
-  std::span<const at::Tensor> buffers;     // running mean and variance, read in evaluation
-  BatchStatistics* statistics = nullptr;   // required in training
-  std::uint64_t seed = 0;                  // randomness: (seed, step, sample id, layer)
+  std::span<const at::Tensor>
+      parameters;                         // by ParameterLayout index; leaves when gradients are due
+  std::span<const at::Tensor> buffers;    // running mean and variance, read in evaluation
+  BatchStatistics* statistics = nullptr;  // required in training
+  std::uint64_t seed = 0;                 // randomness: (seed, step, sample id, layer)
   std::uint64_t step = 0;
   std::span<const std::uint64_t> samples;  // ids, one per row of the input
 };
 
 struct LayerFacts {
   std::string name;
-  std::vector<std::int64_t> output;   // shape without batch
+  std::vector<std::int64_t> output;  // shape without batch
   std::uint64_t parameters = 0;
-  std::uint64_t multiply_adds = 0;    // per sample
+  std::uint64_t multiply_adds = 0;  // per sample
 };
 
 class Model {

@@ -26,10 +26,10 @@ struct OptimiserOptions {
   bool nesterov = false;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double weight_decay = 5e-4;
-  double clip_norm = 0;          // 0: off; global L2 norm
-  double average_decay = 0;      // EMA of weights; 0: off
+  double clip_norm = 0;      // 0: off; global L2 norm
+  double average_decay = 0;  // EMA of weights; 0: off
   ScheduleKind schedule = ScheduleKind::cosine;
-  double warmup = 0;             // steps (>= 1) or a fraction of all steps (< 1)
+  double warmup = 0;               // steps (>= 1) or a fraction of all steps (< 1)
   std::vector<double> milestones;  // step schedule: fractions of all steps
   double gamma = 0.1;
   void declare(core::OptionTable& table);
@@ -46,8 +46,8 @@ class Optimiser {
   virtual ~Optimiser() = default;
   /// Updates `parameters` in place from `gradient` (both flat). Clipping, decay with exclusions and
   /// EMA included. Returns the gradient's norm before clipping. `average` may be undefined.
-  virtual double step(double rate, std::uint64_t step, at::Tensor& parameters,
-                      at::Tensor& gradient, at::Tensor& average) = 0;
+  virtual double step(double rate, std::uint64_t step, at::Tensor& parameters, at::Tensor& gradient,
+                      at::Tensor& average) = 0;
   /// State vectors by name ("momentum"; "first", "second"): flat, for checkpoints.
   virtual std::vector<std::pair<std::string, at::Tensor>> state() = 0;
 };

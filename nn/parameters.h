@@ -16,18 +16,18 @@ namespace retort::nn {
 enum class Initialise {
   zeros,
   ones,
-  kaiming_normal,   // fan-out, ReLU: He et al. 2015
-  uniform_fan_in,   // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): linear layers
+  kaiming_normal,  // fan-out, ReLU: He et al. 2015
+  uniform_fan_in,  // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): linear layers
 };
 enum class WeightDecay { yes, no };  // no: biases, BatchNorm
 
 struct ParameterSpec {
-  std::string name;                    // "layer1.0.conv1.weight"
+  std::string name;  // "layer1.0.conv1.weight"
   std::vector<std::int64_t> shape;
   Initialise initialise = Initialise::zeros;
   WeightDecay decay = WeightDecay::yes;
-  std::int64_t fan = 1;                // of the initialiser
-  std::uint64_t offset = 0;            // in the flat vector, elements
+  std::int64_t fan = 1;      // of the initialiser
+  std::uint64_t offset = 0;  // in the flat vector, elements
   std::uint64_t elements = 0;
 };
 

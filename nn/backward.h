@@ -1,0 +1,27 @@
+// Forward and backward pass of one micro-shard, with each parameter's gradient handed out as soon
+// as it is final, so that its exchange overlaps the rest of the backward pass.
+#pragma once
+
+#include <functional>
+
+#include <ATen/core/Tensor.h>
+
+#include "nn/model.h"
+
+namespace retort::nn {
+
+/// Fills `grad_logits` (fp32, contiguous, shape of `logits` [n, classes], not initialised) with the
+/// gradient of the loss on the logits. Runs without a graph.
+using LossCallback = std::function<void(const at::Tensor& logits, at::Tensor& grad_logits)>;
+/// Gets the gradient of parameter `index`, contiguous fp32 in the parameter's shape; the tensor may
+/// be kept. Once per parameter (zeros where the loss does not depend on it), in the calling thread;
+/// the order is that of the backward pass.
+using ReadyCallback = std::function<void(int index, const at::Tensor& gradient)>;
+
+/// `pass.parameters` are plain views (no gradient); the pass sees leaf aliases of them, which share
+/// their memory. Everything runs in the calling thread; several threads may run passes of one model
+/// at once. Exceptions of the callbacks come out unchanged.
+void forward_backward(const Model& model, const at::Tensor& input, const Pass& pass,
+                      const LossCallback& loss, const ReadyCallback& ready);
+
+}  // namespace retort::nn

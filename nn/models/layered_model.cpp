@@ -1,0 +1,166 @@
+#include "nn/models/layered_model.h"
+
+#include <algorithm>
+
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mean.h>
+
+#include "core/error.h"
+#include "nn/batch_norm.h"
+
+namespace retort::nn {
+namespace {
+
+at::Tensor parameter(const Pass& pass, int index) {
+  return index < 0 ? at::Tensor() : pass.parameters[static_cast<std::size_t>(index)];
+}
+
+}  // namespace
+
+LayeredModel::Conv LayeredModel::add_conv(const std::string& name, Extent& extent,
+                                          std::int64_t outputs, std::int64_t kernel,
+                                          std::int64_t stride) {
+  Conv conv;
+  conv.stride = stride;
+  conv.padding = kernel / 2;
+  conv.weight =
+      parameters_.add(name + ".weight", {outputs, extent.channels, kernel, kernel},
+                      Initialise::kaiming_normal, WeightDecay::yes, outputs * kernel * kernel);
+  const auto out = [&](std::int64_t size) {
+    return (size + 2 * conv.padding - kernel) / stride + 1;
+  };
+  const Extent next{outputs, out(extent.height), out(extent.width)};
+  const auto weights = static_cast<std::uint64_t>(outputs * extent.channels * kernel * kernel);
+  layers_.push_back({name,
+                     {next.channels, next.height, next.width},
+                     weights,
+                     weights * static_cast<std::uint64_t>(next.height * next.width)});
+  extent = next;
+  return conv;
+}
+
+LayeredModel::BatchNorm LayeredModel::add_batch_norm(const std::string& name,
+                                                     const Extent& extent) {
+  BatchNorm norm;
+  const std::int64_t channels = norm.channels = extent.channels;
+  norm.gamma =
+      parameters_.add(name + ".weight", {channels}, Initialise::ones, WeightDecay::no, channels);
+  norm.beta =
+      parameters_.add(name + ".bias", {channels}, Initialise::zeros, WeightDecay::no, channels);
+  norm.running_mean = buffers_.add(name + ".running_mean", {channels}, Initialise::zeros,
+                                   WeightDecay::no, channels);
+  norm.running_variance =
+      buffers_.add(name + ".running_var", {channels}, Initialise::ones, WeightDecay::no, channels);
+  for (const BatchNorm& before : norms_)
+    norm.statistics += 2 * static_cast<std::uint64_t>(before.channels);
+  const auto n = static_cast<std::uint64_t>(channels);
+  layers_.push_back({name,
+                     {channels, extent.height, extent.width},
+                     2 * n,
+                     n * static_cast<std::uint64_t>(extent.height * extent.width)});
+  norms_.push_back(norm);
+  return norm;
+}
+
+LayeredModel::Linear LayeredModel::add_linear(const std::string& name, std::int64_t inputs,
+                                              std::int64_t outputs, Bias bias) {
+  Linear linear;
+  linear.weight = parameters_.add(name + ".weight", {outputs, inputs}, Initialise::uniform_fan_in,
+                                  WeightDecay::yes, inputs);
+  const auto weights = static_cast<std::uint64_t>(inputs * outputs);
+  if (bias == Bias::yes)
+    linear.bias = parameters_.add(name + ".bias", {outputs}, Initialise::uniform_fan_in,
+                                  WeightDecay::no, inputs);
+  const auto biases = bias == Bias::yes ? static_cast<std::uint64_t>(outputs) : 0;
+  layers_.push_back({name, {outputs}, weights + biases, weights});
+  return linear;
+}
+
+void LayeredModel::finish_layers() {
+  statistics_size_ = norms_.size();
+  for (const BatchNorm& norm : norms_)
+    statistics_size_ += 2 * static_cast<std::uint64_t>(norm.channels);
+}
+
+void LayeredModel::begin(const at::Tensor& input, const Pass& pass) const {
+  if (pass.parameters.size() != parameters_.specs().size() ||
+      (!pass.training && pass.buffers.size() != buffers_.specs().size()))
+    throw core::InternalError("the pass does not hold the tensors of this model");
+  if (input.dim() != 4 || input.scalar_type() != at::kFloat || input.size(0) < 1)
+    throw core::InternalError("a model needs a non-empty fp32 batch [n, channels, height, width]");
+  if (!pass.training || statistics_size_ == 0) return;
+  if (pass.statistics == nullptr)
+    throw core::InternalError("a training pass of a model with BatchNorm needs statistics");
+  if (pass.statistics->sums.size() != statistics_size_)
+    pass.statistics->sums.assign(statistics_size_, 0.0);
+}
+
+at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
+  return at::conv2d(x, parameter(pass, conv.weight), {}, conv.stride, conv.padding);
+}
+
+at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
+  return at::linear(x, parameter(pass, linear.weight), parameter(pass, linear.bias));
+}
+
+at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
+                               Activation activation, const Pass& pass) const {
+  const at::Tensor gamma = parameter(pass, norm.gamma), beta = parameter(pass, norm.beta);
+  if (!pass.training)
+    return batch_norm_evaluate(
+        std::move(x), gamma, beta, pass.buffers[static_cast<std::size_t>(norm.running_mean)],
+        pass.buffers[static_cast<std::size_t>(norm.running_variance)], residual, activation);
+  const auto channels = static_cast<std::size_t>(norm.channels);
+  std::vector<double> mean(channels), variance(channels);
+  at::Tensor y = batch_norm_train(x, gamma, beta, residual, activation, {mean, variance});
+  const double n = static_cast<double>(x.numel() / x.size(1));
+  double* sums = pass.statistics->sums.data() + norm.statistics;
+  for (std::size_t c = 0; c < channels; ++c) {
+    sums[c] += n * mean[c];
+    sums[channels + c] += n * (variance[c] + mean[c] * mean[c]);
+  }
+  const auto index = static_cast<std::size_t>(
+      std::find_if(norms_.begin(), norms_.end(),
+                   [&](const BatchNorm& other) { return other.gamma == norm.gamma; }) -
+      norms_.begin());
+  pass.statistics->sums[statistics_size_ - norms_.size() + index] += n;
+  return y;
+}
+
+void LayeredModel::fold_statistics(std::span<const double> sums, at::Tensor& buffers_flat) const {
+  if (sums.size() != statistics_size_)
+    throw core::InternalError("batch statistics of another model");
+  float* data = buffers_flat.data_ptr<float>();
+  for (std::size_t i = 0; i < norms_.size(); ++i) {
+    const BatchNorm& norm = norms_[i];
+    const double n = sums[statistics_size_ - norms_.size() + i];
+    if (n < 1) continue;
+    const auto channels = static_cast<std::size_t>(norm.channels);
+    const double* sum = sums.data() + norm.statistics;
+    float* mean = data + buffers_.specs()[static_cast<std::size_t>(norm.running_mean)].offset;
+    float* variance =
+        data + buffers_.specs()[static_cast<std::size_t>(norm.running_variance)].offset;
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double batch_mean = sum[c] / n;
+      double batch_variance = std::max(0.0, sum[channels + c] / n - batch_mean * batch_mean);
+      if (n > 1) batch_variance *= n / (n - 1);
+      mean[c] =
+          static_cast<float>((1 - kBatchNormMomentum) * mean[c] + kBatchNormMomentum * batch_mean);
+      variance[c] = static_cast<float>((1 - kBatchNormMomentum) * variance[c] +
+                                       kBatchNormMomentum * batch_variance);
+    }
+  }
+}
+
+at::Tensor channels_last(const at::Tensor& images) {
+  if (images.size(1) == 1 && images.is_contiguous())
+    // One channel is laid out the same either way; only the strides tell convolutions which.
+    return images.as_strided(images.sizes(),
+                             {images.size(2) * images.size(3), 1, images.size(3), 1});
+  return images.contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+at::Tensor average_pool(const at::Tensor& images) { return at::mean(images, {2, 3}); }
+
+}  // namespace retort::nn

@@ -1,0 +1,63 @@
+#include "nn/models/registry.h"
+
+#include <array>
+
+#include "core/error.h"
+
+namespace retort::nn {
+namespace {
+
+constexpr std::array<ModelEntry, 4> kModels = {{
+    {"mlp", "Fully connected layers on pixels", make_mlp},
+    {"convnet", "3x3 convolutions with BatchNorm, average pooling, one linear layer", make_convnet},
+    {"resnet20", "Residual network of 20 layers, CIFAR form (He et al. 2015)", make_resnet20},
+    {"resnet56", "Residual network of 56 layers, CIFAR form (He et al. 2015)", make_resnet56},
+}};
+
+}  // namespace
+
+std::span<const ModelEntry> model_registry() { return kModels; }
+
+std::unique_ptr<ModelFactory> make_model_factory(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ModelEntry& entry : kModels) {
+    if (entry.name == name) return entry.make();
+    names.emplace_back(entry.name);
+  }
+  const std::string nearest = core::nearest_word(name, names);
+  std::string known;
+  for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
+  throw core::UsageError("unknown model '" + name + "'" +
+                         (nearest.empty() ? "" : ", did you mean " + nearest + "?") +
+                         "; known models: " + known);
+}
+
+std::uint64_t Model::multiply_adds() const {
+  std::uint64_t sum = 0;
+  for (const LayerFacts& layer : layers_) sum += layer.multiply_adds;
+  return sum;
+}
+
+void check_shape(const std::string& model, const ModelShape& shape) {
+  if (shape.input.elements() == 0)
+    throw core::UsageError("model " + model + ": the data set has no pixels: pack images");
+  if (shape.classes < 2)
+    throw core::UsageError("model " + model + ": the data set has " +
+                           std::to_string(shape.classes) + " classes: at least 2 are needed");
+}
+
+void check_dropout(const std::string& model, double rate) {
+  if (!(rate >= 0 && rate < 1))
+    throw core::UsageError("model " + model + ": --dropout " + std::to_string(rate) +
+                           " is not in [0, 1)");
+}
+
+void check_widths(const std::string& model, const std::string& option,
+                  const std::vector<std::int64_t>& widths) {
+  for (std::int64_t width : widths)
+    if (width < 1 || width > 65536)
+      throw core::UsageError("model " + model + ": --" + option + " " + std::to_string(width) +
+                             " is not in [1, 65536]");
+}
+
+}  // namespace retort::nn

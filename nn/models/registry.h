@@ -1,0 +1,26 @@
+// The built-in architectures, one maker each, and the checks of options that they share.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/model.h"
+
+namespace retort::nn {
+
+std::unique_ptr<ModelFactory> make_mlp();
+std::unique_ptr<ModelFactory> make_convnet();
+std::unique_ptr<ModelFactory> make_resnet20();
+std::unique_ptr<ModelFactory> make_resnet56();
+
+// UsageErrors that name the model, the option and the allowed range.
+/// Pictures with pixels, at least two classes.
+void check_shape(const std::string& model, const ModelShape& shape);
+void check_dropout(const std::string& model, double rate);
+/// Every entry in [1, 65536].
+void check_widths(const std::string& model, const std::string& option,
+                  const std::vector<std::int64_t>& widths);
+
+}  // namespace retort::nn
