@@ -58,6 +58,17 @@ bool is_complete(comm::Communicator& communicator, const std::filesystem::path& 
   return communicator.all_reduce_max(complete) == 1;
 }
 
+void print_results(const StageContext& context, const nlohmann::json& results) {
+  if (!context.communicator.root()) return;
+  if (context.json) {
+    fmt::print("{}\n", results.dump());
+  } else {
+    for (const auto& [name, value] : results.items())
+      if (!value.is_structured()) fmt::print("{:<24} {}\n", name, value.dump());
+  }
+  std::fflush(stdout);
+}
+
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results) {
@@ -77,13 +88,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
       manifest.members.push_back(std::move(member));
     }
     io::write_manifest(folder, std::move(manifest));
-    if (context.json) {
-      fmt::print("{}\n", results.dump());
-    } else {
-      for (const auto& [name, value] : results.items())
-        if (!value.is_structured()) fmt::print("{:<24} {}\n", name, value.dump());
-    }
-    std::fflush(stdout);
+    print_results(context, results);
   });
 }
 

@@ -24,11 +24,13 @@ bool is_complete(comm::Communicator& communicator, const std::filesystem::path& 
 
 /// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
 /// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is
-/// thrown on all ranks. Prints the results: one line of JSON with context.json, else name and
-/// value.
+/// thrown on all ranks. Prints the results.
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results);
+
+/// Rank 0 prints flat results to standard output: one line of JSON, or a line for each.
+void print_results(const StageContext& context, const nlohmann::json& results);
 
 /// Runs `work` on rank 0 while the others wait; its error is thrown on all ranks.
 void on_root(comm::Communicator& communicator, const std::function<void()>& work);

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "core/error.h"
+#include "core/range.h"
+#include "stages/loaded_model.h"
 
 namespace retort::stages {
 
@@ -66,15 +67,7 @@ std::vector<TrainingState::Named> TrainingState::vectors() const {
 }
 
 void TrainingState::start_from(const io::TensorMap& tensors) {
-  // A model file holds parameters and buffers side by side.
-  io::TensorMap own_parameters, own_buffers;
-  for (const auto& spec : model_.buffers().specs())
-    if (const auto found = tensors.find(spec.name); found != tensors.end())
-      own_buffers.insert(*found);
-  for (const auto& [name, tensor] : tensors)
-    if (!own_buffers.contains(name)) own_parameters.emplace(name, tensor);
-  nn::from_tensors(model_.parameters(), own_parameters, "", parameters);
-  nn::from_tensors(model_.buffers(), own_buffers, "", buffers);
+  assign_tensors(model_, tensors, parameters, buffers);
   if (average.defined()) average.copy_(parameters);
 }
 

@@ -1,0 +1,188 @@
+// distill: a student on gold labels and a teacher's stored logits,
+// methods/topk-distillation.md, equations (1), (2), (4): alpha * hard + (1 - alpha) * soft.
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "io/logit_store.h"
+#include "nn/tail_bounds.h"
+#include "stages/trainer.h"
+#include "stages/training_setup.h"
+
+namespace retort::stages {
+
+namespace {
+
+enum class Unlisted { refuse, interpolate };
+
+struct DistillOptions {
+  std::filesystem::path logits;
+  double alpha = 0.75;
+  nn::SoftOptions soft;
+  Unlisted unlisted = Unlisted::refuse;
+  double smoothing = 0;
+};
+
+class DistillObjective : public Objective {
+ public:
+  DistillObjective(const io::LogitStore& store, const DistillOptions& options)
+      : store_(store), options_(options) {
+    const auto& stored = store.facts().layout.temperatures;
+    if (options.unlisted == Unlisted::interpolate &&
+        std::find(stored.begin(), stored.end(), options.soft.temperature) == stored.end())
+      interpolated_ = true;
+    else if (needs_tail())
+      index_ = nn::temperature_index(stored, options.soft.temperature);
+  }
+
+  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
+                        const io::MicroBatch& batch, std::uint64_t batch_rows,
+                        std::span<float> grad) const override {
+    const auto& layout = store_.facts().layout;
+    const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
+    std::vector<std::uint32_t> ids(rows * k);
+    std::vector<float> values(rows * k), tails(rows * temperatures), tail(rows);
+    store_.read(batch.epoch % store_.facts().passes, batch.samples, ids, values, tails);
+    for (std::uint64_t row = 0; row < rows; ++row)
+      tail[row] =
+          tail_of({values.data() + row * k, k}, {tails.data() + row * temperatures, temperatures});
+    const nn::HardTargets<float> hard{batch.label_begin, batch.labels,
+                                      static_cast<float>(options_.smoothing)};
+    const nn::SparseTargets<float> soft{layout.top_k, ids, values, tail};
+    const auto share = 1.0 / static_cast<double>(batch_rows);
+    return nn::loss_and_gradient<float>(
+        rows, classes, logits, &hard, static_cast<float>(options_.alpha * share), &soft,
+        options_.soft, static_cast<float>((1 - options_.alpha) * share), grad);
+  }
+
+  double value(const nn::LossSums& sums, std::uint64_t rows) const override {
+    return (options_.alpha * sums.hard + (1 - options_.alpha) * sums.soft) /
+           static_cast<double>(rows);
+  }
+
+ private:
+  bool needs_tail() const {
+    return options_.soft.tail == nn::TailMode::residual ||
+           options_.soft.tail == nn::TailMode::uniform;
+  }
+  float tail_of(std::span<const float> values, std::span<const float> tails) const {
+    if (!needs_tail()) return 0;
+    if (!interpolated_) return tails[index_];
+    const auto& layout = store_.facts().layout;
+    const std::vector<double> known(tails.begin(), tails.end());
+    const nn::TailBounds bounds =
+        nn::tail_bounds(layout.temperatures, known, layout.classes - layout.top_k,
+                        static_cast<double>(values.back()), options_.soft.temperature);
+    return static_cast<float>(0.5 * (bounds.lower + bounds.upper));
+  }
+
+  const io::LogitStore& store_;
+  const DistillOptions& options_;
+  bool interpolated_ = false;
+  std::size_t index_ = 0;
+};
+
+/// The logits must have been captured on this data, these classes and this augmentation.
+void check_logits(const io::LogitFacts& facts, const TrainingOptions& options,
+                  const TrainingSetup& setup, const DistillOptions& distill) {
+  const std::string where = distill.logits.string();
+  if (facts.layout.classes != setup.description.class_names.size())
+    throw core::DataError(fmt::format(
+        "{}: logits over {} classes, the data set has {}: capture with a teacher of the same "
+        "classes",
+        where, facts.layout.classes, setup.description.class_names.size()));
+  if (facts.data_digest != setup.data.digest())
+    throw core::DataError(fmt::format(
+        "{}: captured on another data set or split (split {}, {} samples; --data {} --split {} has "
+        "{} samples): run teach on this one",
+        where, facts.split, facts.samples, options.data.string(), options.split,
+        setup.data.size()));
+  if (facts.class_digest != setup.data.class_digest())
+    throw core::DataError(
+        fmt::format("{}: captured with other class names or another class order", where));
+  if (facts.augment != options.augment.text())
+    throw core::DataError(fmt::format(
+        "{}: captured with augmentation '{}', the student would see '{}': give distill the same "
+        "augmentation options as teach",
+        where, facts.augment, options.augment.text()));
+}
+
+class Distill : public Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    options_.declare(table);
+    table.group("Loss");
+    auto& logits =
+        table.add("logits", &distill_.logits, "Folder of stored logits, as teach wrote it");
+    logits.effect = core::OptionEffect::input;
+    logits.required = true;
+    table.add("alpha", &distill_.alpha,
+              "Weight of the hard loss, in (0.5, 1); the soft loss has 1 - alpha");
+    table.add("temperature", &distill_.soft.temperature,
+              "Divides teacher's and student's logits in the soft loss; one that teach listed");
+    table.add_choice("tail", &distill_.soft.tail,
+                     {{"residual", nn::TailMode::residual},
+                      {"uniform", nn::TailMode::uniform},
+                      {"renormalise", nn::TailMode::renormalise},
+                      {"renormalise-stored", nn::TailMode::renormalise_stored}},
+                     "What stands for the classes that were not stored");
+    table.add_choice("soft-scale", &distill_.soft.scale,
+                     {{"squared", nn::SoftScale::temperature_squared},
+                      {"inverse", nn::SoftScale::inverse_temperature},
+                      {"none", nn::SoftScale::none}},
+                     "Factor of the soft loss: temperature squared, its inverse, or 1");
+    table.add_choice("unlisted-temperature", &distill_.unlisted,
+                     {{"refuse", Unlisted::refuse}, {"interpolate", Unlisted::interpolate}},
+                     "At a temperature that teach did not list: refuse, or take the middle of the "
+                     "bounds of the tail");
+    table.add("label-smoothing", &distill_.smoothing,
+              "Share of the hard target spread evenly over all classes, in [0, 1)");
+  }
+  void declare_dependent(core::OptionTable& table) override {
+    choice_.declare(options_.model, table);
+  }
+  void validate() const override {
+    options_.validate();
+    if (!(distill_.alpha > 0.5 && distill_.alpha < 1))
+      throw core::UsageError(fmt::format("--alpha {}: must be in (0.5, 1)", distill_.alpha));
+    if (!(distill_.soft.temperature > 0))
+      throw core::UsageError(
+          fmt::format("--temperature {}: must be above 0", distill_.soft.temperature));
+    if (!(distill_.smoothing >= 0 && distill_.smoothing < 1))
+      throw core::UsageError(
+          fmt::format("--label-smoothing {}: must be in [0, 1)", distill_.smoothing));
+  }
+  StageOutcome run(StageContext& context) override {
+    const TrainingSetup setup = prepare_training(options_, choice_);
+    const io::LogitStore store(distill_.logits);
+    const io::LogitFacts& facts = store.facts();
+    check_logits(facts, options_, setup, distill_);
+    const DistillObjective objective(store, distill_);
+    const TrainingJob job{.options = options_,
+                          .model = *setup.model,
+                          .description = setup.description,
+                          .data = setup.data,
+                          .validation = setup.validation ? &*setup.validation : nullptr,
+                          .initial = setup.initial ? &setup.initial->tensors : nullptr,
+                          .objective = objective,
+                          .inputs = setup.inputs + fmt::format("logits {}\n", store.digest()),
+                          .passes = facts.passes,
+                          .augment_seed = facts.seed,
+                          .results = {{"top_k", facts.layout.top_k}}};
+    return run_training(context, job);
+  }
+
+ private:
+  TrainingOptions options_;
+  DistillOptions distill_;
+  ModelChoice choice_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> make_distill() { return std::make_unique<Distill>(); }
+
+}  // namespace retort::stages

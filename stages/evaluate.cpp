@@ -1,0 +1,211 @@
+// evaluate: how good a model is on a labelled split.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "io/atomic_file.h"
+#include "stages/loaded_model.h"
+#include "stages/scoring.h"
+#include "stages/section_output.h"
+#include "stages/stage.h"
+
+namespace retort::stages {
+
+namespace {
+
+struct EvaluateOptions {
+  std::filesystem::path model, data, out;
+  std::string split = "test";
+  std::uint64_t batch = 256;
+  std::uint64_t bins = 15;
+  std::uint64_t confusions = 20;
+};
+
+/// Expected calibration error over equal-width bins of confidence (Guo et al. 2017, eq. 3).
+double calibration_error(std::span<const SampleScore> scores, std::uint64_t bins) {
+  struct Bin {
+    double confidence = 0, correct = 0, count = 0;
+  };
+  std::vector<Bin> table(bins);
+  double total = 0;
+  for (const auto& score : scores) {
+    if (score.gold_rank == kUnlabelled) continue;
+    const auto index = static_cast<std::size_t>(score.confidence * static_cast<float>(bins));
+    Bin& bin = table[std::min<std::size_t>(index, bins - 1)];
+    bin.confidence += static_cast<double>(score.confidence);
+    bin.correct += score.gold_rank == 0 ? 1 : 0;
+    bin.count += 1;
+    total += 1;
+  }
+  double error = 0;
+  for (const Bin& bin : table)
+    if (bin.count > 0) error += std::abs(bin.correct - bin.confidence) / total;
+  return error;
+}
+
+struct ClassScore {
+  std::uint64_t samples = 0, right = 0;
+};
+
+std::vector<ClassScore> per_class(std::span<const SampleScore> scores,
+                                  const io::PackedDataset& data) {
+  std::vector<ClassScore> table(data.facts().class_names.size());
+  for (std::uint64_t i = 0; i < scores.size(); ++i)
+    for (const std::uint32_t gold : data.labels(i)) {
+      ++table[gold].samples;
+      table[gold].right += scores[i].predicted == gold ? 1 : 0;
+    }
+  return table;
+}
+
+struct Confusion {
+  std::uint32_t gold = 0, predicted = 0;
+  std::uint64_t count = 0;
+};
+
+std::vector<Confusion> worst_confusions(std::span<const SampleScore> scores,
+                                        const io::PackedDataset& data, std::uint64_t most) {
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> counts;
+  for (std::uint64_t i = 0; i < scores.size(); ++i)
+    if (scores[i].gold_rank != 0)
+      for (const std::uint32_t gold : data.labels(i)) ++counts[{gold, scores[i].predicted}];
+  std::vector<Confusion> list;
+  for (const auto& [pair, count] : counts) list.push_back({pair.first, pair.second, count});
+  std::stable_sort(list.begin(), list.end(),
+                   [](const auto& a, const auto& b) { return a.count > b.count; });
+  list.resize(std::min<std::size_t>(list.size(), most));
+  return list;
+}
+
+class Evaluate : public Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    using core::OptionEffect;
+    table.group("Evaluation");
+    auto& model = table.add("model", &options_.model, "Model folder, or the folder of its section");
+    model.effect = OptionEffect::input;
+    model.required = true;
+    auto& data = table.add("data", &options_.data, "Packed dataset folder");
+    data.effect = OptionEffect::input;
+    data.required = true;
+    table.add("split", &options_.split, "Split to score");
+    table.add("out", &options_.out, "Folder for results.json and details.json; empty: print only")
+        .effect = OptionEffect::output;
+    table.add("batch", &options_.batch, "Samples computed together");
+    table.add("bins", &options_.bins, "Bins of the calibration error");
+    table.add("confusions", &options_.confusions, "Confused pairs to list, most frequent first");
+  }
+  void validate() const override {
+    if (options_.batch < 1) throw core::UsageError("--batch 0: must be at least 1");
+    if (options_.bins < 1) throw core::UsageError("--bins 0: must be at least 1");
+  }
+
+  StageOutcome run(StageContext& context) override {
+    const auto start = std::chrono::steady_clock::now();
+    const LoadedModel loaded = load_model(options_.model);
+    const io::PackedDataset data(options_.data, options_.split);
+    check_fit(loaded, options_.model, data, options_.data);
+    const std::string recipe =
+        recipe_hash(context, fmt::format("model {}\ndata {}\n", loaded.digest, data.digest()));
+    if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe)) {
+      core::log_info("{}: already complete", options_.out.string());
+      return StageOutcome::done;
+    }
+    Workers workers(context.threads);
+    const auto scores = score_split(context.communicator, workers, *loaded.model, loaded.parameters,
+                                    loaded.buffers, data, loaded.description.scale, options_.batch);
+    const ScoreSummary summary = summarise(scores);
+    if (summary.samples == 0)
+      throw core::DataError(fmt::format("{}: split {} has no labelled samples: nothing to score",
+                                        options_.data.string(), options_.split));
+    const auto classes = per_class(scores, data);
+    double recall = 0, seen = 0;
+    for (const auto& c : classes)
+      if (c.samples > 0) {
+        recall += static_cast<double>(c.right) / static_cast<double>(c.samples);
+        seen += 1;
+      }
+    nlohmann::json results = {{"top1", summary.top1},
+                              {"top5", summary.top5},
+                              {"loss", summary.loss},
+                              {"mean_recall", recall / seen},
+                              {"calibration_error", calibration_error(scores, options_.bins)},
+                              {"samples", summary.samples},
+                              {"parameters", loaded.model->parameters().count()}};
+    const nlohmann::json details = describe(loaded, data, scores, classes);
+    results["seconds"] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!context.json) print(context, details);
+    write(context, recipe, results, details);
+    return StageOutcome::done;
+  }
+
+ private:
+  nlohmann::json describe(const LoadedModel& loaded, const io::PackedDataset& data,
+                          std::span<const SampleScore> scores,
+                          std::span<const ClassScore> classes) const {
+    const auto& names = loaded.description.class_names;
+    nlohmann::json details = {{"classes", nlohmann::json::array()},
+                              {"confusions", nlohmann::json::array()}};
+    for (std::size_t c = 0; c < classes.size(); ++c)
+      details["classes"].push_back(
+          {{"name", names[c]}, {"samples", classes[c].samples}, {"right", classes[c].right}});
+    for (const auto& pair : worst_confusions(scores, data, options_.confusions))
+      details["confusions"].push_back({{"gold", names[pair.gold]},
+                                       {"predicted", names[pair.predicted]},
+                                       {"count", pair.count}});
+    return details;
+  }
+
+  void print(StageContext& context, const nlohmann::json& details) const {
+    if (!context.communicator.root()) return;
+    std::vector<const nlohmann::json*> worst;
+    for (const auto& c : details["classes"])
+      if (c["samples"] > 0) worst.push_back(&c);
+    const auto rate = [](const nlohmann::json& c) {
+      return c["right"].get<double>() / c["samples"].get<double>();
+    };
+    std::stable_sort(worst.begin(), worst.end(),
+                     [&](const auto* a, const auto* b) { return rate(*a) < rate(*b); });
+    fmt::print("lowest recall:");
+    for (std::size_t i = 0; i < std::min<std::size_t>(10, worst.size()); ++i)
+      fmt::print(" {} {}/{}", (*worst[i])["name"].get<std::string>(),
+                 (*worst[i])["right"].get<int>(), (*worst[i])["samples"].get<int>());
+    fmt::print("\nmost confused (gold as predicted):");
+    for (const auto& pair : details["confusions"])
+      fmt::print(" {} as {} {}x;", pair["gold"].get<std::string>(),
+                 pair["predicted"].get<std::string>(), pair["count"].get<int>());
+    fmt::print("\n");
+  }
+
+  void write(StageContext& context, const std::string& recipe, const nlohmann::json& results,
+             const nlohmann::json& details) const {
+    if (options_.out.empty()) {
+      print_results(context, results);
+      return;
+    }
+    nlohmann::json content = results;
+    content.erase("seconds");
+    content["details"] = details;
+    on_root(context.communicator, [&] {
+      io::make_folder(options_.out);
+      io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
+    });
+    seal_section(context, options_.out, recipe, core::sha256_hex(std::string_view(content.dump())),
+                 {"details.json"}, results);
+  }
+
+  EvaluateOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> make_evaluate() { return std::make_unique<Evaluate>(); }
+
+}  // namespace retort::stages

@@ -1,0 +1,70 @@
+#include "stages/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace retort::stages {
+
+void assign_tensors(const nn::Model& model, const io::TensorMap& tensors, at::Tensor& parameters,
+                    at::Tensor& buffers) {
+  io::TensorMap own_parameters, own_buffers;
+  for (const auto& spec : model.buffers().specs())
+    if (const auto found = tensors.find(spec.name); found != tensors.end())
+      own_buffers.insert(*found);
+  for (const auto& [name, tensor] : tensors)
+    if (!own_buffers.contains(name)) own_parameters.emplace(name, tensor);
+  nn::from_tensors(model.parameters(), own_parameters, "", parameters);
+  nn::from_tensors(model.buffers(), own_buffers, "", buffers);
+}
+
+LoadedModel load_model(const std::filesystem::path& path) {
+  io::ModelFile file = io::read_model(path);
+  LoadedModel loaded;
+  try {
+    const auto factory = nn::make_model_factory(file.description.name);
+    core::OptionTable table;
+    factory->declare(table);
+    for (const auto& [name, text] : file.description.options.items())
+      table.set(name, text.get<std::string>());
+    loaded.model = factory->build({file.description.input, file.description.class_names.size()});
+  } catch (const core::UsageError& error) {
+    throw core::DataError(
+        fmt::format("{}: {}: written by another version of Retort?", path.string(), error.what()));
+  }
+  at::Tensor parameters = nn::make_flat(loaded.model->parameters());
+  at::Tensor buffers = nn::make_flat(loaded.model->buffers());
+  try {
+    assign_tensors(*loaded.model, file.tensors, parameters, buffers);
+  } catch (const core::DataError& error) {
+    throw core::DataError(fmt::format("{}: {}", path.string(), error.what()));
+  }
+  loaded.parameters = nn::views(loaded.model->parameters(), parameters);
+  loaded.buffers = nn::views(loaded.model->buffers(), buffers);
+  loaded.description = std::move(file.description);
+  loaded.digest = std::move(file.digest);
+  return loaded;
+}
+
+void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,
+               const io::PackedDataset& data, const std::filesystem::path& data_path) {
+  const auto& facts = data.facts();
+  const auto& own = model.description;
+  if (facts.class_names.size() != own.class_names.size())
+    throw core::DataError(fmt::format(
+        "{}: knows {} classes, {} has {}: use a model of these classes", model_path.string(),
+        own.class_names.size(), data_path.string(), facts.class_names.size()));
+  if (data.class_digest() != own.class_digest)
+    throw core::DataError(
+        fmt::format("{}: its {} classes have other names or another order than those of {}",
+                    model_path.string(), own.class_names.size(), data_path.string()));
+  const io::ImageShape shape{facts.height, facts.width, facts.channels};
+  if (!(shape == own.input))
+    throw core::DataError(fmt::format(
+        "{}: takes pictures of {}x{}x{}, {} holds {}x{}x{}: pack with --size and --channels of the "
+        "model",
+        model_path.string(), own.input.height, own.input.width, own.input.channels,
+        data_path.string(), shape.height, shape.width, shape.channels));
+}
+
+}  // namespace retort::stages

@@ -1,0 +1,38 @@
+// A model folder, built and filled: what teach, evaluate and every command that answers share.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "io/model_folder.h"
+#include "io/packed_dataset.h"
+#include "nn/model.h"
+
+namespace retort::stages {
+
+/// Immutable after load; used by several threads at once.
+struct LoadedModel {
+  io::ModelDescription description;
+  std::string digest;
+  std::unique_ptr<nn::Model> model;
+  std::vector<at::Tensor> parameters, buffers;  // views by layout index
+};
+
+/// `path`: a model folder or a section's folder. DataError for an unknown architecture, options it
+/// does not know or tensors that do not fit.
+LoadedModel load_model(const std::filesystem::path& path);
+
+/// Fills flat parameters and buffers from a model's tensors; DataError names what is missing, too
+/// many or of another shape.
+void assign_tensors(const nn::Model& model, const io::TensorMap& tensors, at::Tensor& parameters,
+                    at::Tensor& buffers);
+
+/// DataError unless the data set has the model's classes (count and names) and picture shape.
+void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,
+               const io::PackedDataset& data, const std::filesystem::path& data_path);
+
+}  // namespace retort::stages
