@@ -16,11 +16,16 @@ namespace retort::io {
 /// Element types of files. Little-endian on disk.
 enum class DType { u8, u16, u32, u64, i32, i64, f16, f32, f64 };
 std::size_t size_of(DType type);
-std::string_view name_of(DType type);      // "f32"
-DType dtype_of(std::string_view name);     // DataError if unknown
+std::string_view name_of(DType type);   // "f32"
+DType dtype_of(std::string_view name);  // DataError if unknown
 
-/// Builds one file. Paths like "rows" or "tensors/conv1.weight"; groups are made as needed. Object
-/// path "" is the root, for attributes. Members at most 256 MB: InternalError above.
+/// Largest file image, in bytes: bounds the memory of a writer and what a fault can cost.
+inline constexpr std::uint64_t kMemberLimit = std::uint64_t{256} << 20;
+
+/// Builds one file. Thread-safe against other writers and readers, not against itself. Paths like
+/// "rows" or "tensors/conv1.weight"; groups are made as needed. Object path "" is the root, for
+/// attributes. At most kMemberLimit bytes: InternalError above. Texts must be free of NUL
+/// (DataError); trailing NULs could not be told from padding.
 class Hdf5Writer {
  public:
   /// Writes the root attributes retort_kind and format_version.
@@ -44,7 +49,14 @@ class Hdf5Writer {
   std::unique_ptr<State> state_;
 };
 
+/// What a file says it is.
+struct Hdf5Kind {
+  std::string kind;
+  std::uint32_t format_version = 0;
+};
+
 /// Parses one file image that was verified before. Every failure is a DataError that names `where`.
+/// Thread-safe.
 class Hdf5Reader {
  public:
   /// Checks retort_kind and that format_version is in [1, newest].
@@ -62,7 +74,8 @@ class Hdf5Reader {
   std::vector<double> reals(std::string_view object, std::string_view name) const;
   std::vector<std::uint64_t> shape(std::string_view path) const;
   DType dtype(std::string_view path) const;
-  /// Byte offset of a contiguous dataset's first element in the file (for later pread).
+  /// Byte offset of a contiguous dataset's first element in the file (for later pread); 0 when it
+  /// has no elements.
   std::uint64_t offset(std::string_view path) const;
   /// The raw little-endian bytes of a dataset.
   std::vector<std::byte> bytes(std::string_view path) const;
@@ -75,15 +88,12 @@ class Hdf5Reader {
   std::vector<std::string> attributes(std::string_view object) const;
 
  private:
+  friend Hdf5Kind kind_of(std::span<const std::byte> image, const std::string& where);
   struct State;
   std::unique_ptr<State> state_;
 };
 
 /// retort_kind and format_version of an image, for inspect and check; DataError if it has none.
-struct Hdf5Kind {
-  std::string kind;
-  std::uint32_t format_version = 0;
-};
 Hdf5Kind kind_of(std::span<const std::byte> image, const std::string& where);
 
 }  // namespace retort::io
