@@ -1,4 +1,20 @@
-# Declares tests. Tiers are CTest labels.
+# Declares tests. Tiers are CTest labels. Every test knows RETORT (the program) and RETORT_SOURCE
+# (this tree); RETORT_DATA and RETORT_GOLDEN come from the caller (scripts/environment.sh), tests
+# take $RETORT_SOURCE/../shared/data and $RETORT_SOURCE/../shared/methods/golden without them.
+set(RETORT_TEST_ENVIRONMENT "RETORT=${CMAKE_BINARY_DIR}/bin/retort" "RETORT_SOURCE=${CMAKE_SOURCE_DIR}"
+    "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+
+# One precompiled header (ATen, GoogleTest) for all test programs that see torch.
+function(retort_use_test_header target)
+  if(NOT TARGET retort_test_header)
+    file(WRITE ${CMAKE_BINARY_DIR}/test_header.cpp "")
+    add_library(retort_test_header OBJECT ${CMAKE_BINARY_DIR}/test_header.cpp)
+    target_link_libraries(retort_test_header PRIVATE retort_nn GTest::gmock GTest::gtest)
+    target_precompile_headers(retort_test_header PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h
+                              <gmock/gmock.h> <gtest/gtest.h>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM retort_test_header)
+endfunction()
 
 # tests/<tier>/<folder>/*_test.cpp becomes one program that links the layer <folder>.
 function(retort_add_test_tier tier)
@@ -8,8 +24,19 @@ function(retort_add_test_tier tier)
       set(name ${tier}_${folder})
       add_executable(${name} ${sources})
       target_link_libraries(${name} PRIVATE retort_${folder} GTest::gmock GTest::gtest_main)
+      if(folder MATCHES "^(nn|stages)$")
+        retort_use_test_header(${name})
+      endif()
       gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_MODE PRE_TEST
-                           PROPERTIES LABELS ${tier} TIMEOUT 300)
+                           DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${tier} TIMEOUT 300)
+      # gtest_discover_tests flattens lists, so the environment follows in a file of its own.
+      set(file ${CMAKE_CURRENT_BINARY_DIR}/${name}_environment.cmake)
+      file(CONFIGURE OUTPUT ${file} CONTENT [[
+foreach(test IN LISTS @name@_TESTS)
+  set_tests_properties(${test} PROPERTIES ENVIRONMENT "@RETORT_TEST_ENVIRONMENT@")
+endforeach()
+]] @ONLY)
+      set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file})
     endif()
   endforeach()
 endfunction()
@@ -25,7 +52,7 @@ function(retort_add_mpi_test folder name)
              COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none --mca mpi_yield_when_idle 1
                      -n ${ranks} $<TARGET_FILE:mpi_${name}>)
     set_tests_properties(mpi_${name}:ranks=${ranks} PROPERTIES LABELS mpi PROCESSORS 2 TIMEOUT 300
-      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
+      ENVIRONMENT "${RETORT_TEST_ENVIRONMENT}"
       SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   endforeach()
 endfunction()
@@ -59,7 +86,7 @@ function(retort_add_script_tests)
       add_test(NAME ${tier}_script:${name} COMMAND bash ${script})
       set_tests_properties(${tier}_script:${name} PROPERTIES LABELS ${tier} TIMEOUT 900
         PROCESSORS 2 SKIP_RETURN_CODE 77
-        ENVIRONMENT "RETORT=${CMAKE_BINARY_DIR}/bin/retort;RETORT_SOURCE=${CMAKE_SOURCE_DIR};OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+        ENVIRONMENT "${RETORT_TEST_ENVIRONMENT}")
     endforeach()
   endforeach()
 endfunction()
