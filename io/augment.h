@@ -16,18 +16,21 @@ namespace retort::io {
 inline constexpr std::uint32_t kAugmentVersion = 1;
 
 struct AugmentOptions {
-  bool flip = false;          // horizontal, probability 1/2
-  std::int64_t crop = 0;      // pad by so many pixels, crop back at random
-  double shift = 0;           // +- fraction of the side
-  double rotation = 0;        // +- degrees
-  double scale = 0;           // +- fraction
-  double shear = 0;           // +- radians
-  double erase = 0;           // probability of one erased rectangle
-  double brightness = 0;      // +- fraction
-  double contrast = 0;        // +- fraction
+  bool flip = false;      // horizontal, probability 1/2
+  std::int64_t crop = 0;  // +- whole pixels: pad by so many, crop back at random
+  double shift = 0;       // +- fraction of the side, in whole pixels
+  double rotation = 0;    // +- degrees
+  double scale = 0;       // +- fraction
+  double shear = 0;       // +- radians
+  double erase = 0;       // probability of one erased rectangle
+  double brightness = 0;  // +- fraction
+  double contrast = 0;    // +- fraction
+  bool operator==(const AugmentOptions&) const = default;
+  /// Options --augment-flip, --augment-crop, ...; their parsers refuse values out of range.
   void declare(core::OptionTable& table);
   bool any() const;
-  /// Canonical text of options and version: goes to attributes and recipe hashes.
+  /// Canonical text of options and version: goes to attributes and recipe hashes. "none" if nothing
+  /// is on. Equal texts give equal pictures.
   std::string text() const;
 };
 
@@ -37,8 +40,11 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
-/// In-place on u8 HWC; one thread; the same bytes on the same kind of CPU. `stream` keyed by
-/// (seed, RandomUse::augment, {epoch, sample id}).
+/// In-place on u8 HWC; any size from 1 x 1, 1 to 4 channels; one thread; the same bytes on the same
+/// kind of CPU. What is moved in from outside repeats the edge. `stream` keyed by
+/// (seed, RandomUse::augment, {epoch, sample id}); every call takes the same 16 draws, whatever the
+/// options, so that switching one on leaves the others' draws alone (docs/augmentation.md).
+/// InternalError if image.size() != shape.elements() or an option is out of its range.
 void augment(const AugmentOptions& options, ImageShape shape, std::span<std::uint8_t> image,
              core::RandomStream stream);
 
