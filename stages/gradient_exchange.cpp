@@ -7,15 +7,6 @@
 
 namespace retort::stages {
 
-struct GradientExchange::Bucket {
-  std::uint64_t begin = 0;  // elements of the flat vector
-  std::uint64_t end = 0;
-  int parameters = 0;
-  std::vector<Slot*> nodes;  // by heap number (shards >> level) + index: where the sum lies
-  std::vector<Slot*> tops;   // by index in tops_
-  std::size_t tops_done = 0;
-};
-
 struct GradientExchange::Slot {
   at::Tensor flat;
   float* data = nullptr;

@@ -38,13 +38,19 @@ class GradientExchange {
   /// Waits for the sums: the flat gradient over all active micro-shards, equal on all ranks; valid
   /// until the next begin().
   at::Tensor& finish();
-  /// Forgets a step that failed on this rank.
   std::size_t buckets() const { return buckets_.size(); }
   /// Gradient vectors that were ever alive at once on this rank (memory, for tests).
   std::size_t slots() const { return slots_.size(); }
 
  private:
-  struct Bucket;
+  struct Bucket {
+    std::uint64_t begin = 0;  // elements of the flat vector
+    std::uint64_t end = 0;
+    int parameters = 0;
+    std::vector<Slot*> nodes;  // by heap number (shards >> level) + index: where the sum lies
+    std::vector<Slot*> tops;   // by index in tops_
+    std::size_t tops_done = 0;
+  };
   void complete(std::size_t bucket, std::uint32_t shard, Slot* slot);
   void start_ready_buckets();
   void release(Slot* slot);

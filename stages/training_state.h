@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
+#include "nn/loss.h"
 #include "nn/model.h"
 #include "nn/optimiser.h"
 
