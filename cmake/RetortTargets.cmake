@@ -31,6 +31,8 @@ endfunction()
 function(retort_link_layers)
   retort_layer_uses(core fmt::fmt spdlog::spdlog OpenSSL::Crypto Threads::Threads)
   retort_layer_uses(comm retort_core MPI::MPI_C)
+  # mpi.h without the C++ bindings, which would need a library of their own.
+  target_compile_definitions(retort_comm PRIVATE OMPI_SKIP_MPICXX=1 MPICH_SKIP_MPICXX=1)
   retort_layer_uses(io retort_comm nlohmann_json::nlohmann_json hdf5::hdf5 ZLIB::ZLIB PNG::PNG
                     PkgConfig::TURBOJPEG Freetype::Freetype retort_opencv)
   retort_layer_uses(nn retort_io retort_torch)

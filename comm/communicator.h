@@ -46,7 +46,10 @@ class Communicator {
   /// One rank, no MPI.
   static Communicator single();
   /// The ranks of this job: MPI_Init_thread on the communication thread; single() when the process
-  /// was not started with ranks (see started_with_ranks). Finalises in the destructor.
+  /// was not started with ranks (see started_with_ranks). Finalises in the destructor, once all
+  /// ranks are there; when an exception unwinds past it and the others do not follow within
+  /// seconds, it ends the job with exit code 70 (catch and abort() before that). Once per process:
+  /// InternalError the second time.
   static Communicator world();
   ~Communicator();
   Communicator(Communicator&&) noexcept;
@@ -71,11 +74,16 @@ class Communicator {
   bool any(bool value);
 
   /// Starts sends and receives with several ranks (also itself: a copy) and completes when all are
-  /// through. Buffers stay untouched by the caller until then.
+  /// through. Buffers stay untouched by the caller until then. Several transfers with one rank are
+  /// matched in their order. Within run() several exchanges can be under way at once: each moves on
+  /// while the thread is in any call of this class.
   Pending exchange(std::vector<PeerTransfer> transfers);
   /// Runs `work` on the communication thread after what was started before. It may use the calls
   /// of this class, which then run in place. For multi-step exchanges that overlap computation.
   Pending run(std::function<void()> work);
+  /// For work within run() that waits for something else than messages: lets messages, claims and
+  /// an abort of this process move on. Does not block.
+  void progress();
 
   /// The next number of the shared counter `name` (0, 1, 2, ...), each given to exactly one caller
   /// over all ranks. Not a collective: any rank at any time, answered by rank 0's communication

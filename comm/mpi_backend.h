@@ -1,0 +1,83 @@
+// Ranks over MPI: the communication thread and its queue. Private to comm.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include <mpi.h>
+
+#include "comm/backend.h"
+#include "comm/claim_channel.h"
+
+namespace retort::comm {
+
+/// The thread initialises MPI (FUNNELED: nobody else ever calls it), takes started operations in
+/// their order and, between and within them, answers claims.
+class MpiBackend final : public Communicator::Backend {
+ public:
+  MpiBackend();
+  ~MpiBackend() override;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  void barrier() override;
+  void broadcast(std::span<std::byte> bytes) override;
+  std::string broadcast_text(const std::string& text) override;
+  std::vector<std::string> all_gather(const std::string& text) override;
+  std::vector<std::uint64_t> all_gather(std::uint64_t value) override;
+  std::uint64_t all_reduce(std::uint64_t value, ReduceOp op) override;
+  Pending exchange(std::vector<PeerTransfer> transfers) override;
+  Pending run(std::function<void()> work) override;
+  void progress() override;
+  std::uint64_t claim(const std::string& name) override;
+  [[noreturn]] void abort(int exit_code) override;
+
+ private:
+  struct Operation {
+    std::function<void()> work;
+    std::shared_ptr<Pending::State> state;
+  };
+  using Requests = std::vector<MPI_Request>;
+
+  // Any thread.
+  bool on_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  Pending enqueue(std::function<void()> work);
+  template <class F>
+  auto call(F&& work);
+
+  // The communication thread.
+  void thread_main(Pending::State& started);
+  void initialise();
+  void serve();
+  void finalise();
+  bool next_operation(Operation& operation);
+  void poll();
+  void wait(MPI_Request request);
+  void wait_all(Requests& requests);
+  Requests post(std::span<const PeerTransfer> transfers);
+  void broadcast_from(int root, std::span<std::byte> bytes);
+  std::vector<std::uint64_t> gather_numbers(std::uint64_t value);
+  [[noreturn]] void abort_job();
+
+  int rank_ = 0;
+  int size_ = 1;
+  int exceptions_ = 0;  // in flight when this was made
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  ClaimChannel claims_;
+
+  std::mutex mutex_;  // of queue_, stopping_
+  std::condition_variable wake_;
+  std::deque<Operation> queue_;
+  bool stopping_ = false;
+  std::atomic<bool> unwinding_{false};
+  std::atomic<int> abort_code_{-1};
+  int idle_microseconds_ = 0;
+
+  std::thread thread_;
+};
+
+}  // namespace retort::comm
