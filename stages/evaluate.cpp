@@ -141,7 +141,7 @@ class Evaluate : public Stage {
     const nlohmann::json details = describe(loaded, data, scores, classes);
     results["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (!context.json) print(context, details);
+    if (!context.json && !context.in_plan) print(context, details);
     write(context, recipe, results, details);
     return StageOutcome::done;
   }

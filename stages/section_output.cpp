@@ -60,6 +60,7 @@ bool is_complete(comm::Communicator& communicator, const std::filesystem::path& 
 
 void print_results(const StageContext& context, const nlohmann::json& results) {
   if (!context.communicator.root()) return;
+  if (context.in_plan) return;
   if (context.json) {
     fmt::print("{}\n", results.dump());
   } else {

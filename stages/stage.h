@@ -18,6 +18,8 @@ struct StageContext {
   int threads = 1;    // workers of this rank (micro-shards computed side by side)
   bool json = false;  // the result as one JSON line on standard output (rank 0)
   bool take_over = false;
+  bool in_plan =
+      false;  // a plan runs this stage and reports results.json: nothing on standard output
   /// Who runs and with what, set by whoever starts the stage from the stage's own OptionTable.
   std::string stage;          // "train"
   std::string recipe;         // OptionTable::recipe()
