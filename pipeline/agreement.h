@@ -10,7 +10,7 @@
 namespace retort::pipeline {
 
 /// Collective. Runs `work` on rank 0 and returns its text on all ranks; an error it throws is
-/// thrown on all ranks, with its type.
+/// thrown on all ranks, with its exit code.
 std::string from_root(comm::Communicator& communicator, const std::function<std::string()>& work);
 
 }  // namespace retort::pipeline

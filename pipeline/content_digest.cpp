@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBlock = std::size_t{1} << 20;
 constexpr int kDeepest = 64;  // folders; symbolic links may lead in circles
 
 /// Changes whenever the file is written: path, size, times, inode.
@@ -31,19 +30,6 @@ std::string stamp_of(const fs::path& path) {
   return fmt::format("{}|{}|{}.{}|{}.{}|{}", fs::absolute(path).lexically_normal().string(),
                      facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec,
                      facts.st_ctim.tv_sec, facts.st_ctim.tv_nsec, facts.st_ino);
-}
-
-std::string read_hash(const fs::path& path) {
-  const io::RandomAccessFile file(path);
-  const auto size = file.size();
-  core::Sha256 sha;
-  std::vector<std::byte> block(std::min<std::uint64_t>(kBlock, size));
-  for (std::uint64_t at = 0; at < size; at += block.size()) {
-    block.resize(std::min<std::uint64_t>(block.size(), size - at));
-    file.read(at, block);
-    sha.update(block);
-  }
-  return sha.hex();
 }
 
 }  // namespace
@@ -74,7 +60,7 @@ std::string ContentDigests::file_hash(const fs::path& path) {
   const auto stamp = stamp_of(path);
   auto known = hashes_.find(stamp);
   if (known == hashes_.end()) {
-    known = hashes_.emplace(stamp, read_hash(path)).first;
+    known = hashes_.emplace(stamp, io::seal_of(path).sha256).first;
     changed_ = true;
   }
   used_.insert(*known);

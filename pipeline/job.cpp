@@ -1,0 +1,134 @@
+#include "pipeline/job.h"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "io/atomic_file.h"
+#include "io/json_text.h"
+#include "pipeline/agreement.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kSettingsVersion = 1;
+constexpr const char* kDataVariable = "RETORT_DATA";
+constexpr const char* kDefaultData = "../shared/data";
+
+fs::path settings_path(const fs::path& run) { return run / ".plan" / "settings.json"; }
+
+std::string text_of(const fs::path& path) {
+  const auto bytes = io::read_file(path);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+nlohmann::json variables_of(const std::string& text, const std::vector<std::string>& overrides) {
+  auto names = environment_names(text);
+  for (const auto& item : overrides)
+    for (const auto& name : environment_names(item)) names.push_back(name);
+  nlohmann::json values = nlohmann::json::object();
+  for (const auto& name : names) {
+    if (const char* value = std::getenv(name.c_str())) {
+      values[name] = value;
+    } else if (name == kDataVariable) {
+      values[name] = kDefaultData;
+    }
+  }
+  return values;
+}
+
+/// What rank 0 read, as every rank makes a job of it.
+Job job_from(const nlohmann::json& seen) {
+  Job job;
+  job.text = seen.at("text").get<std::string>();
+  job.overrides = seen.at("overrides").get<std::vector<std::string>>();
+  job.started_in = seen.at("started_in").get<std::string>();
+  const auto& variables = seen.at("variables");
+  const Environment environment = [&](const std::string& name) -> std::optional<std::string> {
+    if (!variables.contains(name)) return std::nullopt;
+    return variables.at(name).get<std::string>();
+  };
+  job.plan = parse_plan(job.text, seen.at("where").get<std::string>(), job.overrides, environment);
+  if (job.plan.settings.name.empty()) job.plan.settings.name = seen.at("name").get<std::string>();
+  job.graph = build_graph(job.plan);
+  const auto run = seen.at("run").get<std::string>();
+  job.place.run = run.empty() ? fs::path("runs") / job.plan.settings.name : fs::path(run);
+  const fs::path here = seen.at("here").get<std::string>();
+  if (job.started_in != here) job.place.base = job.started_in;
+  return job;
+}
+
+}  // namespace
+
+Job load_plan(comm::Communicator& communicator, const fs::path& file,
+              const std::vector<std::string>& overrides, const fs::path& out) {
+  const auto seen = from_root(communicator, [&] {
+    std::error_code code;
+    if (fs::is_directory(file, code))
+      throw core::UsageError(fmt::format(
+          "{} is a folder, not a plan; name an INI file, or continue a run with: retort resume {}",
+          file.string(), file.string()));
+    if (!fs::exists(file, code))
+      throw core::UsageError(
+          fmt::format("there is no plan {}; name an INI file (see examples/)", file.string()));
+    const auto text = text_of(file);
+    const auto here = fs::current_path().string();
+    return nlohmann::json({{"text", text},
+                           {"where", file.string()},
+                           {"name", file.stem().string()},
+                           {"overrides", overrides},
+                           {"variables", variables_of(text, overrides)},
+                           {"run", out.string()},
+                           {"started_in", here},
+                           {"here", here}})
+        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  });
+  return job_from(nlohmann::json::parse(seen));
+}
+
+Job load_run(comm::Communicator& communicator, const fs::path& run) {
+  const auto seen = from_root(communicator, [&] {
+    if (!is_plan_run(run))
+      throw core::DataError(fmt::format(
+          "{} is not the folder of a plan's run (no plan.ini and .plan/settings.json in it); start "
+          "one with: retort run PLAN --out {}",
+          run.string(), run.string()));
+    const auto where = settings_path(run).string();
+    const auto settings = io::parse_sealed(text_of(where), where);
+    const auto text = text_of(run / "plan.ini");
+    return io::read_fields(where, [&] {
+      const auto overrides = settings.at("set").get<std::vector<std::string>>();
+      return nlohmann::json({{"text", text},
+                             {"where", (run / "plan.ini").string()},
+                             {"name", settings.at("name").get<std::string>()},
+                             {"overrides", overrides},
+                             {"variables", variables_of(text, overrides)},
+                             {"run", run.string()},
+                             {"started_in", settings.at("directory").get<std::string>()},
+                             {"here", fs::current_path().string()}})
+          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    });
+  });
+  return job_from(nlohmann::json::parse(seen));
+}
+
+bool is_plan_run(const fs::path& folder) {
+  std::error_code code;
+  return fs::exists(folder / "plan.ini", code) && fs::exists(settings_path(folder), code);
+}
+
+void store(const Job& job) {
+  io::make_folder(job.place.run / ".plan");
+  io::write_file(job.place.run / "plan.ini", std::string_view(job.text));
+  const nlohmann::json settings = {{"format_version", kSettingsVersion},
+                                   {"name", job.plan.settings.name},
+                                   {"set", job.overrides},
+                                   {"directory", job.started_in.string()}};
+  io::write_file(settings_path(job.place.run), std::string_view(io::sealed_text(settings)));
+}
+
+}  // namespace retort::pipeline

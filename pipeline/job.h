@@ -1,0 +1,38 @@
+// A plan together with where it runs: what `run`, `resume` and `status` start from.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "pipeline/binding.h"
+#include "pipeline/graph.h"
+#include "pipeline/plan.h"
+
+namespace retort::pipeline {
+
+struct Job {
+  std::string text;                    // of the plan, as in its file
+  std::vector<std::string> overrides;  // --set
+  std::filesystem::path started_in;    // the directory that relative paths of the plan start from
+  Plan plan;
+  Graph graph;
+  Place place;
+};
+
+/// A plan file. `out` may be empty: runs/<plan name>. Collective: rank 0 reads file and
+/// environment.
+Job load_plan(comm::Communicator& communicator, const std::filesystem::path& file,
+              const std::vector<std::string>& overrides, const std::filesystem::path& out);
+
+/// The plan that a run folder was started with. DataError if there is none. Collective.
+Job load_run(comm::Communicator& communicator, const std::filesystem::path& run);
+
+/// True for a folder that load_run reads.
+bool is_plan_run(const std::filesystem::path& folder);
+
+/// Keeps plan and settings in the run folder, for load_run. One rank calls it.
+void store(const Job& job);
+
+}  // namespace retort::pipeline

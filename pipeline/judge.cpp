@@ -1,0 +1,115 @@
+#include "pipeline/judge.h"
+
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "io/manifest.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// True if the folder of a section with seeds holds what a run without seeds left.
+bool holds_unseeded_output(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return fs::exists(folder);
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().rfind("seed-", 0) != 0) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string_view standing_text(Standing standing) {
+  switch (standing) {
+    case Standing::up_to_date:
+      return "up to date";
+    case Standing::start:
+      return "run";
+    case Standing::resume:
+      return "resume";
+    case Standing::replace:
+      return "run again";
+    case Standing::waiting:
+      break;
+  }
+  return "wait";
+}
+
+Judge::Judge(const Job& job)
+    : job_(job), digests_(job.place.run / ".plan" / "digests.json"), states_(job.place.run) {}
+
+Recipe Judge::recipe(std::size_t instance) {
+  const auto& section = job_.plan.sections[job_.graph.instances[instance].section];
+  const auto bound = bind(job_.plan, job_.graph, job_.graph.instances[instance], job_.place);
+  try {
+    return recipe_of(bound.stage_name, bound.table, digests_);
+  } catch (const core::DataError& error) {
+    throw core::DataError(fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
+  }
+}
+
+Assessment Judge::forecast(std::size_t instance, const std::vector<char>& runs) {
+  std::vector<std::string> before;
+  for (const auto need : job_.graph.instances[instance].needs)
+    if (runs[need]) before.push_back(job_.graph.instances[need].name);
+  if (!before.empty())
+    return {
+        Standing::waiting,
+        fmt::format("after {}; skipped if that gives the same as before", fmt::join(before, ", ")),
+        std::nullopt};
+  return states_.assess(job_.graph.instances[instance].name, recipe(instance));
+}
+
+Assessment Judge::prepare(std::size_t instance) {
+  const auto& name = job_.graph.instances[instance].name;
+  auto judged = states_.assess(name, recipe(instance));
+  digests_.save();
+  switch (judged.standing) {
+    case Standing::replace: {
+      const auto old = states_.set_aside(name);
+      judged.why += fmt::format("; the old output is in {}", old.string());
+      states_.mark_started(name, *judged.recipe);
+      break;
+    }
+    case Standing::start:
+    case Standing::resume:
+      states_.mark_started(name, *judged.recipe);
+      break;
+    case Standing::up_to_date:
+      // The process may have died between the section's manifest and this record.
+      if (states_.record(name)->completion == Completion::started)
+        states_.mark_complete(name, *judged.recipe, 0);
+      break;
+    case Standing::waiting:
+      break;
+  }
+  return judged;
+}
+
+void Judge::finished(std::size_t instance, double seconds) {
+  const auto& name = job_.graph.instances[instance].name;
+  if (!io::has_manifest(job_.place.run / name))
+    throw core::InternalError(
+        fmt::format("section {} says that it is done but left no manifest.json in {}; report this",
+                    name, (job_.place.run / name).string()));
+  states_.mark_complete(name, states_.record(name)->recipe, seconds);
+}
+
+std::vector<std::string> Judge::clear_ways() {
+  std::vector<std::string> lines;
+  std::set<std::string> seen;
+  for (const auto& instance : job_.graph.instances) {
+    const auto& section = job_.plan.sections[instance.section].name;
+    if (!instance.seed || !seen.insert(section).second) continue;
+    const auto folder = job_.place.run / section;
+    if (!fs::exists(folder) || !holds_unseeded_output(folder)) continue;
+    lines.push_back(fmt::format("{} was made without seeds; it is now in {}", folder.string(),
+                                states_.set_aside(section).string()));
+  }
+  return lines;
+}
+
+}  // namespace retort::pipeline

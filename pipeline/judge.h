@@ -1,0 +1,44 @@
+// Judges the sections of a job: what is up to date, what has to run and why; clears the way for
+// those that run. Rank 0 alone does this.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pipeline/content_digest.h"
+#include "pipeline/job.h"
+#include "pipeline/section_state.h"
+
+namespace retort::pipeline {
+
+/// "up to date", "run", "resume", ...
+std::string_view standing_text(Standing standing);
+
+class Judge {
+ public:
+  explicit Judge(const Job& job);
+
+  /// Without touching anything. `runs`: flags of the instances that will have run before; one that
+  /// needs them is waiting.
+  Assessment forecast(std::size_t instance, const std::vector<char>& runs);
+  /// Before a section starts: what it needs is complete. Sets a foreign output aside and records
+  /// the start, or, when the section is up to date, that it is complete.
+  Assessment prepare(std::size_t instance);
+  /// After a section returned. InternalError if it left no manifest.
+  void finished(std::size_t instance, double seconds);
+  /// Folders of sections that ran without seeds and now run per seed are set aside. Returns a line
+  /// for each.
+  std::vector<std::string> clear_ways();
+
+  const SectionStates& states() const { return states_; }
+
+ private:
+  Recipe recipe(std::size_t instance);
+
+  const Job& job_;
+  ContentDigests digests_;
+  SectionStates states_;
+};
+
+}  // namespace retort::pipeline

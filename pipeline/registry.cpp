@@ -1,0 +1,27 @@
+#include "pipeline/registry.h"
+
+#include <array>
+
+namespace retort::pipeline {
+
+std::unique_ptr<stages::Stage> make_run();
+std::unique_ptr<stages::Stage> make_resume();
+std::unique_ptr<stages::Stage> make_status();
+std::unique_ptr<stages::Stage> make_check();
+std::unique_ptr<stages::Stage> make_inspect();
+
+namespace {
+using stages::Ranks;
+using stages::StageEntry;
+constexpr std::array kCommands = {
+    StageEntry{"run", "run the sections of a plan that are not up to date", Ranks::many, make_run},
+    StageEntry{"resume", "go on with a plan's run", Ranks::many, make_resume},
+    StageEntry{"status", "show how far the sections of a plan are", Ranks::one, make_status},
+    StageEntry{"check", "say whether every byte of a folder is right", Ranks::one, make_check},
+    StageEntry{"inspect", "show what is in a file or folder", Ranks::one, make_inspect},
+};
+}  // namespace
+
+std::span<const StageEntry> pipeline_registry() { return kCommands; }
+
+}  // namespace retort::pipeline

@@ -1,0 +1,95 @@
+#include "pipeline/results.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "io/atomic_file.h"
+
+namespace retort::pipeline {
+namespace {
+
+/// Columns of a text on a terminal: UTF-8 code points.
+std::size_t columns(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+}  // namespace
+
+Results read_results(const std::filesystem::path& folder) {
+  const auto path = folder / "results.json";
+  if (!std::filesystem::exists(path)) return {};
+  const auto bytes = io::read_file(path);
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  const auto json = nlohmann::ordered_json::parse(text, text + bytes.size(), nullptr, false);
+  if (!json.is_object())
+    throw core::DataError(fmt::format(
+        "{}: is no JSON object; remove the section's folder, and it runs again", path.string()));
+  Results results;
+  for (const auto& [name, value] : json.items())
+    if (value.is_number()) results.emplace_back(name, value.get<double>());
+  return results;
+}
+
+std::vector<MetricSummary> summarise(const std::string& section,
+                                     const std::vector<Results>& by_seed) {
+  std::vector<std::string> metrics;
+  for (const auto& results : by_seed)
+    for (const auto& [name, value] : results)
+      if (std::find(metrics.begin(), metrics.end(), name) == metrics.end()) metrics.push_back(name);
+  std::vector<MetricSummary> summaries;
+  for (const auto& metric : metrics) {
+    std::vector<double> values;
+    for (const auto& results : by_seed)
+      for (const auto& [name, value] : results)
+        if (name == metric) values.push_back(value);
+    MetricSummary summary{section, metric, values.size(), 0, std::nullopt};
+    for (const double value : values) summary.mean += value;
+    summary.mean /= static_cast<double>(values.size());
+    if (values.size() > 1) {
+      double squares = 0;
+      for (const double value : values) squares += (value - summary.mean) * (value - summary.mean);
+      summary.deviation = std::sqrt(squares / static_cast<double>(values.size() - 1));
+    }
+    summaries.push_back(std::move(summary));
+  }
+  return summaries;
+}
+
+std::string summary_table(const std::vector<MetricSummary>& summaries) {
+  if (summaries.empty()) return {};
+  std::vector<std::vector<std::string>> rows = {
+      {"section", "metric", "mean", "deviation", "seeds"}};
+  for (const auto& summary : summaries)
+    rows.push_back({summary.section, summary.metric, number_text(summary.mean),
+                    summary.deviation ? "± " + number_text(*summary.deviation) : "",
+                    summary.deviation ? fmt::format("{}", summary.count) : ""});
+  return aligned(rows);
+}
+
+std::string aligned(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += row[i] + std::string(widths[i] - columns(row[i]) + 2, ' ');
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+std::string number_text(double value) {
+  const bool whole = std::fabs(value) < 1e15 && value == std::floor(value);
+  return whole ? fmt::format("{:.0f}", value) : fmt::format("{:.6g}", value);
+}
+
+}  // namespace retort::pipeline

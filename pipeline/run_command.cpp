@@ -1,0 +1,97 @@
+// run and resume: a plan from its file, or as a run folder keeps it.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "pipeline/job.h"
+#include "pipeline/run_plan.h"
+#include "stages/stage.h"
+
+namespace retort::pipeline {
+namespace {
+
+using core::OptionEffect;
+using stages::StageContext;
+using stages::StageOutcome;
+
+/// What run and resume share.
+struct CommonRunOptions {
+  std::vector<std::string> only;
+  bool dry_run = false;
+  bool keep_going = false;
+
+  void declare(core::OptionTable& table) {
+    auto& sections = table.add("only", &only, "run these sections and what they need, no others");
+    sections.effect = OptionEffect::run;
+    sections.value_name = "SECTION,...";
+    table.add("dry-run", &dry_run, "print what would run and why, and end").effect =
+        OptionEffect::run;
+    table
+        .add("keep-going", &keep_going,
+             "after a section failed, run those that don't need it (with one rank; with several, "
+             "an error ends the job)")
+        .effect = OptionEffect::run;
+  }
+  RunOptions options() const {
+    return {only, dry_run ? RunMode::dry : RunMode::run,
+            keep_going ? AfterFailure::keep_going : AfterFailure::stop};
+  }
+};
+
+class Run : public stages::Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    table.group("Plan");
+    auto& plan = table.add("plan", &plan_, "the plan, an INI file");
+    plan.effect = OptionEffect::input;
+    plan.positional = true;
+    plan.required = true;
+    plan.value_name = "PLAN";
+    auto& out = table.add("out", &out_, "run folder; by default runs/NAME of the plan");
+    out.effect = OptionEffect::output;
+    out.value_name = "DIR";
+    auto& set = table.add_repeated("set", &set_,
+                                   "set an option of a section, over what the plan "
+                                   "says; may be given several times");
+    set.value_name = "SECTION.KEY=VALUE";
+    common_.declare(table);
+  }
+  StageOutcome run(StageContext& context) override {
+    return run_plan(load_plan(context.communicator, plan_, set_, out_), common_.options(), context);
+  }
+
+ private:
+  std::filesystem::path plan_;
+  std::filesystem::path out_;
+  std::vector<std::string> set_;
+  CommonRunOptions common_;
+};
+
+class Resume : public stages::Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    table.group("Plan");
+    auto& run = table.add("run", &run_, "the run folder of a plan");
+    run.effect = OptionEffect::output;
+    run.positional = true;
+    run.required = true;
+    run.value_name = "RUN";
+    common_.declare(table);
+  }
+  StageOutcome run(StageContext& context) override {
+    return run_plan(load_run(context.communicator, run_), common_.options(), context);
+  }
+
+ private:
+  std::filesystem::path run_;
+  CommonRunOptions common_;
+};
+
+}  // namespace
+
+std::unique_ptr<stages::Stage> make_run() { return std::make_unique<Run>(); }
+std::unique_ptr<stages::Stage> make_resume() { return std::make_unique<Resume>(); }
+
+}  // namespace retort::pipeline

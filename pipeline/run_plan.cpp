@@ -1,0 +1,296 @@
+#include "pipeline/run_plan.h"
+
+#include <cstdio>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/stop.h"
+#include "io/checkpoint.h"
+#include "pipeline/agreement.h"
+#include "pipeline/judge.h"
+#include "pipeline/results.h"
+#include "pipeline/section_state.h"
+
+namespace retort::pipeline {
+namespace {
+
+using stages::StageOutcome;
+
+constexpr std::size_t kShownResults = 4;  // in a section's line
+
+/// How a section came out, as the final report names it.
+enum class Fate { not_run, up_to_date, done, stopped, failed };
+
+std::string_view fate_text(Fate fate) {
+  switch (fate) {
+    case Fate::up_to_date:
+      return "up to date";
+    case Fate::done:
+      return "done";
+    case Fate::stopped:
+      return "stopped";
+    case Fate::failed:
+      return "failed";
+    case Fate::not_run:
+      break;
+  }
+  return "not run";
+}
+
+struct Course {
+  Fate fate = Fate::not_run;
+  double seconds = 0;
+  Results results;
+};
+
+class PlanRun {
+ public:
+  PlanRun(const Job& job, const RunOptions& options, stages::StageContext& context)
+      : job_(job),
+        options_(options),
+        context_(context),
+        chosen_(selection(job.plan, job.graph, options.only)),
+        courses_(job.graph.instances.size()),
+        judge_(job) {}
+
+  StageOutcome run() {
+    bind_all(job_.plan, job_.graph, job_.place);  // every error of the plan comes before any work
+    print_configuration();
+    if (options_.mode == RunMode::dry) return print_forecast();
+    const auto fence = claim();
+    for (std::size_t i = 0; i < courses_.size() && !stopped_; ++i)
+      if (chosen_[i] && needs_are_met(i)) run_instance(i);
+    return report();
+  }
+
+ private:
+  /// Says a line on rank 0: on standard output, or beside it when that is for the JSON line.
+  void say(const std::string& line) const {
+    if (!context_.communicator.root()) return;
+    std::FILE* stream = context_.json ? stderr : stdout;
+    fmt::print(stream, "{}\n", line);
+    std::fflush(stream);
+  }
+
+  std::string name(std::size_t index) const { return job_.graph.instances[index].name; }
+
+  std::string place_text(std::size_t index) const {
+    return fmt::format("[{}/{}] {}", index + 1, courses_.size(), name(index));
+  }
+
+  void print_configuration() const {
+    const auto& settings = job_.plan.settings;
+    std::string text = fmt::format("plan {} ({}): {} sections, {} to run in order, into {}",
+                                   settings.name, job_.plan.where, job_.plan.sections.size(),
+                                   courses_.size(), job_.place.run.string());
+    say(fmt::format("{}; {} rank{}, {} thread{} each", text, context_.communicator.size(),
+                    context_.communicator.size() == 1 ? "" : "s", threads(),
+                    threads() == 1 ? "" : "s"));
+    for (const auto& item : job_.overrides) say("  --set " + item);
+  }
+
+  int threads() const {
+    return job_.plan.settings.threads > 0 ? job_.plan.settings.threads : context_.threads;
+  }
+
+  StageOutcome print_forecast() {
+    const auto lines = from_root(context_.communicator, [this] {
+      std::vector<std::vector<std::string>> rows;
+      nlohmann::json json = nlohmann::json::array();
+      std::vector<char> runs(courses_.size(), 0);
+      for (std::size_t i = 0; i < courses_.size(); ++i) {
+        if (!chosen_[i]) continue;
+        const auto judged = judge_.forecast(i, runs);
+        runs[i] = judged.standing != Standing::up_to_date;
+        rows.push_back({place_text(i), job_.plan.sections[job_.graph.instances[i].section].stage,
+                        std::string(standing_text(judged.standing)), judged.why});
+        json.push_back(
+            {{"name", name(i)}, {"action", standing_text(judged.standing)}, {"why", judged.why}});
+      }
+      return context_.json ? nlohmann::json({{"plan", job_.plan.settings.name},
+                                             {"run", job_.place.run.string()},
+                                             {"sections", json}})
+                                     .dump() +
+                                 "\n"
+                           : aligned(rows);
+    });
+    if (context_.communicator.root()) fmt::print("{}", lines);
+    return StageOutcome::done;
+  }
+
+  /// Refuses a second start on this run folder, and keeps the plan for `resume`.
+  io::RunFolder claim() {
+    using io::RunFolder;
+    auto fence =
+        RunFolder::open(context_.communicator, job_.place.run / ".plan", "plan",
+                        context_.take_over ? RunFolder::TakeOver::yes : RunFolder::TakeOver::no);
+    from_root(context_.communicator, [this] {
+      store(job_);
+      for (const auto& line : judge_.clear_ways()) core::log_info("{}", line);
+      return std::string();
+    });
+    return fence;
+  }
+
+  bool needs_are_met(std::size_t index) {
+    for (const auto need : job_.graph.instances[index].needs) {
+      const auto fate = courses_[need].fate;
+      if (fate == Fate::done || fate == Fate::up_to_date) continue;
+      say(fmt::format("{}: not run, because {} {}", place_text(index), name(need),
+                      fate == Fate::failed ? "failed" : "was not run"));
+      return false;
+    }
+    return true;
+  }
+
+  void run_instance(std::size_t index) {
+    if (context_.communicator.any(core::stop_requested())) {
+      stopped_ = true;
+      return;
+    }
+    try {
+      if (judge(index) == Standing::up_to_date) {
+        courses_[index].fate = Fate::up_to_date;
+      } else {
+        start(index);
+      }
+      read_outcome(index);
+    } catch (const core::Error& error) {
+      courses_[index].fate = Fate::failed;
+      // Other ranks may still be inside the section: only a lone rank can leave it and go on.
+      const bool goes_on =
+          options_.after_failure == AfterFailure::keep_going && context_.communicator.size() == 1;
+      if (!goes_on) throw;
+      core::log_error("{}: {}", place_text(index), error.what());
+      if (!failure_) failure_.emplace(error);
+    }
+  }
+
+  /// Rank 0 judges and clears the way; says so.
+  Standing judge(std::size_t index) {
+    const auto answer = nlohmann::json::parse(from_root(context_.communicator, [&] {
+      const auto judged = judge_.prepare(index);
+      return nlohmann::json({{"standing", static_cast<int>(judged.standing)}, {"why", judged.why}})
+          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    }));
+    const auto standing = static_cast<Standing>(answer.at("standing").get<int>());
+    if (standing != Standing::up_to_date)
+      say(fmt::format("{}: {} ({})", place_text(index), standing_text(standing),
+                      answer.at("why").get<std::string>()));
+    return standing;
+  }
+
+  void start(std::size_t index) {
+    const core::Stopwatch watch;
+    auto bound = bind(job_.plan, job_.graph, job_.graph.instances[index], job_.place);
+    stages::StageContext context{.communicator = context_.communicator,
+                                 .threads = threads(),
+                                 .json = false,
+                                 .take_over = context_.take_over,
+                                 .in_plan = true,
+                                 .stage = bound.stage_name,
+                                 .recipe = bound.table.recipe(),
+                                 .configuration = bound.table.ini()};
+    const auto outcome = bound.stage->run(context);
+    courses_[index].seconds = watch.seconds();
+    if (outcome == StageOutcome::stopped) {
+      courses_[index].fate = Fate::stopped;
+      stopped_ = true;
+      return;
+    }
+    courses_[index].fate = Fate::done;
+    from_root(context_.communicator, [&] {
+      judge_.finished(index, watch.seconds());
+      return std::string();
+    });
+  }
+
+  /// Results as rank 0 sees them, and the section's line.
+  void read_outcome(std::size_t index) {
+    auto& course = courses_[index];
+    if (course.fate != Fate::done && course.fate != Fate::up_to_date) {
+      say(fmt::format("{}: stopped on request after {}", place_text(index),
+                      core::duration_text(course.seconds)));
+      return;
+    }
+    std::string line = place_text(index) + ": " + std::string(fate_text(course.fate));
+    if (course.fate == Fate::done) line += " in " + core::duration_text(course.seconds);
+    if (context_.communicator.root()) course.results = read_results(job_.place.run / name(index));
+    for (std::size_t i = 0; i < std::min(course.results.size(), kShownResults); ++i)
+      line += fmt::format("{}{} {}", i == 0 ? "; " : ", ", course.results[i].first,
+                          number_text(course.results[i].second));
+    say(line);
+  }
+
+  StageOutcome report() {
+    std::vector<MetricSummary> summaries;
+    std::vector<Results> by_seed;
+    for (std::size_t i = 0; i < courses_.size(); ++i) {
+      by_seed.push_back(courses_[i].results);
+      const auto section = job_.graph.instances[i].section;
+      if (i + 1 < courses_.size() && job_.graph.instances[i + 1].section == section) continue;
+      for (auto& summary : summarise(job_.plan.sections[section].name, by_seed))
+        summaries.push_back(std::move(summary));
+      by_seed.clear();
+    }
+    if (const auto table = summary_table(summaries); !table.empty()) say("\n" + table);
+    if (context_.json && context_.communicator.root()) {
+      fmt::print("{}\n", json_report(summaries).dump());
+      std::fflush(stdout);
+    }
+    if (failure_) throw *failure_;
+    if (!stopped_) return StageOutcome::done;
+    say(fmt::format("stopped on request; go on with: retort resume {}", job_.place.run.string()));
+    return StageOutcome::stopped;
+  }
+
+  nlohmann::ordered_json json_report(const std::vector<MetricSummary>& summaries) const {
+    nlohmann::ordered_json json = {{"plan", job_.plan.settings.name},
+                                   {"run", job_.place.run.string()},
+                                   {"sections", nlohmann::ordered_json::array()},
+                                   {"summary", nlohmann::ordered_json::array()}};
+    for (std::size_t i = 0; i < courses_.size(); ++i) {
+      nlohmann::ordered_json results = nlohmann::ordered_json::object();
+      for (const auto& [metric, value] : courses_[i].results) results[metric] = value;
+      json["sections"].push_back(
+          {{"name", name(i)},
+           {"stage", job_.plan.sections[job_.graph.instances[i].section].stage},
+           {"outcome", fate_text(courses_[i].fate)},
+           {"seconds", courses_[i].seconds},
+           {"results", results}});
+    }
+    for (const auto& summary : summaries) {
+      nlohmann::ordered_json row = {{"section", summary.section},
+                                    {"metric", summary.metric},
+                                    {"mean", summary.mean},
+                                    {"seeds", summary.count}};
+      if (summary.deviation) row["deviation"] = *summary.deviation;
+      json["summary"].push_back(std::move(row));
+    }
+    json["seconds"] = watch_.seconds();
+    return json;
+  }
+
+  const Job& job_;
+  const RunOptions& options_;
+  stages::StageContext& context_;
+  std::vector<char> chosen_;
+  std::vector<Course> courses_;
+  Judge judge_;  // used on rank 0 only
+  core::Stopwatch watch_;
+  bool stopped_ = false;
+  std::optional<core::Error> failure_;
+};
+
+}  // namespace
+
+StageOutcome run_plan(const Job& job, const RunOptions& options, stages::StageContext& context) {
+  return PlanRun(job, options, context).run();
+}
+
+}  // namespace retort::pipeline

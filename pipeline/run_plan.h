@@ -1,0 +1,29 @@
+// Running a plan: sections in order, in this process, on all ranks of the job.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pipeline/job.h"
+#include "stages/stage.h"
+
+namespace retort::pipeline {
+
+enum class RunMode { run, dry };               // dry: say what would be done
+enum class AfterFailure { stop, keep_going };  // keep_going: run what does not need the failed one
+
+struct RunOptions {
+  std::vector<std::string> only;  // sections, with what they need; empty: all
+  RunMode mode = RunMode::run;
+  AfterFailure after_failure = AfterFailure::stop;
+};
+
+/// Collective. Every section is bound and validated before the first one starts. Skips those that
+/// are up to date, resumes unfinished ones, sets outputs of another recipe aside. Prints the
+/// configuration, a line per section, a table over seeds; with context.json one JSON line on
+/// standard output and the rest on standard error. stopped: a section checkpointed on request.
+/// Throws the error of the first section that failed.
+stages::StageOutcome run_plan(const Job& job, const RunOptions& options,
+                              stages::StageContext& context);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,157 @@
+#include "pipeline/section_state.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "io/atomic_file.h"
+#include "io/json_text.h"
+#include "io/manifest.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kRecordVersion = 1;
+constexpr std::size_t kKeptAside = 2;  // set-aside folders of a section
+
+/// "teacher/seed-2" -> "teacher.seed-2": section names hold no dot.
+std::string flat_name(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '.');
+  return name;
+}
+
+}  // namespace
+
+std::string quick_fault(const fs::path& folder, const std::string& manifest_sha256) {
+  try {
+    const auto manifest = io::read_manifest(folder);
+    if (!manifest_sha256.empty() && io::seal_of(folder / "manifest.json").sha256 != manifest_sha256)
+      return "its manifest is not the one that was recorded";
+    for (const auto& member : manifest.members) {
+      std::error_code code;
+      const auto size = fs::file_size(folder / member.name, code);
+      if (code) return fmt::format("its file {} is missing", member.name);
+      if (size != member.seal.size)
+        return fmt::format("its file {} has {} bytes instead of {}", member.name, size,
+                           member.seal.size);
+    }
+  } catch (const core::DataError& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool holds_anything(const fs::path& folder) {
+  std::error_code code;
+  return fs::exists(folder, code) && !fs::is_empty(folder, code);
+}
+
+fs::path SectionStates::record_path(const std::string& name) const {
+  return run_ / ".plan" / "sections" / (flat_name(name) + ".json");
+}
+
+std::optional<SectionRecord> SectionStates::record(const std::string& name) const {
+  const auto path = record_path(name);
+  if (!fs::exists(path)) return std::nullopt;
+  const auto where = path.string();
+  const auto bytes = io::read_file(path);
+  const auto json =
+      io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+  return io::read_fields(where, [&] {
+    const int version = json.at("format_version").get<int>();
+    if (version != kRecordVersion)
+      throw core::DataError(fmt::format("{}: has format version {}, this program reads {}", where,
+                                        version, kRecordVersion));
+    SectionRecord record;
+    record.completion =
+        json.at("complete").get<bool>() ? Completion::complete : Completion::started;
+    record.recipe = Recipe::from_json(json.at("recipe"), where);
+    record.manifest_sha256 = json.at("manifest_sha256").get<std::string>();
+    record.content_digest = json.at("content_digest").get<std::string>();
+    record.seconds = json.at("seconds").get<double>();
+    return std::optional<SectionRecord>(record);
+  });
+}
+
+void SectionStates::write_record(const std::string& name, const SectionRecord& record) const {
+  const nlohmann::json json = {{"format_version", kRecordVersion},
+                               {"section", name},
+                               {"complete", record.completion == Completion::complete},
+                               {"recipe", record.recipe.to_json()},
+                               {"recipe_hash", record.recipe.hash()},
+                               {"manifest_sha256", record.manifest_sha256},
+                               {"content_digest", record.content_digest},
+                               {"seconds", record.seconds}};
+  const auto path = record_path(name);
+  io::make_folder(path.parent_path());
+  io::write_file(path, std::string_view(io::sealed_text(json)));
+}
+
+Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) const {
+  const auto folder = run_ / name;
+  if (!holds_anything(folder)) return {Standing::start, "no output yet", recipe};
+  std::optional<SectionRecord> known;
+  try {
+    known = record(name);
+  } catch (const core::DataError& error) {
+    return {Standing::replace, error.what(), recipe};
+  }
+  if (!known) return {Standing::replace, "its output was not made by this plan", recipe};
+  if (known->recipe != recipe)
+    return {Standing::replace, difference(known->recipe, recipe), recipe};
+  if (!io::has_manifest(folder)) {
+    if (known->completion == Completion::complete)
+      return {Standing::replace, "its manifest is missing", recipe};
+    return {Standing::resume, "unfinished", recipe};
+  }
+  const auto fault = quick_fault(folder, known->manifest_sha256);
+  if (!fault.empty()) return {Standing::replace, fault, recipe};
+  return {Standing::up_to_date, "options, inputs and output are unchanged", recipe};
+}
+
+void SectionStates::mark_started(const std::string& name, const Recipe& recipe) const {
+  write_record(name, {Completion::started, recipe, "", "", 0});
+}
+
+void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
+                                  double seconds) const {
+  const auto folder = run_ / name;
+  const auto manifest = io::read_manifest(folder);
+  write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,
+                      manifest.content_digest, seconds});
+}
+
+fs::path SectionStates::set_aside(const std::string& name) const {
+  const auto old = run_ / ".old";
+  io::make_folder(old);
+  const auto prefix = flat_name(name) + "-";
+  std::vector<unsigned long> numbers;
+  for (const auto& entry : fs::directory_iterator(old)) {
+    const auto file = entry.path().filename().string();
+    if (file.rfind(prefix, 0) != 0) continue;
+    const auto digits = file.substr(prefix.size());
+    if (!digits.empty() && digits.size() < 9 &&
+        digits.find_first_not_of("0123456789") == std::string::npos)
+      numbers.push_back(std::stoul(digits));
+  }
+  std::sort(numbers.begin(), numbers.end());
+  const auto place = [&](unsigned long number) {
+    return old / fmt::format("{}{:04}", prefix, number);
+  };
+  const auto target = place(numbers.empty() ? 1 : numbers.back() + 1);
+  std::error_code code;
+  fs::remove(record_path(name), code);
+  fs::rename(run_ / name, target, code);
+  if (code)
+    throw core::IoError(fmt::format("can't set {} aside as {}: {}", (run_ / name).string(),
+                                    target.string(), code.message()));
+  for (std::size_t i = 0; i + kKeptAside <= numbers.size(); ++i)
+    fs::remove_all(place(numbers[i]), code);
+  return target;
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,71 @@
+// What is done: the record that the plan keeps of each section, and what follows from it.
+// Format: docs/section_folder.md.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "pipeline/recipe.h"
+
+namespace retort::pipeline {
+
+enum class Completion { started, complete };
+
+/// RUN/.plan/sections/NAME.json. Written before a section starts, and again when it is complete.
+struct SectionRecord {
+  Completion completion = Completion::started;
+  Recipe recipe;
+  std::string manifest_sha256;  // of manifest.json, once complete
+  std::string content_digest;   // likewise
+  double seconds = 0;           // of the start that completed it
+};
+
+/// What has to happen for a section.
+enum class Standing {
+  up_to_date,  // nothing
+  start,       // no output is there
+  resume,      // its own output is there, unfinished
+  replace,     // an output of another recipe, or a damaged one, is set aside first
+  waiting,     // a section that it needs runs first; only then can this be known
+};
+
+struct Assessment {
+  Standing standing = Standing::start;
+  std::string why;               // for people
+  std::optional<Recipe> recipe;  // unless waiting
+};
+
+/// The sections of one run folder. One process uses it.
+class SectionStates {
+ public:
+  explicit SectionStates(std::filesystem::path run) : run_(std::move(run)) {}
+
+  /// The record of a section ("teacher", "teacher/seed-2"); nothing if there is none. DataError if
+  /// it is damaged.
+  std::optional<SectionRecord> record(const std::string& name) const;
+  /// Judges a section by its record, its folder and the present recipe. Reads the manifest and the
+  /// sizes of its members, not their bytes.
+  Assessment assess(const std::string& name, const Recipe& recipe) const;
+  void mark_started(const std::string& name, const Recipe& recipe) const;
+  /// Called when the section's manifest is there. DataError if it is not.
+  void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;
+  /// Moves the folder of a section to RUN/.old/NAME-NNNN and drops its record; keeps the newest two
+  /// of a section. Returns where it went.
+  std::filesystem::path set_aside(const std::string& name) const;
+
+ private:
+  std::filesystem::path record_path(const std::string& name) const;
+  void write_record(const std::string& name, const SectionRecord& record) const;
+
+  std::filesystem::path run_;
+};
+
+/// What is wrong with a finished folder at a glance: its manifest unreadable or changed, a member
+/// missing or of another size. Empty: nothing. `manifest_sha256` may be empty (not compared).
+std::string quick_fault(const std::filesystem::path& folder, const std::string& manifest_sha256);
+
+/// True if a folder is there and holds anything.
+bool holds_anything(const std::filesystem::path& folder);
+
+}  // namespace retort::pipeline
