@@ -46,20 +46,27 @@ struct LoaderOptions {
 std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch,
                         std::uint64_t position);
 
-/// Prepares one micro-batch now, in this thread. `order` position -> sample id comes from
-/// (seed, epoch) when options.shuffle, else identity.
+/// Prepares one micro-batch now, in this thread: the samples at `positions` of the epoch's order.
+/// DataError names the sample that can't be read or decoded, or a scale that doesn't fit the
+/// channels.
 MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& options,
                             std::uint64_t epoch, core::Range positions, std::uint32_t shard);
 
 /// Prefetches the micro-batches of one rank's micro-shards, step after step. next() gives them in
 /// order: for each step from `first_step`, the active shards of `shards` ascending; an end when
-/// `last_step` is reached. Errors of prefetch threads come out of next().
+/// `last_step` is reached. An error of a prefetch thread comes out of next() where its micro-batch
+/// would have, and again from every call after it. One consumer; the data set must outlive the
+/// loader, whose destructor waits for at most one micro-batch per thread.
 class Loader {
  public:
+  /// UsageError: threads < 0.
   Loader(const PackedDataset& data, const BatchPlan& plan, LoaderOptions options,
          core::Range shards, std::uint64_t first_step, std::uint64_t last_step);
   ~Loader();
   std::optional<MicroBatch> next();
+  /// Gives a micro-batch back when its contents are not needed any more: its buffers are filled
+  /// again instead of new ones. Any thread. Optional.
+  void recycle(MicroBatch batch);
   /// Seconds the caller waited in next() so far: the loader's share of a slow step.
   double waited() const;
 

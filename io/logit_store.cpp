@@ -1,11 +1,9 @@
 #include "io/logit_store.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -13,6 +11,7 @@
 #include "core/error.h"
 #include "io/atomic_file.h"
 #include "io/manifest.h"
+#include "io/shard_files.h"
 
 namespace retort::io {
 namespace {
@@ -21,43 +20,6 @@ namespace {
 // between costs less than a second system call (tests/bench/io/logit_rows_bench.cpp).
 constexpr std::uint64_t kJoinGap = 1024;
 constexpr std::uint64_t kLargestRead = std::uint64_t{1} << 20;
-// Folders may hold more shards than a process may hold descriptors.
-constexpr std::size_t kOpenFiles = 256;
-
-/// Opens shards when they are first read; keeps at most kOpenFiles open.
-class OpenShards {
- public:
-  using File = std::shared_ptr<const RandomAccessFile>;
-  explicit OpenShards(std::vector<std::filesystem::path> paths)
-      : paths_(std::move(paths)), files_(paths_.size()), used_(paths_.size(), 0) {}
-
-  File get(std::size_t shard) {
-    const std::lock_guard lock(mutex_);
-    used_[shard] = ++clock_;
-    if (!files_[shard]) {
-      if (open_.size() >= kOpenFiles) close_oldest();
-      files_[shard] = std::make_shared<RandomAccessFile>(paths_[shard]);
-      open_.push_back(shard);
-    }
-    return files_[shard];
-  }
-
- private:
-  void close_oldest() {
-    const auto oldest =
-        std::min_element(open_.begin(), open_.end(),
-                         [this](std::size_t a, std::size_t b) { return used_[a] < used_[b]; });
-    files_[*oldest].reset();  // readers that still use it hold their own reference
-    open_.erase(oldest);
-  }
-
-  std::mutex mutex_;
-  std::vector<std::filesystem::path> paths_;
-  std::vector<File> files_;
-  std::vector<std::uint64_t> used_;
-  std::vector<std::size_t> open_;
-  std::uint64_t clock_ = 0;
-};
 
 /// One row wanted: its sample, and where in the caller's spans it goes.
 struct Wanted {
@@ -92,7 +54,7 @@ struct LogitStore::State {
   std::vector<std::string> names;      // [pass * shards + shard]
   std::vector<std::uint64_t> offsets;  // of row 0, alike
   std::uint64_t row_bytes;
-  OpenShards files;
+  ShardFiles files;
 };
 
 LogitStore::LogitStore(const std::filesystem::path& folder) {
@@ -176,7 +138,7 @@ void LogitStore::read(std::uint64_t pass, std::span<const std::uint64_t> samples
             [](const Wanted& a, const Wanted& b) { return a.sample < b.sample; });
 
   const std::uint64_t shards = logit_shard_count(facts);
-  OpenShards::File file;
+  std::shared_ptr<const RandomAccessFile> file;
   std::uint64_t open_shard = std::numeric_limits<std::uint64_t>::max();
   for (std::size_t begin = 0; begin < space.wanted.size();) {
     const std::uint64_t first = space.wanted[begin].sample;

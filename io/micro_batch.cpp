@@ -1,0 +1,99 @@
+#include "io/micro_batch.h"
+
+#include <string>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/random.h"
+
+namespace retort::io {
+namespace {
+
+/// Order of an epoch; made once per micro-batch.
+class EpochOrder {
+ public:
+  EpochOrder(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch)
+      : shuffle_(options.shuffle),
+        permutation_(samples, options.seed, core::RandomUse::shuffle, {epoch}) {}
+  std::uint64_t operator()(std::uint64_t position) const {
+    return shuffle_ ? permutation_(position) : position;
+  }
+
+ private:
+  bool shuffle_;
+  core::Permutation permutation_;
+};
+
+ImageShape shape_of(const DatasetFacts& facts) {
+  return {facts.height, facts.width, facts.channels};
+}
+
+}  // namespace
+
+std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch,
+                        std::uint64_t position) {
+  return EpochOrder(options, samples, epoch)(position);
+}
+
+MicroBatchFiller::MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options)
+    : data_(data),
+      options_(options),
+      shape_(shape_of(data.facts())),
+      converter_(options.scale, shape_.channels) {}
+
+std::span<std::uint8_t> MicroBatchFiller::read_image(std::uint64_t sample) {
+  data_.read(sample, row_);
+  if (data_.facts().form == SampleForm::raw_image) {
+    if (row_.size() != shape_.elements())
+      throw core::DataError(fmt::format("sample {}: {} bytes for a picture of {} x {} x {}", sample,
+                                        row_.size(), shape_.height, shape_.width, shape_.channels));
+    return {reinterpret_cast<std::uint8_t*>(row_.data()), row_.size()};
+  }
+  decoded_.resize(shape_.elements());
+  try {
+    decoder_.decode_to(row_, shape_, ImageFit::stretch, "picture", decoded_);
+  } catch (const core::DataError& error) {
+    throw core::DataError(
+        fmt::format("sample {}: {}; pack the data again without it", sample, error.what()));
+  }
+  return decoded_;
+}
+
+void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions,
+                            std::uint32_t shard) {
+  if (positions.begin > positions.end || positions.end > data_.size())
+    throw core::InternalError(fmt::format("loader: positions {} to {} of {} samples",
+                                          positions.begin, positions.end, data_.size()));
+  const EpochOrder order(options_, data_.size(), epoch);
+  const std::uint64_t pass = options_.passes == 0 ? epoch : epoch % options_.passes;
+  const std::uint64_t seed = options_.augment_seed.value_or(options_.seed);
+  const std::size_t elements = shape_.elements();
+  batch.epoch = epoch;
+  batch.shard = shard;
+  batch.samples.clear();
+  batch.labels.clear();
+  batch.label_begin.assign(1, 0);
+  batch.pixels.resize(positions.size() * elements);
+  float* pixels = batch.pixels.data();
+  for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
+    const std::uint64_t sample = order(position);
+    const std::span<std::uint8_t> image = read_image(sample);
+    augment(options_.augment, shape_, image, {seed, core::RandomUse::augment, {pass, sample}});
+    converter_.convert(shape_, image, {pixels, elements});
+    pixels += elements;
+    batch.samples.push_back(sample);
+    const auto labels = data_.labels(sample);
+    batch.labels.insert(batch.labels.end(), labels.begin(), labels.end());
+    batch.label_begin.push_back(static_cast<std::uint32_t>(batch.labels.size()));
+  }
+}
+
+MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& options,
+                            std::uint64_t epoch, core::Range positions, std::uint32_t shard) {
+  MicroBatch batch;
+  MicroBatchFiller(data, options).fill(batch, epoch, positions, shard);
+  return batch;
+}
+
+}  // namespace retort::io
