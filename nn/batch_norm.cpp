@@ -1,6 +1,7 @@
 #include "nn/batch_norm.h"
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include <ATen/ops/empty.h>
@@ -46,10 +47,10 @@ Scale scale_of(std::span<const float> gamma, std::span<const float> beta,
 struct BatchNormFunction : torch::autograd::Function<BatchNormFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& gamma, const at::Tensor& beta,
-                            const at::Tensor& residual_input, Activation activation,
+                            const std::optional<at::Tensor>& residual_input, Activation activation,
                             ChannelMoments moments) {
     const at::Tensor x = as_rows(input);
-    const at::Tensor residual = residual_input.defined() ? as_rows(residual_input) : at::Tensor();
+    const at::Tensor residual = residual_input ? as_rows(*residual_input) : at::Tensor();
     const std::int64_t channels = x.size(1);
     const std::int64_t rows = x.numel() / channels;
     channel_moments(rows, channels, x.const_data_ptr<float>(), moments);
@@ -102,7 +103,9 @@ struct BatchNormFunction : torch::autograd::Function<BatchNormFunction> {
 at::Tensor batch_norm_train(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta,
                             const at::Tensor& residual, Activation activation,
                             ChannelMoments moments) {
-  return BatchNormFunction::apply(x, gamma, beta, residual, activation, moments);
+  // The engine takes an absent tensor as an empty optional only.
+  const auto added = residual.defined() ? std::optional<at::Tensor>(residual) : std::nullopt;
+  return BatchNormFunction::apply(x, gamma, beta, added, activation, moments);
 }
 
 at::Tensor batch_norm_evaluate(at::Tensor input, const at::Tensor& gamma, const at::Tensor& beta,
