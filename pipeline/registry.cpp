@@ -9,6 +9,7 @@ std::unique_ptr<stages::Stage> make_resume();
 std::unique_ptr<stages::Stage> make_status();
 std::unique_ptr<stages::Stage> make_check();
 std::unique_ptr<stages::Stage> make_inspect();
+std::unique_ptr<stages::Stage> make_report();
 
 namespace {
 using stages::Ranks;
@@ -18,6 +19,8 @@ constexpr std::array kCommands = {
     StageEntry{"resume", "go on with a plan's run", Ranks::many, make_resume},
     StageEntry{"status", "show how far the sections of a plan are", Ranks::one, make_status},
     StageEntry{"check", "say whether every byte of a folder is right", Ranks::one, make_check},
+    StageEntry{"report", "write one HTML file that says what happened in a run", Ranks::one,
+               make_report},
     StageEntry{"inspect", "show what is in a file or folder", Ranks::one, make_inspect},
 };
 }  // namespace
