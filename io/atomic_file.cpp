@@ -165,6 +165,21 @@ std::vector<std::byte> read_verified(const std::filesystem::path& path, const Fi
   return bytes;
 }
 
+FileSeal seal_of(const std::filesystem::path& path) {
+  const RandomAccessFile file(path);
+  FileSeal seal;
+  seal.size = file.size();
+  core::Sha256 hash;
+  std::vector<std::byte> piece;
+  for (std::uint64_t done = 0; done < seal.size; done += piece.size()) {
+    piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, seal.size - done)));
+    file.read(done, piece);
+    hash.update(piece);
+  }
+  seal.sha256 = hash.hex();
+  return seal;
+}
+
 void make_folder(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return;

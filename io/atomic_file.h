@@ -46,6 +46,8 @@ std::vector<std::byte> read_file(const std::filesystem::path& path);
 /// Reads a whole file and verifies it: DataError that names the file and what differs. IoError if
 /// it can't be read, DataError if it is missing.
 std::vector<std::byte> read_verified(const std::filesystem::path& path, const FileSeal& seal);
+/// Size and hash of a file, read in pieces. IoError.
+FileSeal seal_of(const std::filesystem::path& path);
 /// Creates a folder and its parents; fsyncs the parent. IoError.
 void make_folder(const std::filesystem::path& path);
 

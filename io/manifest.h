@@ -2,12 +2,13 @@
 // SHA-256; a checksum over the manifest's own canonical text; no time, host or rank in it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
 #include <nlohmann/json.hpp>
 
 #include "comm/communicator.h"
@@ -22,13 +23,17 @@ struct Member {
 };
 
 struct Manifest {
-  std::string kind;              // "packed_dataset", "logits", "checkpoint", "model", "section"
+  std::string kind;  // "packed_dataset", "logits", "checkpoint", "model", "section"
   std::uint32_t format_version = 1;
-  std::string recipe_hash;       // what was asked for: options, inputs' digests
-  std::string content_digest;    // logical content, whatever the layout
+  std::string recipe_hash;     // what was asked for: options, inputs' digests
+  std::string content_digest;  // logical content, whatever the layout
   nlohmann::json facts = nlohmann::json::object();
-  std::vector<Member> members;   // sorted by name when written
+  std::vector<Member> members;  // sorted by name when written
 };
+
+/// SHA-256 over kind, version, facts, and names and hashes of the members: the content digest of
+/// folders whose members are the same bytes for every layout and world size.
+std::string content_digest(const Manifest& manifest);
 
 /// Writes FOLDER/manifest.json atomically. One rank calls it.
 FileSeal write_manifest(const std::filesystem::path& folder, Manifest manifest);
@@ -36,6 +41,16 @@ FileSeal write_manifest(const std::filesystem::path& folder, Manifest manifest);
 Manifest read_manifest(const std::filesystem::path& folder, std::string_view kind);
 Manifest read_manifest(const std::filesystem::path& folder);  // any kind
 bool has_manifest(const std::filesystem::path& folder);
+/// Makes the folder incomplete, durably. No error if there is none.
+void remove_manifest(const std::filesystem::path& folder);
+
+/// DataError that names `where` unless `name` is a plain relative path below the folder.
+void check_member_name(std::string_view name, const std::string& where);
+nlohmann::json member_json(const Member& member);
+Member member_from_json(const nlohmann::json& json, const std::string& where);  // DataError
+/// What is wrong with a member on disk; empty if nothing is. Reads every byte.
+std::string member_fault(const std::filesystem::path& folder, const Member& member);
+
 /// Names and faults of members that are missing, of another size or another hash; empty if all are
 /// right. Reads every byte.
 struct MemberFault {
@@ -54,10 +69,16 @@ class MemberLedger {
   MemberLedger(std::filesystem::path folder, std::string recipe_hash);
   /// Writes the member's bytes and then its record. Any rank, distinct names.
   void commit(const std::string& name, std::span<const std::byte> bytes, nlohmann::json facts);
-  /// The members that are there and right. One with a foreign recipe: DataError that says so and
-  /// what to do; one that fails its hash is set aside (NAME.bad) and not listed.
+  /// The members that are there and right, sorted by name. One with a foreign recipe: DataError
+  /// that says so and what to do; one that fails its hash is set aside (NAME.bad) and not listed.
+  /// On a sealed folder: the members of its manifest; if one is bad, the folder becomes unsealed.
+  /// Reads every byte; one rank calls it and tells the others, before anyone commits.
   std::vector<Member> adopt() const;
-  /// Collective: barrier, then rank 0 writes manifest.json from the records.
+  /// The members that have records of this recipe, sorted by name, without reading their bytes.
+  std::vector<Member> records() const;
+  /// Collective: barrier, then rank 0 writes manifest.json from the records. Sets the recipe hash
+  /// and the members of `manifest`, and its content digest if that is empty (content_digest()).
+  /// Errors come out on all ranks.
   void seal(comm::Communicator& communicator, Manifest manifest);
 
  private:

@@ -1,5 +1,6 @@
 // A model on disk: FOLDER/manifest.json (kind "model", content digest), model.json (architecture,
-// its options, classes, pixel scale), model.h5 (tensors by logical name). Format: docs/model_format.md.
+// its options, classes, pixel scale), model.h5 (tensors by logical name). Format:
+// docs/model_format.md.
 #pragma once
 
 #include <filesystem>
@@ -15,18 +16,18 @@
 namespace retort::io {
 
 struct ModelDescription {
-  std::string name;                       // registry name: "resnet20"
-  nlohmann::json options;                 // option name -> text, as the model declares them
-  ImageShape input;                       // height, width, channels
-  std::vector<std::string> class_names;   // their count is the class count
+  std::string name;                      // registry name: "resnet20"
+  nlohmann::json options;                // option name -> text, as the model declares them
+  ImageShape input;                      // height, width, channels
+  std::vector<std::string> class_names;  // their count is the class count
   std::string class_digest;
   PixelScale scale;
 };
 
 struct ModelFile {
   ModelDescription description;
-  TensorMap tensors;     // parameters and buffers, by logical name ("layer1.0.conv1.weight")
-  std::string digest;    // content digest: description + tensors
+  TensorMap tensors;   // parameters and buffers, by logical name ("layer1.0.conv1.weight")
+  std::string digest;  // content digest: description + tensors
 };
 
 /// One rank calls it. `folder` is made.

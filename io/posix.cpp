@@ -59,7 +59,7 @@ void sync_folder(const std::filesystem::path& folder) {
   if (result != 0 && errno != EINVAL) throw_io_error("sync folder", path, errno);
 }
 
-void remove_all(const std::filesystem::path& path) {
+void remove_tree(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
   if (error && error.value() != ENOENT) throw_io_error("remove", path, error.value());

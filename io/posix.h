@@ -49,7 +49,7 @@ Descriptor open_descriptor(const std::filesystem::path& path, int flags);
 void sync_folder(const std::filesystem::path& folder);
 
 /// Removes a file or a folder with all in it; what is not there is no error. IoError.
-void remove_all(const std::filesystem::path& path);
+void remove_tree(const std::filesystem::path& path);
 
 /// rename(2) and fsync of the folder of `to`. False if `from` is gone (another process was faster);
 /// IoError for every other cause.

@@ -16,7 +16,7 @@ namespace retort::io {
 
 /// A contiguous range [offset, offset + elements) of the flattened tensor `name`. Does not own.
 struct TensorRange {
-  std::string name;                  // "parameters/layer1.0.conv1.weight"
+  std::string name;  // "parameters/layer1.0.conv1.weight"
   DType type = DType::f32;
   std::vector<std::uint64_t> shape;  // of the whole tensor; product = total elements
   std::uint64_t offset = 0;          // first element of this range
@@ -36,26 +36,41 @@ struct Tensor {
 };
 using TensorMap = std::map<std::string, Tensor>;
 
-/// The images of one or more tensor files (each <= 256 MB) for these ranges, in order.
+inline constexpr std::uint32_t kTensorFormatVersion = 1;
+
+/// The whole tensors of a map as ranges; the map owns the bytes.
+std::vector<TensorRange> whole_ranges(const TensorMap& tensors);
+
+/// The images of one or more tensor files for these ranges, in order; a range that does not fit is
+/// cut. No ranges: no images. `limit`: most bytes of tensors and their descriptions in an image.
+/// InternalError if a range does not fit its shape, or a name has empty or dot parts.
 std::vector<std::vector<std::byte>> tensor_images(std::string_view kind,
-                                                  std::span<const TensorRange> ranges);
+                                                  std::span<const TensorRange> ranges,
+                                                  std::uint64_t limit = kMemberLimit);
 /// Puts the ranges of several images together. DataError if a tensor has gaps, overlaps or
-/// contradicting shapes.
+/// contradicting shapes; the message names tensor and file.
 class TensorAssembler {
  public:
   void add(std::vector<std::byte> image, const std::string& where, std::string_view kind);
+  /// The whole tensors. The assembler is empty afterwards.
   TensorMap finish();
 
  private:
-  struct Piece {
-    std::uint64_t covered = 0;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-    Tensor tensor;
+  struct Range {
+    std::uint64_t offset = 0;  // in elements
+    std::vector<std::byte> bytes;
+    std::string where;
   };
-  std::map<std::string, Piece> pieces_;
+  struct Pieces {
+    DType type = DType::f32;
+    std::vector<std::uint64_t> shape;
+    std::vector<Range> ranges;
+  };
+  std::map<std::string, Pieces> pieces_;
 };
 
-/// SHA-256 over sorted (name, dtype, shape, bytes): equal whatever the layout.
+/// SHA-256 over sorted (name, dtype, shape, bytes): equal whatever the layout. The exact bytes that
+/// are hashed: docs/tensor_format.md.
 std::string digest(const TensorMap& tensors);
 
 }  // namespace retort::io

@@ -1,0 +1,15 @@
+// Errors that all ranks share: work that can fail on one rank must not leave the others waiting.
+#pragma once
+
+#include <functional>
+
+#include "comm/communicator.h"
+
+namespace retort::io {
+
+/// Collective. Runs `work` on this rank, then learns how the others fared; if it failed anywhere,
+/// every rank throws the error of the lowest failing rank (its type and text, and which rank, when
+/// there is more than one). `work` must not itself start a collective.
+void agree(comm::Communicator& communicator, const std::function<void()>& work);
+
+}  // namespace retort::io

@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <optional>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "io/agreement.h"
+#include "io/json_text.h"
+#include "io/manifest.h"
+#include "io/posix.h"
+
+namespace retort::io {
+namespace {
+
+constexpr std::string_view kSuffix = ".json";
+
+std::filesystem::path record_path(const std::filesystem::path& folder, const std::string& name) {
+  std::filesystem::path path = folder / "members" / name;
+  path += kSuffix;
+  return path;
+}
+
+void write_record(const std::filesystem::path& folder, const std::string& recipe_hash,
+                  const Member& member) {
+  nlohmann::json object = member_json(member);
+  object["recipe_hash"] = recipe_hash;
+  const std::filesystem::path path = record_path(folder, member.name);
+  make_folder(path.parent_path());
+  write_file(path, sealed_text(std::move(object)));
+}
+
+// Unlink that tolerates another rank having been faster.
+void remove_file(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove(path, error);
+  if (error) throw_io_error("remove", path, error.value());
+}
+
+void set_aside(const std::filesystem::path& folder, const Member& member,
+               const std::string& fault) {
+  const std::filesystem::path path = folder / member.name;
+  core::log_warning("{}: {}; set aside, it will be made anew", path.string(), fault);
+  remove_file(record_path(folder, member.name));
+  std::filesystem::path bad = path;
+  bad += ".bad";
+  rename_durably(path, bad);
+}
+
+}  // namespace
+
+MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash)
+    : folder_(std::move(folder)), recipe_hash_(std::move(recipe_hash)) {}
+
+void MemberLedger::commit(const std::string& name, std::span<const std::byte> bytes,
+                          nlohmann::json facts) {
+  check_member_name(name, folder_.string());
+  const std::filesystem::path path = folder_ / name;
+  make_folder(path.parent_path());
+  Member member{name, write_file(path, bytes), std::move(facts)};
+  write_record(folder_, recipe_hash_, member);
+}
+
+std::vector<Member> MemberLedger::records() const {
+  const std::filesystem::path root = folder_ / "members";
+  std::vector<Member> members;
+  std::error_code error;
+  if (!std::filesystem::is_directory(root, error)) return members;
+  std::vector<std::filesystem::path> paths;
+  for (auto entry = std::filesystem::recursive_directory_iterator(root, error);
+       !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->path().extension() == kSuffix && entry->is_regular_file(ignored)) {
+      paths.push_back(entry->path());
+    }
+  }
+  if (error) throw_io_error("list", root, error.value());
+  for (const std::filesystem::path& path : paths) {
+    const std::string where = path.string();
+    std::string name = path.lexically_relative(root).generic_string();
+    name.resize(name.size() - kSuffix.size());
+    nlohmann::json object;
+    Member member;
+    std::string recipe;
+    try {
+      const std::vector<std::byte> bytes = read_file(path);
+      object = parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+      member = member_from_json(object, where);
+      recipe = read_fields(where, [&] { return object.at("recipe_hash").get<std::string>(); });
+      if (member.name != name) throw_bad_fields(where, "it names the member " + member.name);
+    } catch (const core::DataError& fault) {
+      // Without its record a member was never finished: it is simply made anew.
+      core::log_warning("{}", fault.what());
+      remove_file(path);
+      continue;
+    }
+    if (recipe != recipe_hash_) {
+      throw core::DataError(folder_.string() + " holds " + name + " of another recipe (" +
+                            recipe.substr(0, 12) + ", now " + recipe_hash_.substr(0, 12) +
+                            "): options or inputs changed; choose another output folder or remove "
+                            "this one");
+    }
+    members.push_back(std::move(member));
+  }
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.name < b.name; });
+  return members;
+}
+
+std::vector<Member> MemberLedger::adopt() const {
+  std::vector<Member> candidates = records();
+  std::optional<Manifest> manifest;
+  if (has_manifest(folder_)) {
+    manifest = read_manifest(folder_);
+    if (manifest->recipe_hash != recipe_hash_) {
+      throw core::DataError(folder_.string() + " is complete with another recipe (" +
+                            manifest->recipe_hash.substr(0, 12) + ", now " +
+                            recipe_hash_.substr(0, 12) +
+                            "): options or inputs changed; choose another output folder or remove "
+                            "this one");
+    }
+    candidates = manifest->members;
+  }
+  std::vector<Member> good;
+  std::vector<std::pair<Member, std::string>> bad;
+  for (Member& member : candidates) {
+    std::string fault = member_fault(folder_, member);
+    if (fault.empty()) {
+      good.push_back(std::move(member));
+    } else {
+      bad.emplace_back(std::move(member), std::move(fault));
+    }
+  }
+  if (bad.empty()) return good;
+  if (manifest) {
+    // Not complete any more: back to records, then the manifest goes, then the bad members.
+    for (const Member& member : good) write_record(folder_, recipe_hash_, member);
+    remove_manifest(folder_);
+  }
+  for (const auto& [member, fault] : bad) set_aside(folder_, member, fault);
+  return good;
+}
+
+void MemberLedger::seal(comm::Communicator& communicator, Manifest manifest) {
+  communicator.barrier();
+  agree(communicator, [&] {
+    if (!communicator.root()) return;
+    manifest.recipe_hash = recipe_hash_;
+    manifest.members = records();
+    for (const Member& member : manifest.members) {
+      std::error_code error;
+      const auto size = std::filesystem::file_size(folder_ / member.name, error);
+      if (error || size != member.seal.size) {
+        throw core::DataError((folder_ / member.name).string() +
+                              " vanished or changed while its folder was being completed; run the "
+                              "stage again");
+      }
+    }
+    if (manifest.content_digest.empty()) manifest.content_digest = content_digest(manifest);
+    write_manifest(folder_, std::move(manifest));
+    remove_tree(folder_ / "members");
+  });
+}
+
+std::string content_digest(const Manifest& manifest) {
+  std::vector<Member> members = manifest.members;
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.name < b.name; });
+  core::Sha256 hash;
+  const auto field = [&](std::string_view text) { hash.update_u64(text.size()).update(text); };
+  field(manifest.kind);
+  hash.update_u64(manifest.format_version);
+  field(canonical_text(manifest.facts));
+  hash.update_u64(members.size());
+  for (const Member& member : members) {
+    field(member.name);
+    field(member.seal.sha256);
+  }
+  return hash.hex();
+}
+
+}  // namespace retort::io

@@ -1,0 +1,124 @@
+#include "io/model_folder.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/json_text.h"
+#include "io/manifest.h"
+#include "io/posix.h"
+
+namespace retort::io {
+namespace {
+
+constexpr std::string_view kKind = "model";
+constexpr std::uint32_t kFormatVersion = 1;
+constexpr std::string_view kDescription = "model.json";
+
+nlohmann::json to_json(const ModelDescription& description) {
+  return {
+      {"name", description.name},
+      {"options", description.options},
+      {"input",
+       {{"height", description.input.height},
+        {"width", description.input.width},
+        {"channels", description.input.channels}}},
+      {"class_names", description.class_names},
+      {"class_digest", description.class_digest},
+      {"scale", {{"mean", description.scale.mean}, {"deviation", description.scale.deviation}}}};
+}
+
+ModelDescription description_from(const nlohmann::json& json, const std::string& where) {
+  return read_fields(where, [&] {
+    ModelDescription description;
+    description.name = json.at("name").get<std::string>();
+    description.options = json.at("options");
+    const nlohmann::json& input = json.at("input");
+    description.input = {input.at("height").get<std::uint32_t>(),
+                         input.at("width").get<std::uint32_t>(),
+                         input.at("channels").get<std::uint32_t>()};
+    description.class_names = json.at("class_names").get<std::vector<std::string>>();
+    description.class_digest = json.at("class_digest").get<std::string>();
+    description.scale.mean = json.at("scale").at("mean").get<std::vector<double>>();
+    description.scale.deviation = json.at("scale").at("deviation").get<std::vector<double>>();
+    return description;
+  });
+}
+
+std::string digest_of(const ModelDescription& description, const TensorMap& tensors) {
+  const std::string text = canonical_text(to_json(description));
+  core::Sha256 hash;
+  hash.update_u64(text.size()).update(text).update(digest(tensors));
+  return hash.hex();
+}
+
+std::string tensor_name(std::size_t index) {
+  return index == 0 ? "model.h5" : "model-" + std::to_string(index) + ".h5";
+}
+
+}  // namespace
+
+void write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                 const TensorMap& tensors) {
+  make_folder(folder);
+  Manifest manifest;
+  manifest.kind = kKind;
+  manifest.format_version = kFormatVersion;
+  manifest.content_digest = digest_of(description, tensors);
+  // While members are exchanged the folder is incomplete, never a mixture.
+  if (has_manifest(folder)) remove_manifest(folder);
+  std::vector<std::vector<std::byte>> images = tensor_images(kKind, whole_ranges(tensors));
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    manifest.members.push_back({tensor_name(i), write_file(folder / tensor_name(i), images[i])});
+    images[i] = {};
+  }
+  for (std::size_t i = images.size(); std::filesystem::exists(folder / tensor_name(i));
+       ++i) {  // of an earlier, larger model
+    remove_tree(folder / tensor_name(i));
+  }
+  const std::string text = to_json(description).dump(1) + "\n";
+  manifest.members.push_back(
+      {std::string(kDescription), write_file(folder / kDescription, std::string_view(text))});
+  write_manifest(folder, std::move(manifest));
+}
+
+ModelFile read_model(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path folder = path;
+  if (std::filesystem::is_directory(path / "model", error) &&
+      !std::filesystem::exists(path / kDescription, error)) {
+    folder = path / "model";
+  }
+  const Manifest manifest = read_manifest(folder, kKind);
+  if (manifest.format_version < 1 || manifest.format_version > kFormatVersion) {
+    throw core::DataError(folder.string() + " has format version " +
+                          std::to_string(manifest.format_version) + ", this Retort reads 1 to " +
+                          std::to_string(kFormatVersion) + "; use a newer Retort");
+  }
+  ModelFile model;
+  TensorAssembler assembler;
+  bool described = false;
+  for (const Member& member : manifest.members) {
+    const std::filesystem::path file = folder / member.name;
+    std::vector<std::byte> bytes = read_verified(file, member.seal);
+    if (member.name == kDescription) {
+      model.description = description_from(parse_json(bytes, file.string()), file.string());
+      described = true;
+    } else {
+      assembler.add(std::move(bytes), file.string(), kKind);
+    }
+  }
+  if (!described) {
+    throw core::DataError(folder.string() + " names no model.json; restore it or make it anew");
+  }
+  model.tensors = assembler.finish();
+  model.digest = digest_of(model.description, model.tensors);
+  if (model.digest != manifest.content_digest) {
+    throw core::DataError(folder.string() +
+                          " has another content than its manifest says; restore it or make it "
+                          "anew");
+  }
+  return model;
+}
+
+}  // namespace retort::io
