@@ -1,0 +1,295 @@
+#include "io/loader.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <turbojpeg.h>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "tests/unit/io/write_packed.h"
+
+namespace retort::io {
+namespace {
+
+constexpr ImageShape kShape{6, 5, 3};
+constexpr std::uint64_t kSamples = 103;
+
+std::vector<std::uint8_t> picture(ImageShape shape, std::uint64_t sample) {
+  std::vector<std::uint8_t> pixels(shape.elements());
+  core::RandomStream random(4, core::RandomUse::test, {sample});
+  const auto base = static_cast<std::uint8_t>(random.below(200));
+  for (std::size_t i = 0; i < pixels.size(); ++i)
+    pixels[i] = static_cast<std::uint8_t>(base + (i * 7 + sample) % 50);
+  return pixels;
+}
+
+std::vector<std::byte> jpeg(ImageShape shape, const std::vector<std::uint8_t>& pixels) {
+  tjhandle handle = tjInitCompress();
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  EXPECT_EQ(tjCompress2(handle, pixels.data(), static_cast<int>(shape.width), 0,
+                        static_cast<int>(shape.height), TJPF_RGB, &data, &size, TJSAMP_444, 95, 0),
+            0);
+  const auto* begin = reinterpret_cast<const std::byte*>(data);
+  std::vector<std::byte> bytes(begin, begin + size);
+  tjFree(data);
+  tjDestroy(handle);
+  return bytes;
+}
+
+/// A packed data set in a folder of its own, written filled by write_packed.
+class LoaderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "retort-loader-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path write(SampleForm form) {
+    const std::filesystem::path data = folder_ / (form == SampleForm::raw_image ? "raw" : "jpeg");
+    write_packed(data, {form, kShape, {"a", "b", "c"}, kSamples, 40}, [&](std::uint64_t sample) {
+      const auto pixels = picture(kShape, sample);
+      PackedSample packed;
+      if (form == SampleForm::raw_image) {
+        const auto bytes = std::as_bytes(std::span(pixels));
+        packed.payload.assign(bytes.begin(), bytes.end());
+      } else {
+        packed.payload = jpeg(kShape, pixels);
+        if (sample == broken_) packed.payload.resize(packed.payload.size() / 2);
+      }
+      // Multi-label and unlabelled samples too.
+      for (std::uint32_t l = 0; l < sample % 4; ++l) packed.labels.push_back((l + 1) % 3);
+      return packed;
+    });
+    return data;
+  }
+
+  std::filesystem::path folder_;
+  std::uint64_t broken_ = kSamples;
+};
+
+LoaderOptions with_augmentation() {
+  LoaderOptions options;
+  options.seed = 7;
+  options.augment.flip = true;
+  options.augment.crop = 1;
+  options.augment.rotation = 10;
+  options.scale = {{0.5}, {0.25}};
+  return options;
+}
+
+std::vector<MicroBatch> drain(Loader& loader) {
+  std::vector<MicroBatch> batches;
+  while (auto batch = loader.next()) {
+    batches.push_back(*batch);
+    loader.recycle(std::move(*batch));  // a wrong reuse would show in what follows
+  }
+  return batches;
+}
+
+bool same(const MicroBatch& a, const MicroBatch& b) {
+  return a.epoch == b.epoch && a.shard == b.shard && a.samples == b.samples &&
+         a.pixels == b.pixels && a.label_begin == b.label_begin && a.labels == b.labels;
+}
+
+TEST_F(LoaderTest, RawPixelsAreTheScaledBytesInOrder) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  LoaderOptions options;
+  options.shuffle = false;
+  options.scale = {{0.5}, {0.25}};
+  const MicroBatch batch = load_micro_batch(data, options, 0, {38, 43}, 2);  // over a shard's end
+  EXPECT_THAT(batch.samples, testing::ElementsAre(38, 39, 40, 41, 42));
+  EXPECT_EQ(batch.shard, 2u);
+  EXPECT_THAT(batch.label_begin, testing::ElementsAre(0, 2, 5, 5, 6, 8));
+  EXPECT_THAT(batch.labels, testing::ElementsAre(1, 2, 1, 2, 0, 1, 1, 2));
+  ASSERT_EQ(batch.pixels.size(), 5 * kShape.elements());
+  for (std::size_t n = 0; n < 5; ++n) {
+    const auto pixels = picture(kShape, 38 + n);
+    for (std::uint32_t y = 0; y < 6; ++y)
+      for (std::uint32_t x = 0; x < 5; ++x)
+        for (std::uint32_t c = 0; c < 3; ++c)
+          EXPECT_NEAR(batch.pixels[n * 90 + (c * 6 + y) * 5 + x],
+                      (pixels[(y * 5 + x) * 3 + c] / 255.0 - 0.5) / 0.25, 1e-6);
+  }
+}
+
+TEST_F(LoaderTest, EncodedPicturesAreDecoded) {
+  const PackedDataset data(write(SampleForm::encoded_image), "train");
+  LoaderOptions options;
+  options.shuffle = false;
+  const MicroBatch batch = load_micro_batch(data, options, 0, {0, kSamples}, 0);
+  double worst = 0;
+  for (std::uint64_t sample = 0; sample < kSamples; ++sample) {
+    const auto pixels = picture(kShape, sample);
+    double sum = 0;
+    for (std::size_t p = 0; p < 30; ++p)
+      for (std::size_t c = 0; c < 3; ++c)
+        sum += std::abs(batch.pixels[sample * 90 + c * 30 + p] - pixels[p * 3 + c] / 255.0);
+    worst = std::max(worst, sum / 90);
+  }
+  EXPECT_LT(worst, 0.04);  // JPEG of quality 95 loses little
+  EXPECT_GT(worst, 0);
+}
+
+TEST_F(LoaderTest, AnEpochHoldsEverySampleOnceWhateverRanksAndThreads) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan(data.size(), 32, 8, 4);
+  std::map<std::pair<std::uint64_t, std::uint32_t>, MicroBatch> reference;
+  for (const int ranks : {1, 2, 3, 4, 8})
+    for (const int threads : {0, 1, 3}) {
+      std::map<std::uint64_t, std::multiset<std::uint64_t>> seen;
+      for (int rank = 0; rank < ranks; ++rank) {
+        LoaderOptions options = with_augmentation();
+        options.threads = threads;
+        options.depth = 1 + rank;
+        Loader loader(
+            data, plan, options,
+            core::partition(8, static_cast<std::uint64_t>(ranks), static_cast<std::uint64_t>(rank)),
+            1, 2 * plan.steps_per_epoch());
+        std::uint64_t last_epoch = 0;
+        for (const MicroBatch& batch : drain(loader)) {
+          EXPECT_GE(batch.epoch, last_epoch);
+          last_epoch = batch.epoch;
+          seen[batch.epoch].insert(batch.samples.begin(), batch.samples.end());
+          const auto [found, fresh] =
+              reference.insert({{batch.samples.front(), batch.epoch}, batch});
+          EXPECT_TRUE(same(found->second, batch));
+          EXPECT_TRUE(fresh || ranks > 1 || threads > 0);
+        }
+      }
+      EXPECT_EQ(seen[0].size(), kSamples - 32);  // began at step 1
+      EXPECT_EQ(seen[1].size(), kSamples);
+      EXPECT_EQ(std::set<std::uint64_t>(seen[1].begin(), seen[1].end()).size(), kSamples);
+    }
+}
+
+TEST_F(LoaderTest, OrderIsThePlansAndSampleAtNamesIt) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan(data.size(), 20, 4, 2);
+  const LoaderOptions options = with_augmentation();
+  Loader loader(data, plan, options, {1, 3}, 0, 7);
+  for (std::uint64_t s = 0; s < 7; ++s) {
+    const auto step = plan.step(s);
+    for (std::uint32_t shard = 1; shard < std::min(3u, step.active); ++shard) {
+      const auto batch = loader.next();
+      ASSERT_TRUE(batch);
+      EXPECT_EQ(batch->shard, shard);
+      EXPECT_EQ(batch->epoch, step.epoch);
+      const core::Range part = plan.shard(step, shard);
+      ASSERT_EQ(batch->samples.size(), part.size());
+      for (std::uint64_t i = 0; i < part.size(); ++i)
+        EXPECT_EQ(batch->samples[i], sample_at(options, data.size(), step.epoch, part.begin + i));
+      EXPECT_TRUE(same(*batch, load_micro_batch(data, options, step.epoch, part, shard)));
+    }
+  }
+  EXPECT_FALSE(loader.next());
+  EXPECT_FALSE(loader.next());
+  EXPECT_GE(loader.waited(), 0);
+}
+
+TEST_F(LoaderTest, PassesRepeatAugmentationAndItsSeedIsItsOwn) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  LoaderOptions options = with_augmentation();
+  options.shuffle = false;
+  const auto pixels = [&](std::uint64_t epoch) {
+    return load_micro_batch(data, options, epoch, {0, 20}, 0).pixels;
+  };
+  EXPECT_NE(pixels(0), pixels(2));
+  options.passes = 2;
+  EXPECT_EQ(pixels(0), pixels(2));
+  EXPECT_NE(pixels(0), pixels(1));
+  const auto before = pixels(0);
+  options.seed = 8;  // the order's, unless augment_seed is unset
+  EXPECT_NE(pixels(0), before);
+  options.augment_seed = 7;
+  EXPECT_EQ(pixels(0), before);
+}
+
+TEST_F(LoaderTest, ABrokenPictureComesOutOfNextInItsPlace) {
+  broken_ = 57;
+  const PackedDataset data(write(SampleForm::encoded_image), "train");
+  const BatchPlan plan(data.size(), 10, 2, 1);
+  for (const int threads : {0, 1, 4}) {
+    LoaderOptions options;
+    options.shuffle = false;
+    options.threads = threads;
+    Loader loader(data, plan, options, {0, 2}, 0, 100);
+    for (int i = 0; i < 11; ++i) ASSERT_TRUE(loader.next()) << i;  // 55 samples before it
+    for (int again = 0; again < 2; ++again) {
+      try {
+        loader.next();
+        FAIL() << "no error";
+      } catch (const core::DataError& error) {
+        EXPECT_THAT(error.what(), testing::HasSubstr("sample 57"));
+      }
+    }
+  }
+}
+
+TEST_F(LoaderTest, ADamagedRowNamesShardAndSample) {
+  const std::filesystem::path folder = write(SampleForm::raw_image);
+  const std::filesystem::path shard = folder / packed_shard_name("train", 1);
+  const auto size = std::filesystem::file_size(shard);
+  {
+    std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(size - 100));  // rows come last
+    file.write("damage", 6);
+  }
+  const PackedDataset data(folder, "train");
+  LoaderOptions options;
+  options.shuffle = false;
+  Loader loader(data, BatchPlan(data.size(), 8, 2, 1), options, {0, 2}, 0, 100);
+  try {
+    while (loader.next()) {
+    }
+    FAIL() << "no error";
+  } catch (const core::DataError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("shard-000001.h5"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("sample 7"));
+  }
+}
+
+TEST_F(LoaderTest, EndsAtOnceWhereverItsUserStops) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan(data.size(), 8, 4, 1);
+  for (int taken = 0; taken < 12; ++taken)
+    for (const int threads : {1, 2, 5}) {
+      LoaderOptions options = with_augmentation();
+      options.threads = threads;
+      options.depth = 1 + taken % 3;
+      Loader loader(data, plan, options, {0, 4}, 0, 1000000);
+      for (int i = 0; i < taken; ++i) ASSERT_TRUE(loader.next());
+    }
+}
+
+TEST_F(LoaderTest, NothingToDoIsAnEnd) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan(data.size(), 103, 8, 100);
+  for (const int threads : {0, 2}) {
+    LoaderOptions options;
+    options.threads = threads;
+    EXPECT_FALSE(Loader(data, plan, options, {0, 8}, 5, 5).next());
+    // Shards that are never active: only one is, when fill is 100 of a partial batch.
+    const BatchPlan partial(data.size(), 104, 8, 100);
+    EXPECT_FALSE(Loader(data, partial, options, {1, 8}, 0, 50).next());
+  }
+  LoaderOptions options;
+  options.threads = -1;
+  EXPECT_THROW(Loader(data, plan, options, {0, 8}, 0, 1), core::UsageError);
+  EXPECT_THROW(load_micro_batch(data, {}, 0, {100, 104}, 0), core::InternalError);
+}
+
+}  // namespace
+}  // namespace retort::io
