@@ -28,7 +28,7 @@ class LineReader {
   LineReader(std::string_view source, int line) : source_(source), line_(line) {}
 
   [[noreturn]] void fail(std::string_view reason) const {
-    throw UsageError(fmt::format("{}, line {}: {}", source_, line_, reason));
+    throw UsageError(fmt::format("{}:{}: {}", source_, line_, reason));
   }
 
   // The text after the opening quote.

@@ -21,7 +21,7 @@ constexpr int kBarCells = 24;
 std::string grouped(std::uint64_t value) {
   std::string text = std::to_string(value);
   for (int at = static_cast<int>(text.size()) - 3; at > 0; at -= 3)
-    text.insert(static_cast<std::size_t>(at), ",");
+    text.insert(static_cast<std::size_t>(at), 1, ',');
   return text;
 }
 
@@ -78,8 +78,7 @@ struct Progress::State {
     if (total > 0 && text.size() + kBarCells + 3 <= room) {
       const auto full = static_cast<int>(kBarCells * static_cast<double>(std::min(done, total)) /
                                          static_cast<double>(total));
-      line = "[" + std::string(static_cast<std::size_t>(full), '#') +
-             std::string(static_cast<std::size_t>(kBarCells - full), '.') + "] ";
+      line = fmt::format("[{:#<{}}{:.<{}}] ", "", full, "", kBarCells - full);
     }
     line += text;
     if (line.size() > room) line.resize(room);

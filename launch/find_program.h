@@ -1,0 +1,12 @@
+// Programs on PATH.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace retort::launch {
+
+/// The file that a shell would run for `name`; empty if there is none.
+std::filesystem::path find_program(std::string_view name);
+
+}  // namespace retort::launch

@@ -1,0 +1,138 @@
+#include "launch/local_ranks.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/terminal.h"
+#include "launch/find_program.h"
+
+namespace retort::launch {
+namespace {
+
+constexpr int kCannotStart = 127;
+
+sigset_t watched_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGUSR2, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+std::string own_program() {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error)
+    throw core::InternalError("-n: cannot read /proc/self/exe, the path of this program: " +
+                              error.message());
+  return path.string();
+}
+
+// In the child, between fork and exec: only async-signal-safe calls.
+[[noreturn]] void become(char* const* words, const sigset_t& before, pid_t parent) {
+  // A killed parent must not leave ranks behind.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) _exit(kCannotStart);
+  std::signal(SIGPIPE, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  execvp(words[0], words);
+  _exit(kCannotStart);
+}
+
+int exit_code_of(int status) {
+  using core::ExitCode;
+  if (WIFSIGNALED(status)) {
+    core::log_error(
+        "mpirun was ended by signal {} ({}); the last checkpoint is intact, start again",
+        WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return static_cast<int>(ExitCode::internal);
+  }
+  const int code = WEXITSTATUS(status);
+  for (const auto known : {ExitCode::done, ExitCode::usage, ExitCode::data, ExitCode::internal,
+                           ExitCode::io, ExitCode::requeue})
+    if (code == static_cast<int>(known)) return code;
+  if (code > 128 && code < 128 + NSIG)
+    core::log_error(
+        "a rank was ended by signal {} ({}); the last checkpoint is intact, start again",
+        code - 128, strsignal(code - 128));
+  else
+    core::log_error(
+        "mpirun ended with exit code {}; `retort doctor` says whether MPI works on this machine",
+        code);
+  return static_cast<int>(ExitCode::internal);
+}
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? static_cast<int>(online) : 1;
+}
+
+std::vector<std::string> mpirun_words(int ranks, int cores, const std::string& program,
+                                      const std::vector<std::string>& words) {
+  // -q: mpirun's own pages about ended ranks; the ranks say themselves what is wrong.
+  std::vector<std::string> all = {"mpirun", "-q", "--bind-to", "none"};
+  if (ranks > cores)
+    for (const auto* word : {"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"})
+      all.emplace_back(word);
+  all.insert(all.end(), {"-n", std::to_string(ranks), program});
+  all.insert(all.end(), words.begin(), words.end());
+  return all;
+}
+
+int run_local_ranks(int ranks, const std::vector<std::string>& words) {
+  if (find_program("mpirun").empty())
+    throw core::UsageError(fmt::format(
+        "-n {}: there is no mpirun on PATH; install Open MPI (openmpi-bin) or start ranks by srun",
+        ranks));
+  if (geteuid() == 0) {
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  }
+  if (const int columns = core::terminal_columns(); columns > 0)
+    setenv(core::kTerminalVariable, std::to_string(columns).c_str(), 1);
+  std::vector<std::string> all = mpirun_words(ranks, usable_cores(), own_program(), words);
+  std::vector<char*> pointers;
+  for (auto& word : all) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+
+  const sigset_t watched = watched_signals();
+  sigset_t before;
+  sigprocmask(SIG_BLOCK, &watched, &before);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0)
+    throw core::IoError(fmt::format("-n {}: cannot start mpirun: {}", ranks, std::strerror(errno)));
+  if (child == 0) become(pointers.data(), before, parent);
+
+  while (true) {
+    siginfo_t info;
+    const int signal = sigwaitinfo(&watched, &info);
+    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) kill(child, SIGUSR2);
+    // A terminal sends its interrupt to mpirun itself, too.
+    if (signal == SIGINT && info.si_code == SI_USER) kill(child, SIGINT);
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG) == child) {
+      sigprocmask(SIG_SETMASK, &before, nullptr);
+      return exit_code_of(status);
+    }
+  }
+}
+
+}  // namespace retort::launch

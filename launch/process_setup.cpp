@@ -1,0 +1,30 @@
+#include "launch/process_setup.h"
+
+#include <csignal>
+#include <cstdlib>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+#include "core/stop.h"
+
+namespace retort::launch {
+
+void set_process_up() {
+#if defined(__GLIBC__)
+  constexpr int kPad = 64 << 20;
+  mallopt(M_MMAP_MAX, 0);         // big blocks come from the heap, too
+  mallopt(M_TRIM_THRESHOLD, -1);  // and the heap never shrinks
+  mallopt(M_TOP_PAD, kPad);
+  // One arena: the heaps of further arenas are 64 MB at most and are given back when empty.
+  mallopt(M_ARENA_MAX, 1);
+#endif
+  // Read by MKL and oneDNN when they start; stages set LibTorch's own count.
+  setenv("OMP_NUM_THREADS", "1", 1);
+  setenv("MKL_NUM_THREADS", "1", 1);
+  std::signal(SIGPIPE, SIG_IGN);
+  core::install_stop_handlers();
+}
+
+}  // namespace retort::launch
