@@ -1,0 +1,151 @@
+"""Lets two ranks of grad_sync_bench and two of PyTorch's gloo sum the same number of floats in turns.
+
+  python3 grad_sync.py PROGRAM [--rounds N]
+
+Prints one JSON line per case. PyTorch comes from PyPI into an environment of its own, made when it
+is missing: RETORT_GLOO_ENV, by default build/gloo-env. The LibTorch of .deps is used if it is there,
+so that only PyTorch's further libraries are fetched.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+DEPS = ROOT / ".deps"
+VERSION = "2.11.0"
+CASES = [("11M floats ranks=2", 11_000_000), ("1M floats ranks=2", 1_000_000),
+         ("64K floats ranks=2", 65_536), ("1K floats ranks=2", 1_024)]
+
+
+def torch_requirements():
+    """What the unpacked wheel asks for, without itself; or the wheel, if it isn't there."""
+    metadata = DEPS / f"torch-{VERSION}.dist-info" / "METADATA"
+    if not metadata.exists():
+        return [f"torch=={VERSION}"], {}
+    wanted = []
+    for line in metadata.read_text().splitlines():
+        found = re.match(r"Requires-Dist: ([^;]+?)\s*(;.*)?$", line)
+        if found and "extra" not in (found[2] or "") and not re.match("triton|cuda-bindings", found[1]):
+            wanted.append(found[1])
+    return wanted, {"PYTHONPATH": str(DEPS)}
+
+
+def environment():
+    """The Python of the throw-away environment, and what it needs to find PyTorch."""
+    folder = pathlib.Path(os.environ.get("RETORT_GLOO_ENV", ROOT / "build/gloo-env"))
+    python = folder / "bin/python"
+    wanted, variables = torch_requirements()
+    variables = {**os.environ, **variables}
+    probe = [str(python), "-c", "import torch.distributed as d; assert d.is_gloo_available()"]
+    if python.exists() and subprocess.run(probe, env=variables, stderr=subprocess.DEVNULL).returncode == 0:
+        return str(python), variables
+    print(f"grad_sync: making {folder} with PyTorch {VERSION} from PyPI", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", *wanted], check=True)
+    subprocess.run(probe, env=variables, check=True)
+    return str(python), variables
+
+
+def gloo_rank(rank, port):
+    """One gloo rank: rank 0 reads "FLOATS REPEATS" lines and answers with times in ms."""
+    import torch
+    import torch.distributed as dist
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    values, n = None, 0
+    while True:
+        job = torch.zeros(2, dtype=torch.int64)
+        if rank == 0:
+            line = sys.stdin.readline().split()
+            job = torch.tensor([int(x) for x in line] or [0, 0])
+        dist.broadcast(job, 0)
+        floats, repeats = job.tolist()
+        if floats == 0:
+            return
+        if floats != n:
+            values, n = torch.ones(floats), floats
+        times = []
+        for _ in range(repeats):
+            dist.barrier()
+            start = time.perf_counter()
+            dist.all_reduce(values)
+            worst = torch.tensor([(time.perf_counter() - start) * 1e3])
+            dist.all_reduce(worst, op=dist.ReduceOp.MAX)
+            times.append(worst.item())
+            values.fill_(1)
+        if rank == 0:
+            print(*times, flush=True)
+
+
+class Side:
+    """Processes of one implementation, and the pipe to their rank 0."""
+
+    def __init__(self, commands, variables):
+        self.processes = [subprocess.Popen(command, env=variables, text=True,
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                          for command in commands]
+        self.root = self.processes[0]
+
+    def times(self, floats, repeats):
+        self.root.stdin.write(f"{floats} {repeats}\n")
+        self.root.stdin.flush()
+        line = self.root.stdout.readline()
+        if not line:
+            sys.exit("grad_sync: a side ended early")
+        return [float(x) for x in line.split()]
+
+    def close(self):
+        for process in self.processes:
+            process.stdin.close()
+        for process in self.processes:
+            process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--gloo-rank", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.gloo_rank is not None:
+        return gloo_rank(options.gloo_rank, int(options.program))
+    python, variables = environment()
+    port = free_port()
+    gloo = Side([[python, __file__, str(port), "--gloo-rank", str(rank)] for rank in (0, 1)], variables)
+    ranks = Side([["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
+                   "-n", "2", options.program]],
+                 {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+    for case, floats in CASES:
+        repeats = max(3, min(50, 3_000_000 // floats))
+        own, theirs = [], []
+        for side in (ranks, gloo):
+            side.times(floats, repeats)  # warm
+        for _ in range(options.rounds):
+            own.append(statistics.median(ranks.times(floats, repeats)))
+            theirs.append(statistics.median(gloo.times(floats, repeats)))
+        ours, gloos = statistics.median(own), statistics.median(theirs)
+        field = "ratio_gloo" if floats == CASES[0][1] else "small_ratio_gloo"
+        print(json.dumps({"bench": "grad_sync", "case": case, field: round(ours / gloos, 4),
+                          "ms": round(ours, 4), "gloo_ms": round(gloos, 4),
+                          "gigabytes_per_s": round(floats * 4 / ours / 1e6, 3), "dtype": "fp32",
+                          "micro_shards": 8, "threads": "one per rank", "rounds": options.rounds,
+                          "repeats": repeats, "torch": VERSION}), flush=True)
+    gloo.close()
+    ranks.close()
+
+
+if __name__ == "__main__":
+    main()
