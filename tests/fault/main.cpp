@@ -1,0 +1,107 @@
+// retort-fault --fault NAME --count N --seed S [--json] [--retort PROGRAM] [--work DIR] [--keep]
+// Drives the real program through a fault, N times, and says whether a wrong result ever came out.
+// Exit code 0 when none did.
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/options.h"
+#include "tests/fault/fault.h"
+
+namespace retort::fault {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Settings {
+  FaultOptions fault;
+  bool json = false;
+  bool keep = false;
+  fs::path program = fs::read_symlink("/proc/self/exe").parent_path() / "retort";
+  fs::path work;
+
+  void declare(core::OptionTable& table) {
+    table.add("fault", &fault.fault, "What to do to the program").required = true;
+    table.add("count", &fault.count, "Cases");
+    table.add("seed", &fault.seed, "Seed of all draws");
+    table.add("json", &json, "The result as one JSON line");
+    table.add("keep", &keep, "Leave the folders of all cases behind");
+    table.add("retort", &program, "Program under test");
+    table.add("work", &work, "Folder to work in; empty: one below the temporary folder");
+  }
+};
+
+Settings parse(int count, char** words) {
+  Settings settings;
+  core::OptionTable table;
+  settings.declare(table);
+  for (int i = 1; i < count; ++i) {
+    const std::string word = words[i];
+    if (!word.starts_with("--")) throw core::UsageError("not an option: " + word);
+    const core::Option* option = table.find(word.substr(2));
+    const bool is_switch = option != nullptr && option->is_switch;
+    if (!is_switch && i + 1 == count) throw core::UsageError(word + " needs a value");
+    table.set(word.substr(2), is_switch ? "true" : words[++i]);
+  }
+  table.require();
+  if (settings.fault.count < 1) throw core::UsageError("--count: at least 1");
+  return settings;
+}
+
+const Fault& find(const std::string& name) {
+  std::string known;
+  for (const Fault& fault : faults()) {
+    if (fault.name == name) return fault;
+    known += fmt::format(" {}", fault.name);
+  }
+  throw core::UsageError(fmt::format("--fault {}: there are{}", name, known));
+}
+
+int drive(const Settings& settings) {
+  const Fault& fault = find(settings.fault.fault);
+  std::string pattern = (fs::temp_directory_path() / "retort-fault-XXXXXX").string();
+  const bool temporary = settings.work.empty();
+  if (temporary && ::mkdtemp(pattern.data()) == nullptr)
+    throw core::IoError("cannot create " + pattern);
+  const fs::path work = temporary ? fs::path(pattern) : settings.work;
+  adopt_orphans();
+  const TinyPlan plan(settings.program, work);
+  const Tally tally = fault.run(plan, settings.fault, [](const std::string& line) {
+    std::cerr << "retort-fault: " << line << std::endl;
+  });
+  const bool good = tally.identical == settings.fault.count;
+  if (good && temporary && !settings.keep)
+    fs::remove_all(work);
+  else
+    std::cerr << "retort-fault: folders are in " << work.string() << '\n';
+  const nlohmann::ordered_json line = {
+      {"fault", settings.fault.fault},      {"count", settings.fault.count},
+      {"identical", tally.identical},       {"silent", tally.silent},
+      {"crashes", tally.crashes},           {"hangs", tally.hangs},
+      {"seed", settings.fault.seed},        {"kills", tally.kills},
+      {"kills_inside", tally.kills_inside}, {"refused", tally.refused}};
+  if (settings.json)
+    std::cout << line.dump() << std::endl;
+  else
+    for (const auto& [key, value] : line.items()) std::cout << key << ": " << value << '\n';
+  return good ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace retort::fault
+
+int main(int count, char** words) {
+  try {
+    return retort::fault::drive(retort::fault::parse(count, words));
+  } catch (const retort::core::Error& error) {
+    std::fprintf(stderr, "retort-fault: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "retort-fault: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,42 @@
+// A plan small enough to be run hundreds of times, with everything in it that could make a result
+// depend on ranks, threads or an interruption: BatchNorm, dropout, augmentation, a weight average,
+// a partial last batch, a batch divisible by neither 3 nor 4, several shards of logits.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/fault/child_process.h"
+
+namespace retort::fault {
+
+class TinyPlan {
+ public:
+  /// Writes pictures and plan below `work` (made anew). `program`: the retort under test.
+  TinyPlan(std::filesystem::path program, std::filesystem::path work);
+
+  const std::filesystem::path& program() const { return program_; }
+  const std::filesystem::path& work() const { return work_; }
+  static const std::vector<std::string>& sections();
+
+  /// How to start or resume the plan in the folder `run`.
+  Start start(const std::filesystem::path& run, int ranks, int threads) const;
+
+  /// What must be equal between two finished runs: digests of sections and of last checkpoints,
+  /// SHA-256 of every shard. Throws if a digest can't be had.
+  using Fingerprint = std::map<std::string, std::string>;
+  Fingerprint fingerprint(const std::filesystem::path& run) const;
+
+ private:
+  std::string digest(const std::filesystem::path& path) const;
+  std::filesystem::path program_;
+  std::filesystem::path work_;
+};
+
+/// The keys whose values differ, for people; empty if none.
+std::string differences(const TinyPlan::Fingerprint& want, const TinyPlan::Fingerprint& have);
+
+}  // namespace retort::fault
