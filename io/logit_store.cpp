@@ -86,8 +86,9 @@ LogitStore::LogitStore(const std::filesystem::path& folder) {
           !member.facts["rows_offset"].is_number_unsigned())
         fail("the manifest gives no rows_offset");
       const auto offset = member.facts["rows_offset"].get<std::uint64_t>();
-      const std::uint64_t rows = logit_shard_range(facts, shard).size() * facts.layout.row_bytes();
-      if (offset > member.seal.size || rows > member.seal.size - offset)
+      // By division: numbers of a file must not overflow a product.
+      if (offset > member.seal.size || logit_shard_range(facts, shard).size() >
+                                           (member.seal.size - offset) / facts.layout.row_bytes())
         fail("its rows end behind the end of the file");
       std::error_code error;
       const std::uint64_t size = std::filesystem::file_size(folder / name, error);
