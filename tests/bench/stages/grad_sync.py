@@ -73,13 +73,13 @@ def gloo_rank(rank, port):
             values, n = torch.ones(floats), floats
         times = []
         for _ in range(repeats):
+            values.fill_(1)
             dist.barrier()
             start = time.perf_counter()
             dist.all_reduce(values)
             worst = torch.tensor([(time.perf_counter() - start) * 1e3])
             dist.all_reduce(worst, op=dist.ReduceOp.MAX)
             times.append(worst.item())
-            values.fill_(1)
         if rank == 0:
             print(*times, flush=True)
 
