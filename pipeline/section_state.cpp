@@ -30,7 +30,7 @@ std::string quick_fault(const fs::path& folder, const std::string& manifest_sha2
   try {
     const auto manifest = io::read_manifest(folder);
     if (!manifest_sha256.empty() && io::seal_of(folder / "manifest.json").sha256 != manifest_sha256)
-      return "its manifest is not the one that was recorded";
+      return std::string(kForeignManifest);
     for (const auto& member : manifest.members) {
       std::error_code code;
       const auto size = fs::file_size(folder / member.name, code);
@@ -52,6 +52,19 @@ bool holds_anything(const fs::path& folder) {
 
 fs::path SectionStates::record_path(const std::string& name) const {
   return run_ / ".plan" / "sections" / (flat_name(name) + ".json");
+}
+
+std::vector<std::string> SectionStates::names() const {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (auto entry = fs::directory_iterator(run_ / ".plan" / "sections", code);
+       !code && entry != fs::directory_iterator(); entry.increment(code)) {
+    if (entry->path().extension() != ".json") continue;
+    names.push_back(entry->path().stem().string());
+    std::replace(names.back().begin(), names.back().end(), '.', '/');
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 std::optional<SectionRecord> SectionStates::record(const std::string& name) const {

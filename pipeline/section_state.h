@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "pipeline/recipe.h"
 
@@ -41,6 +43,8 @@ class SectionStates {
  public:
   explicit SectionStates(std::filesystem::path run) : run_(std::move(run)) {}
 
+  /// Names of the sections that have a record, sorted.
+  std::vector<std::string> names() const;
   /// The record of a section ("teacher", "teacher/seed-2"); nothing if there is none. DataError if
   /// it is damaged.
   std::optional<SectionRecord> record(const std::string& name) const;
@@ -60,6 +64,10 @@ class SectionStates {
 
   std::filesystem::path run_;
 };
+
+/// What quick_fault says of a manifest that is right in itself but another than was recorded.
+inline constexpr std::string_view kForeignManifest =
+    "its manifest is not the one that was recorded";
 
 /// What is wrong with a finished folder at a glance: its manifest unreadable or changed, a member
 /// missing or of another size. Empty: nothing. `manifest_sha256` may be empty (not compared).

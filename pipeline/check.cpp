@@ -1,0 +1,284 @@
+#include "pipeline/check.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/progress.h"
+#include "io/atomic_file.h"
+#include "io/json_text.h"
+#include "io/logit_store.h"
+#include "io/manifest.h"
+#include "io/model_folder.h"
+#include "io/packed_dataset.h"
+#include "pipeline/file_kinds.h"
+#include "pipeline/job.h"
+#include "pipeline/section_state.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kRowsAtOnce = 1024;
+constexpr std::uint64_t kMostRowFaults = 20;  // of one data set; more say no more
+
+bool starts_with(const std::string& text, std::string_view start) {
+  return text.rfind(start, 0) == 0;
+}
+
+class Checker {
+ public:
+  CheckReport check(const fs::path& path) {
+    std::error_code code;
+    if (!fs::exists(path, code))
+      throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+    if (fs::is_directory(path, code)) {
+      check_folder(path);
+    } else {
+      ++report_.files;
+      found_ = guarded(path, [&] { check_file(path); }) || !report_.faults.empty();
+    }
+    if (!found_)
+      throw core::DataError(fmt::format(
+          "{} holds nothing that Retort wrote (no manifest, no HDF5 file); check the path",
+          path.string()));
+    return std::move(report_);
+  }
+
+ private:
+  void fault(const fs::path& path, const std::string& what) {
+    report_.faults.push_back({path.string(), what});
+  }
+  void note(const fs::path& path, const std::string& what) {
+    report_.notes.push_back({path.string(), what});
+  }
+
+  /// Runs a part of the check; what it throws is a fault of `path`. True if it threw nothing.
+  template <class Work>
+  bool guarded(const fs::path& path, Work work) {
+    try {
+      work();
+      return true;
+    } catch (const std::exception& error) {
+      std::string what = error.what();
+      const auto prefix = path.string() + ": ";  // the report names the path itself
+      if (starts_with(what, prefix)) what.erase(0, prefix.size());
+      fault(path, what);
+      return false;
+    }
+  }
+
+  void check_folder(const fs::path& folder) {
+    if (is_plan_run(folder)) check_plan_run(folder);
+    if (io::has_manifest(folder)) {
+      found_ = true;
+      ++report_.manifests;
+      guarded(folder, [&] { check_complete(folder, io::read_manifest(folder)); });
+    } else if (fs::is_directory(folder / "members")) {
+      found_ = true;
+      note(folder, "unfinished: no manifest yet");
+      check_ledger(folder);
+    }
+    std::vector<fs::path> folders;
+    for (const auto& path : listing(folder)) {
+      const auto name = path.filename().string();
+      if (fs::is_directory(path)) {
+        if (name == ".old" || name.ends_with(".bad")) {
+          note(path, "was set aside; not checked");
+        } else if (name != "members" && name != ".plan" && name != "claims") {
+          folders.push_back(path);
+        }
+      } else if (name.ends_with(".tmp") || name.ends_with(".bad")) {
+        note(path, name.ends_with(".tmp") ? "left by a write that never ended"
+                                          : "was set aside; not checked");
+      } else if (name.ends_with(".h5") && !named_.contains(path)) {
+        check_unnamed(folder, path);
+      }
+    }
+    for (const auto& path : folders) check_folder(path);
+  }
+
+  static std::vector<fs::path> listing(const fs::path& folder) {
+    std::vector<fs::path> paths;
+    std::error_code code;
+    for (auto entry = fs::directory_iterator(folder, code);
+         !code && entry != fs::directory_iterator(); entry.increment(code))
+      paths.push_back(entry->path());
+    if (code)
+      throw core::IoError(fmt::format("can't list {}: {}", folder.string(), code.message()));
+    std::sort(paths.begin(), paths.end());
+    return paths;
+  }
+
+  /// A file that no manifest and no record names.
+  void check_unnamed(const fs::path& folder, const fs::path& path) {
+    found_ = true;
+    const auto generation = folder.filename().string();
+    if (starts_with(generation, "gen-") && !io::has_manifest(folder)) {
+      note(path, "belongs to a generation that was never committed");
+    } else if (inside_finished(folder)) {
+      note(path, "is named by no manifest: left over");
+    } else if (inside_unfinished(folder)) {
+      note(path, "is not recorded yet: it will be written again");
+    } else {
+      fault(path, "no manifest names it: manifest.json of its folder is missing");
+    }
+  }
+
+  /// True if `folder` or one above it, as far as the walk came, has what `test` looks for.
+  template <class Test>
+  bool above(fs::path folder, Test test) const {
+    for (int level = 0; level < 3 && !folder.empty(); ++level, folder = folder.parent_path())
+      if (test(folder)) return true;
+    return false;
+  }
+  bool inside_finished(const fs::path& folder) const {
+    return above(folder, [](const fs::path& f) { return io::has_manifest(f); });
+  }
+  bool inside_unfinished(const fs::path& folder) const {
+    return above(folder, [](const fs::path& f) {
+      return fs::is_directory(f / "members") || fs::is_directory(f / "claims");
+    });
+  }
+
+  void check_complete(const fs::path& folder, const io::Manifest& manifest) {
+    for (const auto& member : manifest.members) check_member(folder, member);
+    if (manifest.kind == "packed_dataset") {
+      guarded(folder, [&] { check_dataset_rows(folder, manifest); });
+    } else if (manifest.kind == "logits") {
+      guarded(folder, [&] { check_logit_rows(folder); });
+    } else if (manifest.kind == "model") {
+      guarded(folder, [&] { io::read_model(folder); });
+    } else if (manifest.kind != "section" && manifest.kind != "checkpoint") {
+      fault(folder, fmt::format("its manifest has the unknown kind '{}'; use a newer Retort",
+                                manifest.kind));
+    }
+  }
+
+  void check_member(const fs::path& folder, const io::Member& member) {
+    const auto path = folder / member.name;
+    named_.insert(path);
+    if (const auto wrong = io::member_fault(folder, member); !wrong.empty()) {
+      fault(path, wrong);
+      return;
+    }
+    ++report_.files;
+    report_.bytes += member.seal.size;
+    if (path.extension() == ".h5") guarded(path, [&] { check_file(path); });
+  }
+
+  void check_file(const fs::path& path) {
+    const auto opened = open_file(path);
+    for (const auto& name : opened.reader.datasets()) opened.reader.bytes(name);
+  }
+
+  void check_dataset_rows(const fs::path& folder, const io::Manifest& manifest) {
+    std::vector<std::string> splits;
+    for (const auto& split : manifest.facts.at("splits"))
+      splits.push_back(split.at("name").get<std::string>());
+    for (const auto& split : splits) {
+      const io::PackedDataset data(folder, split);
+      core::Progress progress("check " + (folder / split).string(), data.size(), "rows");
+      std::vector<std::byte> row;
+      std::uint64_t faults = 0;
+      for (std::uint64_t i = 0; i < data.size() && faults < kMostRowFaults; ++i) {
+        if (!guarded(folder, [&] { data.read(i, row); })) ++faults;
+        if (i % kRowsAtOnce == 0) progress.update(i);
+      }
+      if (faults == kMostRowFaults) fault(folder, "further rows were not read");
+      report_.rows += data.size();
+    }
+  }
+
+  void check_logit_rows(const fs::path& folder) {
+    const io::LogitStore store(folder);
+    const auto& facts = store.facts();
+    const auto& layout = facts.layout;
+    core::Progress progress("check " + folder.string(), facts.samples * facts.passes, "rows");
+    std::vector<std::uint64_t> samples(kRowsAtOnce);
+    std::vector<std::uint32_t> ids(kRowsAtOnce * layout.top_k);
+    std::vector<float> logits(ids.size());
+    std::vector<float> tails(kRowsAtOnce * layout.temperatures.size());
+    std::uint64_t faults = 0;
+    for (std::uint64_t pass = 0; pass < facts.passes; ++pass) {
+      const auto read = [&](std::uint64_t first, std::uint64_t n) {
+        std::iota(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(n), first);
+        store.read(pass, std::span(samples).first(n), std::span(ids).first(n * layout.top_k),
+                   std::span(logits).first(n * layout.top_k),
+                   std::span(tails).first(n * layout.temperatures.size()));
+      };
+      for (std::uint64_t first = 0; first < facts.samples; first += kRowsAtOnce) {
+        const auto n = std::min(kRowsAtOnce, facts.samples - first);
+        try {
+          read(first, n);
+        } catch (const core::Error&) {  // find the rows, one by one
+          for (std::uint64_t i = 0; i < n && faults < kMostRowFaults; ++i)
+            if (!guarded(folder, [&] { read(first + i, 1); })) ++faults;
+        }
+        if (faults >= kMostRowFaults) {
+          fault(folder, "further rows were not read");
+          return;
+        }
+        report_.rows += n;
+        progress.update(pass * facts.samples + first);
+      }
+    }
+  }
+
+  /// Members of a folder that is still being written: those with records must be right.
+  void check_ledger(const fs::path& folder) {
+    const auto root = folder / "members";
+    for (auto entry = fs::recursive_directory_iterator(root);
+         entry != fs::recursive_directory_iterator(); ++entry) {
+      if (entry->path().extension() != ".json") continue;
+      guarded(entry->path(), [&] {
+        const auto bytes = io::read_file(entry->path());
+        const auto where = entry->path().string();
+        check_member(folder,
+                     io::member_from_json(
+                         io::parse_sealed(
+                             {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where),
+                         where));
+      });
+    }
+  }
+
+  /// The plan's own records against the folders they speak of.
+  void check_plan_run(const fs::path& run) {
+    found_ = true;
+    const auto settings = run / ".plan" / "settings.json";
+    guarded(settings, [&] {
+      const auto bytes = io::read_file(settings);
+      io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                       settings.string());
+    });
+    const SectionStates states(run);
+    for (const auto& name : states.names()) {
+      guarded(run / ".plan" / "sections", [&] {
+        const auto record = states.record(name);
+        if (record->completion == Completion::started) return;
+        if (!io::has_manifest(run / name)) {
+          fault(run / name, "was complete, but its manifest.json is missing");
+        } else if (const auto wrong = quick_fault(run / name, record->manifest_sha256);
+                   wrong == kForeignManifest) {
+          fault(run / name, wrong);
+        }
+      });
+    }
+  }
+
+  CheckReport report_;
+  std::set<fs::path> named_;  // files that a manifest or record speaks of
+  bool found_ = false;
+};
+
+}  // namespace
+
+CheckReport check(const fs::path& path) { return Checker().check(path); }
+
+}  // namespace retort::pipeline

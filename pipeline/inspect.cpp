@@ -1,0 +1,352 @@
+#include "pipeline/inspect.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/atomic_file.h"
+#include "io/checkpoint.h"
+#include "io/logit_store.h"
+#include "io/manifest.h"
+#include "io/packed_dataset.h"
+#include "pipeline/file_kinds.h"
+#include "pipeline/folder_progress.h"
+#include "pipeline/job.h"
+#include "pipeline/results.h"
+#include "pipeline/section_state.h"
+#include "stages/model_facts.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kShownClasses = 10;
+
+std::string shape_text(std::span<const std::uint64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+/// An attribute of unknown type, as text.
+std::string attribute_text(const io::Hdf5Reader& reader, const std::string& object,
+                           const std::string& name) {
+  const auto attempt = [](auto read) -> std::optional<std::string> {
+    try {
+      return read();
+    } catch (const core::DataError&) {
+      return std::nullopt;
+    }
+  };
+  if (auto text = attempt([&] { return reader.text(object, name); })) return *text;
+  if (auto text = attempt([&] { return fmt::format("{}", reader.number(object, name)); }))
+    return *text;
+  if (auto text = attempt([&] { return fmt::format("{}", reader.real(object, name)); }))
+    return *text;
+  if (auto text = attempt([&] { return shape_text(reader.numbers(object, name)); })) return *text;
+  return fmt::format("[{}]", fmt::join(reader.reals(object, name), ", "));
+}
+
+Json inspect_hdf5(const fs::path& path) {
+  const auto opened = open_file(path);
+  Json json = {{"what", "file"},
+               {"kind", opened.kind.kind},
+               {"format_version", opened.kind.format_version},
+               {"bytes", opened.bytes},
+               {"sha256", io::seal_of(path).sha256},
+               {"attributes", Json::object()},
+               {"datasets", Json::array()}};
+  for (const auto& name : opened.reader.attributes(""))
+    if (name != "retort_kind" && name != "format_version")
+      json["attributes"][name] = attribute_text(opened.reader, "", name);
+  for (const auto& name : opened.reader.datasets()) {
+    const auto shape = opened.reader.shape(name);
+    Json row = {{"dataset", name}};
+    try {
+      row["dtype"] = io::name_of(opened.reader.dtype(name));
+    } catch (const core::DataError&) {
+      row["dtype"] = "text";
+    }
+    row["shape"] = shape_text(shape);
+    json["datasets"].push_back(row);
+  }
+  return json;
+}
+
+void add_manifest(Json& json, const io::Manifest& manifest) {
+  json["format_version"] = manifest.format_version;
+  json["content_digest"] = manifest.content_digest;
+  json["recipe_hash"] = manifest.recipe_hash;
+  std::uint64_t bytes = 0;
+  for (const auto& member : manifest.members) bytes += member.seal.size;
+  json["members"] = manifest.members.size();
+  json["bytes"] = bytes;
+}
+
+Json inspect_manifest_file(const fs::path& folder) {
+  const auto manifest = io::read_manifest(folder);
+  Json json = {{"what", "manifest"}, {"kind", manifest.kind}};
+  add_manifest(json, manifest);
+  json["facts"] = manifest.facts;
+  Json members = Json::array();
+  for (const auto& member : manifest.members)
+    members.push_back(
+        {{"member", member.name}, {"bytes", member.seal.size}, {"sha256", member.seal.sha256}});
+  json["members"] = members;
+  return json;
+}
+
+Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
+  Json json = {{"what", "packed dataset"}};
+  add_manifest(json, manifest);
+  Json splits = Json::array();
+  for (const auto& entry : manifest.facts.at("splits")) {
+    const io::PackedDataset data(folder, entry.at("name").get<std::string>());
+    const auto& facts = data.facts();
+    const auto counts = data.class_counts();
+    if (splits.empty()) {
+      const bool raw = facts.form == io::SampleForm::raw_image;
+      json["form"] = raw ? "raw images" : "encoded images";
+      json["height"] = facts.height;
+      json["width"] = facts.width;
+      json["channels"] = facts.channels;
+      json["classes"] = facts.class_names.size();
+      json["class_digest"] = data.class_digest();
+      const auto shown = std::min(kShownClasses, facts.class_names.size());
+      json["class_names"] =
+          std::vector<std::string>(facts.class_names.begin(),
+                                   facts.class_names.begin() + static_cast<std::ptrdiff_t>(shown));
+      if (shown < facts.class_names.size()) json["class_names"].push_back("...");
+    }
+    const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+    splits.push_back({{"split", entry.at("name")},
+                      {"samples", data.size()},
+                      {"least_per_class", counts.empty() ? 0 : *least},
+                      {"most_per_class", counts.empty() ? 0 : *most},
+                      {"digest", data.digest()}});
+  }
+  json["splits"] = splits;
+  return json;
+}
+
+Json inspect_logits(const fs::path& folder, const io::Manifest& manifest) {
+  const io::LogitStore store(folder);
+  const auto& facts = store.facts();
+  const auto& layout = facts.layout;
+  Json json = {{"what", "logits"}};
+  add_manifest(json, manifest);
+  json["classes"] = layout.classes;
+  json["top_k"] = layout.top_k;
+  json["temperatures"] = layout.temperatures;
+  json["precision"] =
+      layout.precision == io::LogitPrecision::fp32 ? "fp32" : "fp32 maximum, fp16 gaps";
+  json["id_bits"] = layout.id_bits();
+  json["bytes_per_row"] = layout.row_bytes();
+  json["samples"] = facts.samples;
+  json["passes"] = facts.passes;
+  json["samples_per_shard"] = facts.shard_samples;
+  json["split"] = facts.split;
+  json["seed"] = facts.seed;
+  json["augment"] = facts.augment;
+  json["teacher_digest"] = facts.teacher_digest;
+  json["data_digest"] = facts.data_digest;
+  json["class_digest"] = facts.class_digest;
+  return json;
+}
+
+Json inspect_model(const fs::path& folder) {
+  const auto facts = stages::describe_model(folder);
+  Json json = {{"what", "model"}, {"architecture", facts.architecture}};
+  json["content_digest"] = facts.digest;
+  json["options"] = Json::object();
+  for (const auto& [name, value] : facts.options) json["options"][name] = value;
+  json["input"] = fmt::format("{}x{}x{}", facts.height, facts.width, facts.channels);
+  json["classes"] = facts.classes;
+  json["class_digest"] = facts.class_digest;
+  json["pixel_mean"] = facts.pixel_mean;
+  json["pixel_deviation"] = facts.pixel_deviation;
+  json["parameters"] = facts.parameters;
+  json["buffers"] = facts.buffers;
+  json["multiply_adds"] = facts.multiply_adds;
+  Json layers = Json::array();
+  for (const auto& layer : facts.layers)
+    layers.push_back({{"layer", layer.name},
+                      {"output", fmt::format("[{}]", fmt::join(layer.output, ", "))},
+                      {"parameters", layer.parameters},
+                      {"multiply_adds", layer.multiply_adds}});
+  json["layers"] = layers;
+  return json;
+}
+
+void add_results(Json& json, const fs::path& folder) {
+  Json results = Json::object();
+  for (const auto& [name, value] : read_results(folder)) results[name] = value;
+  if (!results.empty()) json["results"] = results;
+}
+
+Json checkpoint_json(const io::Checkpoint& checkpoint) {
+  Json json = {{"step", checkpoint.step}, {"digest", io::digest(checkpoint)}};
+  Json tensors = Json::array();
+  for (const auto& [name, tensor] : checkpoint.tensors)
+    tensors.push_back({{"tensor", name},
+                       {"dtype", io::name_of(tensor.type)},
+                       {"shape", shape_text(tensor.shape)}});
+  json["tensors"] = tensors;
+  return json;
+}
+
+Json inspect_section(const fs::path& folder, const io::Manifest& manifest) {
+  Json json = {{"what", "section"}, {"stage", manifest.facts.value("stage", "")}};
+  add_manifest(json, manifest);
+  add_results(json, folder);
+  if (io::has_manifest(folder / "model")) json["model"] = inspect_model(folder / "model");
+  return json;
+}
+
+Json inspect_unfinished(const fs::path& folder) {
+  Json json = {{"what", "unfinished run folder"}};
+  const auto progress = folder_progress(folder);
+  if (progress.members > 0) json["members_recorded"] = progress.members;
+  if (const auto checkpoint = io::load_newest(folder))
+    json["newest"] = checkpoint_json(*checkpoint);
+  return json;
+}
+
+Json inspect_plan_run(const fs::path& run) {
+  Json json = {{"what", "run folder of a plan"}, {"sections", Json::array()}};
+  const SectionStates states(run);
+  for (const auto& name : states.names()) {
+    const auto record = states.record(name);
+    json["sections"].push_back(
+        {{"section", name},
+         {"stage", record->recipe.stage},
+         {"state", record->completion == Completion::complete ? "complete" : "started"},
+         {"digest", record->content_digest}});
+  }
+  return json;
+}
+
+bool is_generation(const fs::path& folder) {
+  return folder.filename().string().rfind("gen-", 0) == 0;
+}
+
+Json inspect_generation(const io::Manifest& manifest) {
+  Json json = {{"what", "generation"}};
+  add_manifest(json, manifest);
+  json["facts"] = manifest.facts;
+  return json;
+}
+
+/// Subfolders of a section that runs per seed, sorted.
+std::vector<fs::path> seed_folders(const fs::path& folder) {
+  std::vector<fs::path> folders;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && entry.path().filename().string().rfind("seed-", 0) == 0)
+      folders.push_back(entry.path());
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+core::DataError nothing_here(const fs::path& path) {
+  return core::DataError(
+      fmt::format("{} is nothing that Retort wrote; inspect takes its HDF5 files, manifests, data "
+                  "sets, logits, "
+                  "models, generations, section and run folders",
+                  path.string()));
+}
+
+void require_existing(const fs::path& path) {
+  std::error_code code;
+  if (!fs::exists(path, code))
+    throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+}
+
+std::string hdf5_digest(const fs::path& path) {
+  const auto opened = open_file(path);
+  core::Sha256 sha;
+  const auto add = [&sha](const std::string& text) { sha.update_u64(text.size()).update(text); };
+  add(opened.kind.kind);
+  for (const auto& name : opened.reader.attributes("")) {
+    add(name);
+    add(attribute_text(opened.reader, "", name));
+  }
+  for (const auto& name : opened.reader.datasets()) {
+    const auto bytes = opened.reader.bytes(name);
+    add(name);
+    add(shape_text(opened.reader.shape(name)));
+    sha.update_u64(bytes.size()).update(bytes);
+  }
+  return sha.hex();
+}
+
+std::string combined(const std::vector<std::pair<std::string, std::string>>& parts) {
+  core::Sha256 sha;
+  for (const auto& [name, digest] : parts) sha.update_u64(name.size()).update(name).update(digest);
+  return sha.hex();
+}
+
+}  // namespace
+
+Json inspect(const fs::path& path) {
+  require_existing(path);
+  if (!fs::is_directory(path)) {
+    if (path.filename() == "manifest.json") return inspect_manifest_file(path.parent_path());
+    if (is_hdf5(path)) return inspect_hdf5(path);
+    throw nothing_here(path);
+  }
+  if (is_plan_run(path)) return inspect_plan_run(path);
+  if (io::has_manifest(path)) {
+    const auto manifest = io::read_manifest(path);
+    if (manifest.kind == "packed_dataset") return inspect_dataset(path, manifest);
+    if (manifest.kind == "logits") return inspect_logits(path, manifest);
+    if (manifest.kind == "model") return inspect_model(path);
+    if (manifest.kind == "checkpoint" || is_generation(path)) return inspect_generation(manifest);
+    return inspect_section(path, manifest);
+  }
+  if (fs::is_directory(path / "checkpoints") || fs::is_directory(path / "members"))
+    return inspect_unfinished(path);
+  if (const auto folders = seed_folders(path); !folders.empty()) {
+    Json json = {{"what", "section that runs per seed"}};
+    for (const auto& folder : folders) json[folder.filename().string()] = inspect(folder);
+    return json;
+  }
+  throw nothing_here(path);
+}
+
+std::string digest_of(const fs::path& path) {
+  require_existing(path);
+  if (!fs::is_directory(path)) {
+    if (path.filename() == "manifest.json")
+      return io::read_manifest(path.parent_path()).content_digest;
+    if (is_hdf5(path)) return hdf5_digest(path);
+    throw nothing_here(path);
+  }
+  std::vector<std::pair<std::string, std::string>> parts;
+  if (is_plan_run(path)) {
+    for (const auto& name : SectionStates(path).names())
+      parts.emplace_back(name, digest_of(path / name));
+    return combined(parts);
+  }
+  if (io::has_manifest(path)) {
+    const auto manifest = io::read_manifest(path);
+    if (manifest.content_digest.empty()) return io::content_digest(manifest);
+    return manifest.content_digest;
+  }
+  if (fs::is_directory(path / "checkpoints"))
+    if (const auto checkpoint = io::load_newest(path)) return io::digest(*checkpoint);
+  for (const auto& folder : seed_folders(path))
+    parts.emplace_back(folder.filename().string(), digest_of(folder));
+  if (!parts.empty()) return combined(parts);
+  if (fs::is_directory(path / "members") || fs::is_directory(path / "claims"))
+    throw core::DataError(
+        fmt::format("{} is unfinished and holds no generation yet: there is nothing to digest; let "
+                    "its stage run to the end",
+                    path.string()));
+  throw nothing_here(path);
+}
+
+}  // namespace retort::pipeline

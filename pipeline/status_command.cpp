@@ -1,0 +1,131 @@
+// status: how far the sections of a plan are. Changes nothing, and may look on while a run goes on.
+#include <filesystem>
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/clock.h"
+#include "pipeline/folder_progress.h"
+#include "pipeline/job.h"
+#include "pipeline/judge.h"
+#include "pipeline/results.h"
+#include "stages/stage.h"
+
+namespace retort::pipeline {
+namespace {
+
+using stages::StageContext;
+using stages::StageOutcome;
+using Json = nlohmann::ordered_json;
+
+bool is_alive(const FolderProgress& progress) {
+  return progress.heartbeat_age && *progress.heartbeat_age < kFreshHeartbeat;
+}
+
+std::string_view state_text(Standing standing, const FolderProgress& progress, bool plan_alive) {
+  switch (standing) {
+    case Standing::up_to_date:
+      return "done";
+    case Standing::resume:
+      return plan_alive || is_alive(progress) ? "running" : "partial";
+    case Standing::replace:
+      return "out of date";
+    case Standing::start:
+    case Standing::waiting:
+      break;
+  }
+  return "not started";
+}
+
+class Status : public stages::Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    table.group("Plan");
+    auto& path = table.add("path", &path_, "a plan, or the run folder of one");
+    path.effect = core::OptionEffect::input;
+    path.positional = true;
+    path.required = true;
+    path.value_name = "RUN|PLAN";
+    auto& out = table.add("out", &out_, "run folder of the plan; by default runs/NAME of the plan");
+    out.effect = core::OptionEffect::run;
+    out.value_name = "DIR";
+  }
+
+  StageOutcome run(StageContext& context) override {
+    const Job job = std::filesystem::is_directory(path_)
+                        ? load_run(context.communicator, path_)
+                        : load_plan(context.communicator, path_, {}, out_);
+    if (!context.communicator.root()) return StageOutcome::done;
+    const auto plan = folder_progress(job.place.run / ".plan");
+    const Json sections = describe(job, is_alive(plan));
+    if (context.json) {
+      Json json = {{"plan", job.plan.settings.name},
+                   {"run", job.place.run.string()},
+                   {"alive", is_alive(plan)},
+                   {"sections", sections}};
+      fmt::print("{}\n", json.dump());
+    } else {
+      print(job, plan, sections);
+    }
+    std::fflush(stdout);
+    return StageOutcome::done;
+  }
+
+ private:
+  static Json describe(const Job& job, bool plan_alive) {
+    Judge judge(job);
+    Json sections = Json::array();
+    std::vector<char> runs(job.graph.instances.size(), 0);
+    for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
+      const auto& name = job.graph.instances[i].name;
+      auto judged = judge.forecast(i, runs);
+      runs[i] = judged.standing != Standing::up_to_date;
+      // What waits may hold something all the same; its record tells.
+      if (judged.standing == Standing::waiting && holds_anything(job.place.run / name)) {
+        judged.standing = Standing::replace;
+        judged.why = "what it needs is not up to date";
+      }
+      const auto progress = folder_progress(job.place.run / name);
+      Json row = {{"name", name},
+                  {"stage", job.plan.sections[job.graph.instances[i].section].stage},
+                  {"state", state_text(judged.standing, progress, plan_alive)}};
+      if (progress.step) row["step"] = *progress.step;
+      if (progress.generation_age) row["checkpoint_age"] = *progress.generation_age;
+      if (progress.members > 0) row["shards"] = progress.members;
+      if (progress.heartbeat_age) row["heartbeat_age"] = *progress.heartbeat_age;
+      row["why"] = judged.why;
+      sections.push_back(std::move(row));
+    }
+    return sections;
+  }
+
+  static void print(const Job& job, const FolderProgress& plan, const Json& sections) {
+    fmt::print("plan {} in {}: {}\n", job.plan.settings.name, job.place.run.string(),
+               is_alive(plan)
+                   ? "running, last sign " + core::duration_text(*plan.heartbeat_age) + " ago"
+                   : "not running");
+    std::vector<std::vector<std::string>> rows = {
+        {"section", "stage", "state", "step", "checkpoint", "shards", "why"}};
+    for (const auto& row : sections) {
+      const auto number = [&row](const char* key) {
+        return row.contains(key) ? row[key].dump() : std::string();
+      };
+      rows.push_back({row["name"], row["stage"], row["state"], number("step"),
+                      row.contains("checkpoint_age")
+                          ? core::duration_text(row["checkpoint_age"].get<double>()) + " ago"
+                          : "",
+                      number("shards"), row["why"]});
+    }
+    fmt::print("{}", aligned(rows));
+  }
+
+  std::filesystem::path path_;
+  std::filesystem::path out_;
+};
+
+}  // namespace
+
+std::unique_ptr<stages::Stage> make_status() { return std::make_unique<Status>(); }
+
+}  // namespace retort::pipeline
