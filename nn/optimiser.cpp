@@ -1,0 +1,272 @@
+#include "nn/optimiser.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numbers>
+#include <utility>
+
+#include <ATen/ops/zeros.h>
+
+#include "core/error.h"
+
+namespace retort::nn {
+namespace {
+
+constexpr std::int64_t kNormBlock = 4096;
+
+/// A stretch of the flat vector with one rate of decay. Padding belongs to the stretch before it:
+/// it holds zeros, and every update keeps them.
+struct Stretch {
+  std::uint64_t begin = 0, end = 0;
+  WeightDecay decay = WeightDecay::yes;
+};
+
+std::vector<Stretch> stretches_of(const ParameterLayout& layout) {
+  std::vector<Stretch> stretches;
+  const auto& specs = layout.specs();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const std::uint64_t end = i + 1 < specs.size() ? specs[i + 1].offset : layout.flat_size();
+    if (!stretches.empty() && stretches.back().decay == specs[i].decay)
+      stretches.back().end = end;
+    else
+      stretches.push_back({specs[i].offset, end, specs[i].decay});
+  }
+  return stretches;
+}
+
+class FlatOptimiser : public Optimiser {
+ public:
+  FlatOptimiser(OptimiserOptions options, const ParameterLayout& layout)
+      : options_(std::move(options)),
+        layout_size_(layout.flat_size()),
+        stretches_(stretches_of(layout)) {}
+
+  double step(double rate, std::uint64_t step, at::Tensor& parameters, at::Tensor& gradient,
+              at::Tensor& average) final {
+    for (const at::Tensor& flat : {parameters, gradient})
+      if (static_cast<std::uint64_t>(flat.numel()) != layout_size_)
+        throw core::InternalError("the optimiser got a flat vector of another model");
+    const double norm = gradient_norm(gradient);
+    float* g = gradient.data_ptr<float>();
+    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+      const float factor = static_cast<float>(options_.clip_norm / norm);
+      for (std::uint64_t i = 0; i < layout_size_; ++i) g[i] *= factor;
+    }
+    float* p = parameters.data_ptr<float>();
+    for (const Stretch& stretch : stretches_)
+      update(stretch.begin, stretch.end,
+             stretch.decay == WeightDecay::yes ? options_.weight_decay : 0.0, rate, step, p, g);
+    if (average.defined()) fold_average(step, p, average.data_ptr<float>());
+    return norm;
+  }
+
+ protected:
+  virtual void update(std::uint64_t begin, std::uint64_t end, double decay, double rate,
+                      std::uint64_t step, float* p, const float* g) = 0;
+  at::Tensor make_state() const {
+    return at::zeros({static_cast<std::int64_t>(layout_size_)}, at::kFloat);
+  }
+  const OptimiserOptions options_;
+
+ private:
+  // The decay rises to its final value with the number of steps, so that a short run does not
+  // average its initial weights in.
+  void fold_average(std::uint64_t step, const float* p, float* average) const {
+    const double t = static_cast<double>(step);
+    const double decay = std::min(options_.average_decay, (1 + t) / (10 + t));
+    const float keep = static_cast<float>(decay), take = static_cast<float>(1 - decay);
+    for (std::uint64_t i = 0; i < layout_size_; ++i) average[i] = keep * average[i] + take * p[i];
+  }
+
+  std::uint64_t layout_size_;
+  std::vector<Stretch> stretches_;
+};
+
+// torch.optim.SGD: buffer = momentum * buffer + (gradient + decay * p).
+class Sgd final : public FlatOptimiser {
+ public:
+  Sgd(OptimiserOptions options, const ParameterLayout& layout)
+      : FlatOptimiser(std::move(options), layout) {
+    if (options_.momentum != 0) momentum_ = make_state();
+  }
+  std::vector<std::pair<std::string, at::Tensor>> state() override {
+    if (!momentum_.defined()) return {};
+    return {{"momentum", momentum_}};
+  }
+
+ protected:
+  void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t,
+              float* p, const float* g) override {
+    const float d = static_cast<float>(decay), r = static_cast<float>(rate);
+    const float m = static_cast<float>(options_.momentum);
+    if (!momentum_.defined()) {
+      for (std::uint64_t i = begin; i < end; ++i) p[i] -= r * (g[i] + d * p[i]);
+      return;
+    }
+    float* buffer = momentum_.data_ptr<float>();
+    if (options_.nesterov) {
+#pragma GCC ivdep
+      for (std::uint64_t i = begin; i < end; ++i) {
+        const float gradient = g[i] + d * p[i];
+        buffer[i] = m * buffer[i] + gradient;
+        p[i] -= r * (gradient + m * buffer[i]);
+      }
+    } else {
+#pragma GCC ivdep
+      for (std::uint64_t i = begin; i < end; ++i) {
+        buffer[i] = m * buffer[i] + (g[i] + d * p[i]);
+        p[i] -= r * buffer[i];
+      }
+    }
+  }
+
+ private:
+  at::Tensor momentum_;
+};
+
+// torch.optim.AdamW: decay is taken off the weights, not added to the gradient.
+class AdamW final : public FlatOptimiser {
+ public:
+  AdamW(OptimiserOptions options, const ParameterLayout& layout)
+      : FlatOptimiser(std::move(options), layout), first_(make_state()), second_(make_state()) {}
+  std::vector<std::pair<std::string, at::Tensor>> state() override {
+    return {{"first", first_}, {"second", second_}};
+  }
+
+ protected:
+  void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t step,
+              float* p, const float* g) override {
+    const double t = static_cast<double>(step) + 1;
+    const double correction1 = 1 - std::pow(options_.beta1, t);
+    const double correction2 = 1 - std::pow(options_.beta2, t);
+    const float keep = static_cast<float>(1 - rate * decay);
+    const float take1 = static_cast<float>(1 - options_.beta1);
+    const float b2 = static_cast<float>(options_.beta2);
+    const float take2 = static_cast<float>(1 - options_.beta2);
+    const float size = static_cast<float>(rate / correction1);
+    const float root2 = static_cast<float>(std::sqrt(correction2));
+    const float epsilon = static_cast<float>(options_.epsilon);
+    float* first = first_.data_ptr<float>();
+    float* second = second_.data_ptr<float>();
+#pragma GCC ivdep
+    for (std::uint64_t i = begin; i < end; ++i) {
+      first[i] += take1 * (g[i] - first[i]);
+      second[i] = b2 * second[i] + take2 * (g[i] * g[i]);
+      const float deviation = __builtin_sqrtf(second[i]) / root2 + epsilon;
+      p[i] = p[i] * keep - size * (first[i] / deviation);
+    }
+  }
+
+ private:
+  at::Tensor first_, second_;
+};
+
+void check(const OptimiserOptions& o) {
+  const auto require = [](bool good, const char* option, double value, const char* range) {
+    if (good) return;
+    char text[64];
+    std::snprintf(text, sizeof text, "--%s %g is not ", option, value);
+    throw core::UsageError(std::string(text) + range);
+  };
+  require(o.learning_rate > 0 && std::isfinite(o.learning_rate), "learning-rate", o.learning_rate,
+          "above 0");
+  require(o.momentum >= 0 && o.momentum < 1, "momentum", o.momentum, "in [0, 1)");
+  require(o.beta1 >= 0 && o.beta1 < 1, "beta1", o.beta1, "in [0, 1)");
+  require(o.beta2 >= 0 && o.beta2 < 1, "beta2", o.beta2, "in [0, 1)");
+  require(o.epsilon > 0 && std::isfinite(o.epsilon), "epsilon", o.epsilon, "above 0");
+  require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "weight-decay", o.weight_decay,
+          "0 or above");
+  require(o.clip_norm >= 0 && std::isfinite(o.clip_norm), "clip-norm", o.clip_norm, "0 or above");
+  require(o.average_decay >= 0 && o.average_decay < 1, "average-decay", o.average_decay,
+          "in [0, 1)");
+  require(o.warmup >= 0 && std::isfinite(o.warmup), "warmup", o.warmup, "0 or above");
+  require(o.gamma > 0 && std::isfinite(o.gamma), "gamma", o.gamma, "above 0");
+  for (const double milestone : o.milestones)
+    require(milestone > 0 && milestone < 1, "milestones", milestone,
+            "a fraction of all steps in (0, 1)");
+  if (o.nesterov && o.kind == OptimiserKind::sgd && o.momentum == 0)
+    throw core::UsageError("--nesterov needs a --momentum above 0");
+}
+
+}  // namespace
+
+void OptimiserOptions::declare(core::OptionTable& table) {
+  table.group("Optimiser");
+  table.add_choice<OptimiserKind>("optimiser", &kind,
+                                  {{"sgd", OptimiserKind::sgd}, {"adamw", OptimiserKind::adamw}},
+                                  "Optimiser");
+  table.add("learning-rate", &learning_rate, "Highest learning rate");
+  table.add("momentum", &momentum, "Momentum of sgd");
+  table.add("nesterov", &nesterov, "Nesterov's momentum in sgd");
+  table.add("beta1", &beta1, "Decay of the first moment in adamw");
+  table.add("beta2", &beta2, "Decay of the second moment in adamw");
+  table.add("epsilon", &epsilon, "Added to the deviation in adamw");
+  table.add("weight-decay", &weight_decay, "Weight decay; biases and BatchNorm are excluded");
+  table.add("clip-norm", &clip_norm, "Largest global L2 norm of the gradient; 0: no clipping");
+  table.add("average-decay", &average_decay,
+            "Decay of the exponential moving average of weights; 0: no average");
+  table.add_choice<ScheduleKind>("schedule", &schedule,
+                                 {{"constant", ScheduleKind::constant},
+                                  {"step", ScheduleKind::step},
+                                  {"cosine", ScheduleKind::cosine}},
+                                 "Learning rate after the warm-up");
+  table.add("warmup", &warmup,
+            "Steps of linear warm-up (1 or more), or their fraction of all steps (below 1)");
+  table.add("milestones", &milestones,
+            "Fractions of all steps at which schedule step lowers the rate");
+  table.add("gamma", &gamma, "Factor of schedule step at each milestone");
+}
+
+double learning_rate(const OptimiserOptions& options, std::uint64_t step, std::uint64_t steps) {
+  const double total = static_cast<double>(steps), at = static_cast<double>(step);
+  const double warm =
+      std::min(total, options.warmup < 1 ? std::floor(options.warmup * total) : options.warmup);
+  if (at < warm) return options.learning_rate * (at + 1) / warm;
+  switch (options.schedule) {
+    case ScheduleKind::constant:
+      return options.learning_rate;
+    case ScheduleKind::step: {
+      double rate = options.learning_rate;
+      for (const double milestone : options.milestones)
+        if (at >= std::floor(milestone * total)) rate *= options.gamma;
+      return rate;
+    }
+    case ScheduleKind::cosine: {
+      const double span = total - warm;
+      const double progress = span > 0 ? std::min(1.0, (at - warm) / span) : 1.0;
+      return 0.5 * options.learning_rate * (1 + std::cos(std::numbers::pi * progress));
+    }
+  }
+  throw core::InternalError("unknown schedule");
+}
+
+double gradient_norm(const at::Tensor& flat) {
+  constexpr int kLanes = 8;
+  const float* g = flat.const_data_ptr<float>();
+  const std::int64_t size = flat.numel();
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < size; begin += kNormBlock) {
+    const std::int64_t end = std::min(size, begin + kNormBlock);
+    double lanes[kLanes] = {};
+    std::int64_t i = begin;
+    for (; i + kLanes <= end; i += kLanes)
+      for (int l = 0; l < kLanes; ++l)
+        lanes[l] += static_cast<double>(g[i + l]) * static_cast<double>(g[i + l]);
+    for (int l = 0; i + l < end; ++l)
+      lanes[l] += static_cast<double>(g[i + l]) * static_cast<double>(g[i + l]);
+    double block = 0;
+    for (const double lane : lanes) block += lane;
+    sum += block;
+  }
+  return std::sqrt(sum);
+}
+
+std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options,
+                                          const ParameterLayout& layout) {
+  check(options);
+  if (options.kind == OptimiserKind::adamw) return std::make_unique<AdamW>(options, layout);
+  return std::make_unique<Sgd>(options, layout);
+}
+
+}  // namespace retort::nn
