@@ -28,7 +28,7 @@ struct Communicator::Backend {
   virtual Pending exchange(std::vector<PeerTransfer> transfers) = 0;
   virtual Pending run(std::function<void()> work) = 0;
   virtual void progress() = 0;
-  virtual std::uint64_t claim(const std::string& name) = 0;
+  virtual std::uint64_t claim(const std::string& name, std::uint64_t count) = 0;
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "comm/claim_channel.h"
 
+#include <cstring>
+
 #include "comm/mpi_check.h"
 #include "comm/pending.h"
 
@@ -22,9 +24,12 @@ void ClaimChannel::close() {
   MPI_Comm_free(&comm_);
 }
 
-std::shared_ptr<ClaimChannel::Request> ClaimChannel::request(const std::string& name) {
+std::shared_ptr<ClaimChannel::Request> ClaimChannel::request(const std::string& name,
+                                                             std::uint64_t count) {
   auto request = std::make_shared<Request>();
-  request->name = name;
+  request->message.resize(sizeof count);
+  std::memcpy(request->message.data(), &count, sizeof count);
+  request->message += name;
   request->answered = std::make_shared<Pending::State>();
   std::lock_guard lock(mutex_);
   queue_.push_back(request);
@@ -52,12 +57,14 @@ void ClaimChannel::answer_requests() {
     if (!there) break;
     int length = 0;
     MPI_Get_count(&status, MPI_CHAR, &length);
-    std::string name(static_cast<std::size_t>(length), '\0');
-    check_mpi(MPI_Recv(name.data(), length, MPI_CHAR, status.MPI_SOURCE, kRequestTag, comm_,
+    std::string message(static_cast<std::size_t>(length), '\0');
+    check_mpi(MPI_Recv(message.data(), length, MPI_CHAR, status.MPI_SOURCE, kRequestTag, comm_,
                        MPI_STATUS_IGNORE),
               "MPI_Recv");
     Answer& answer = answers_.emplace_back();
-    answer.value = counters_.next(name);
+    std::uint64_t count = 0;
+    std::memcpy(&count, message.data(), sizeof count);
+    answer.value = counters_.next(message.substr(sizeof count), count);
     check_mpi(MPI_Isend(&answer.value, 1, MPI_UINT64_T, status.MPI_SOURCE, kAnswerTag, comm_,
                         &answer.request),
               "MPI_Isend");
@@ -91,8 +98,8 @@ void ClaimChannel::drive_own_request() {
     check_mpi(
         MPI_Irecv(&current_->value, 1, MPI_UINT64_T, 0, kAnswerTag, comm_, &current_requests_[0]),
         "MPI_Irecv");
-    check_mpi(MPI_Isend(current_->name.data(), static_cast<int>(current_->name.size()), MPI_CHAR, 0,
-                        kRequestTag, comm_, &current_requests_[1]),
+    check_mpi(MPI_Isend(current_->message.data(), static_cast<int>(current_->message.size()),
+                        MPI_CHAR, 0, kRequestTag, comm_, &current_requests_[1]),
               "MPI_Isend");
   }
   int through = 0;

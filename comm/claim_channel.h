@@ -1,4 +1,5 @@
-// Claims over MPI: a rank sends a counter's name to rank 0, which answers with the next number. It
+// Claims over MPI: a rank sends a count and a counter's name to rank 0, which answers with
+// the next number. It
 // has a communicator of its own, so it crosses any collective. Private to comm.
 #pragma once
 
@@ -21,7 +22,7 @@ namespace retort::comm {
 class ClaimChannel {
  public:
   struct Request {
-    std::string name;
+    std::string message;
     std::uint64_t value = 0;
     std::shared_ptr<Pending::State> answered;
   };
@@ -31,9 +32,11 @@ class ClaimChannel {
   /// Frees the communicator; every rank is through with its claims.
   void close();
   /// Rank 0 counts in place.
-  std::uint64_t count(const std::string& name) { return counters_.next(name); }
+  std::uint64_t take(const std::string& name, std::uint64_t count) {
+    return counters_.next(name, count);
+  }
   /// Queues a claim of another rank.
-  std::shared_ptr<Request> request(const std::string& name);
+  std::shared_ptr<Request> request(const std::string& name, std::uint64_t count);
   bool waiting() const;
   /// Communication thread: an answer is due.
   bool outstanding() const { return current_ != nullptr; }

@@ -11,9 +11,13 @@ namespace retort::comm {
 /// Thread-safe.
 class ClaimCounters {
  public:
-  std::uint64_t next(const std::string& name) {
+  /// The first of `count` numbers.
+  std::uint64_t next(const std::string& name, std::uint64_t count) {
     std::lock_guard lock(mutex_);
-    return counters_[name]++;
+    std::uint64_t& counter = counters_[name];
+    const std::uint64_t first = counter;
+    counter += count;
+    return first;
   }
 
  private:

@@ -49,7 +49,9 @@ Pending Communicator::exchange(std::vector<PeerTransfer> transfers) {
 }
 Pending Communicator::run(std::function<void()> work) { return backend_->run(std::move(work)); }
 void Communicator::progress() { backend_->progress(); }
-std::uint64_t Communicator::claim(const std::string& name) { return backend_->claim(name); }
+std::uint64_t Communicator::claim(const std::string& name, std::uint64_t count) {
+  return backend_->claim(name, count);
+}
 void Communicator::abort(int exit_code) {
   backend_->abort(exit_code);
   std::abort();  // not reached

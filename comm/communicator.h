@@ -87,8 +87,9 @@ class Communicator {
 
   /// The next number of the shared counter `name` (0, 1, 2, ...), each given to exactly one caller
   /// over all ranks. Not a collective: any rank at any time, answered by rank 0's communication
-  /// thread. Names hold for the life of the job: use a name once per purpose and section.
-  std::uint64_t claim(const std::string& name);
+  /// thread. Names hold for the life of the job: use a name once per purpose and section. `count`
+  /// takes so many numbers at once, from the returned one on.
+  std::uint64_t claim(const std::string& name, std::uint64_t count = 1);
 
   /// Ends the job on all ranks with this exit code; does not return.
   [[noreturn]] void abort(int exit_code);

@@ -185,9 +185,9 @@ void MpiBackend::progress() {
   if (on_thread()) poll();
 }
 
-std::uint64_t MpiBackend::claim(const std::string& name) {
-  if (rank_ == 0) return claims_.count(name);
-  const std::shared_ptr<ClaimChannel::Request> request = claims_.request(name);
+std::uint64_t MpiBackend::claim(const std::string& name, std::uint64_t count) {
+  if (rank_ == 0) return claims_.take(name, count);
+  const std::shared_ptr<ClaimChannel::Request> request = claims_.request(name, count);
   if (on_thread()) {
     Backoff backoff;
     while (!request->answered->is_done()) {

@@ -33,7 +33,7 @@ class MpiBackend final : public Communicator::Backend {
   Pending exchange(std::vector<PeerTransfer> transfers) override;
   Pending run(std::function<void()> work) override;
   void progress() override;
-  std::uint64_t claim(const std::string& name) override;
+  std::uint64_t claim(const std::string& name, std::uint64_t count) override;
   [[noreturn]] void abort(int exit_code) override;
 
  private:

@@ -19,7 +19,9 @@ class SingleBackend final : public Communicator::Backend {
   Pending exchange(std::vector<PeerTransfer> transfers) override;
   Pending run(std::function<void()> work) override;
   void progress() override {}
-  std::uint64_t claim(const std::string& name) override { return counters_.next(name); }
+  std::uint64_t claim(const std::string& name, std::uint64_t count) override {
+    return counters_.next(name, count);
+  }
   [[noreturn]] void abort(int exit_code) override;
 
  private:

@@ -182,6 +182,14 @@ TEST(Claim, GivesEachNumberToOneCaller) {
   EXPECT_TRUE(std::equal(all.begin(), all.end(), expected.begin(), expected.end()));
 }
 
+TEST(Claim, TakesSeveralNumbersAtOnce) {
+  Communicator& world = ranks();
+  const std::uint64_t first = world.claim("blocks", 10);
+  EXPECT_EQ(first % 10, 0u);
+  EXPECT_EQ(world.all_reduce_sum(first),
+            10 * of_rank(world.size()) * (of_rank(world.size()) - 1) / 2);
+}
+
 TEST(Claim, IsAnsweredWhileRankZeroComputes) {
   Communicator& world = ranks();
   world.barrier();

@@ -68,6 +68,12 @@ TEST(SingleRank, ClaimsCountPerNameOverThreads) {
   EXPECT_EQ(*all.rbegin(), 2000u);
 }
 
+TEST(SingleRank, ClaimsSeveralNumbersAtOnce) {
+  Communicator one = Communicator::single();
+  EXPECT_EQ(one.claim("a", 10), 0u);
+  EXPECT_EQ(one.claim("a"), 10u);
+}
+
 TEST(SingleRankDeathTest, AbortEndsTheProcessWithItsCode) {
   EXPECT_EXIT(Communicator::single().abort(65), testing::ExitedWithCode(65), "");
 }
