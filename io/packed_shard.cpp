@@ -12,7 +12,7 @@
 namespace retort::io {
 namespace {
 
-constexpr std::size_t kNamedBadSamples = 20;  // per shard; the count is exact
+constexpr std::size_t kNamedBadSamples = 20;  // per shard; bad_items has all
 
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
@@ -56,10 +56,11 @@ nlohmann::json PackedShardFacts::to_json() const {
                          {"label_begin", io::to_json(label_begin)},
                          {"labels", io::to_json(labels)},
                          {"digest", digest.text()},
-                         {"bad", bad}};
+                         {"bad_items", bad_items}};
   if (row_bytes == 0) json["row_begin"] = io::to_json(row_begin);
   for (const BadSample& sample : bad_samples)
-    json["bad_samples"].push_back({{"name", sample.name}, {"reason", sample.reason}});
+    json["bad_samples"].push_back(
+        {{"item", sample.item}, {"name", sample.name}, {"reason", sample.reason}});
   return json;
 }
 
@@ -79,11 +80,12 @@ PackedShardFacts PackedShardFacts::from_json(const nlohmann::json& json, const s
     facts.label_begin = table_of(json.at("label_begin"));
     facts.labels = table_of(json.at("labels"));
     facts.digest = SequenceDigest::parse(json.at("digest").get<std::string>(), where);
-    facts.bad = json.at("bad").get<std::uint64_t>();
+    facts.bad_items = json.at("bad_items").get<std::vector<std::uint64_t>>();
     if (json.contains("bad_samples"))
       for (const auto& bad : json.at("bad_samples"))
-        facts.bad_samples.push_back(
-            {bad.at("name").get<std::string>(), bad.at("reason").get<std::string>()});
+        facts.bad_samples.push_back({bad.at("item").get<std::uint64_t>(),
+                                     bad.at("name").get<std::string>(),
+                                     bad.at("reason").get<std::string>()});
     return facts;
   } catch (const nlohmann::json::exception& e) {
     throw core::DataError(fmt::format("{}: facts of a shard are malformed: {}", where, e.what()));
@@ -117,7 +119,7 @@ void PackedShardBuilder::add(std::span<const std::byte> payload,
 }
 
 void PackedShardBuilder::add_bad(BadSample bad) {
-  ++facts_.bad;
+  facts_.bad_items.push_back(bad.item);
   if (facts_.bad_samples.size() < kNamedBadSamples) facts_.bad_samples.push_back(std::move(bad));
 }
 

@@ -38,6 +38,7 @@ struct PackedTable {
 
 /// A source's sample that was left out.
 struct BadSample {
+  std::uint64_t item = 0;  // in the split's list
   std::string name;
   std::string reason;
   bool operator==(const BadSample&) const = default;
@@ -52,8 +53,8 @@ struct PackedShardFacts {
   std::uint64_t row_bytes = 0;  // 0: ragged
   PackedTable rows, row_crc, row_begin, label_begin, labels;
   SequenceDigest digest;
-  std::uint64_t bad = 0;
-  std::vector<BadSample> bad_samples;  // the first ones
+  std::vector<std::uint64_t> bad_items;  // of the split's list, left out as broken
+  std::vector<BadSample> bad_samples;    // the first ones, with names
   nlohmann::json to_json() const;
   static PackedShardFacts from_json(const nlohmann::json& json, const std::string& where);
 };

@@ -1,0 +1,327 @@
+// pack: source files become a packed dataset. Rank 0 lists the source, ranks claim shards.
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/stop.h"
+#include "io/agreement.h"
+#include "io/atomic_file.h"
+#include "io/checkpoint.h"
+#include "io/manifest.h"
+#include "io/packed_dataset.h"
+#include "io/packed_shard.h"
+#include "io/sources/shard_packing.h"
+#include "io/sources/source.h"
+#include "io/sources/split.h"
+#include "stages/pack_results.h"
+#include "stages/section_output.h"
+#include "stages/stage.h"
+
+namespace retort::stages {
+namespace {
+
+using core::DataError;
+using core::UsageError;
+
+struct PackOptions {
+  std::string from = "folder";
+  std::filesystem::path source, out;
+  std::string split = "source";
+  double validation = 0;
+  io::SampleForm store = io::SampleForm::raw_image;
+  std::string size;
+  std::uint64_t channels = 0;
+  io::ImageFit fit = io::ImageFit::stretch;
+  bool strict = false;
+  double bad_limit = 0.001;
+  std::uint64_t shard_samples = 0;
+  std::uint64_t seed = 1;
+};
+
+// "24" or "32x48" (height x width); zero if empty.
+io::ImageShape parse_size(const std::string& text) {
+  io::ImageShape shape;
+  if (text.empty()) return shape;
+  const char* end = text.data() + text.size();
+  auto result = std::from_chars(text.data(), end, shape.height);
+  shape.width = shape.height;
+  if (result.ec == std::errc() && result.ptr != end && *result.ptr == 'x')
+    result = std::from_chars(result.ptr + 1, end, shape.width);
+  if (result.ec != std::errc() || result.ptr != end || shape.height < 1 || shape.width < 1 ||
+      shape.height > 8192 || shape.width > 8192)
+    throw UsageError(
+        fmt::format("--size {}: write a side as 24, or HEIGHTxWIDTH as 32x48, of 1 to "
+                    "8192 pixels",
+                    text));
+  return shape;
+}
+
+class Pack : public Stage {
+ public:
+  Pack() {
+    for (const auto& entry : io::source_registry()) sources_.emplace_back(entry.name, entry.make());
+  }
+
+  void declare(core::OptionTable& table) override;
+  void validate() const override;
+  StageOutcome run(StageContext& context) override;
+
+ private:
+  const io::SampleSource& source() const {
+    for (const auto& [name, source] : sources_)
+      if (name == options_.from) return *source;
+    throw UsageError(fmt::format("--from {}: no such source", options_.from));
+  }
+  io::SourceRequest request(int threads) const;
+  io::Catalogue list(const io::SourceRequest& request) const;
+  io::PackForm form_for(const io::Catalogue& catalogue) const;
+  void check_bad(std::uint64_t bad, std::uint64_t total, const io::BadSample& first) const;
+  void pack_shards(StageContext& context, const io::Catalogue& catalogue, const io::ShardPlan& plan,
+                   const io::PackForm& form, io::MemberLedger& ledger,
+                   const std::set<std::string>& present, const std::string& recipe) const;
+  std::set<std::string> adopt(comm::Communicator& communicator,
+                              const io::MemberLedger& ledger) const;
+
+  PackOptions options_;
+  std::vector<std::pair<std::string, std::unique_ptr<io::SampleSource>>> sources_;
+};
+
+void Pack::declare(core::OptionTable& table) {
+  using core::OptionEffect;
+  table.group("Packing");
+  std::vector<std::pair<std::string, std::string>> words;
+  std::string summaries;
+  for (const auto& entry : io::source_registry()) {
+    words.emplace_back(entry.name, entry.name);
+    summaries += fmt::format("{}{} ({})", summaries.empty() ? "" : ", ", entry.name, entry.summary);
+  }
+  table.add_choice("from", &options_.from, words, "kind of source: " + summaries);
+  auto& source = table.add("source", &options_.source,
+                           "folder to read; glyphs: where to look for fonts instead of "
+                           "/usr/share/fonts");
+  source.effect = OptionEffect::input;
+  auto& out = table.add("out", &options_.out, "folder of the packed dataset");
+  out.effect = OptionEffect::output;
+  out.required = true;
+  table
+      .add("split", &options_.split,
+           "source (its own splits), fractions of each class (train=0.8,validation=0.1,test=0.1) "
+           "or pictures of each class (train=rest,test=2)")
+      .value_name = "SPLIT";
+  table.add("validation", &options_.validation,
+            "carve a validation split out of train: a fraction below 1 or a number of pictures, of "
+            "each class; 0: none");
+  table.add_choice("store", &options_.store,
+                   {{"raw", io::SampleForm::raw_image}, {"encoded", io::SampleForm::encoded_image}},
+                   "pixels of one size, or JPEG, PNG, PNM bytes as they came");
+  table.add("size", &options_.size, "side or HEIGHTxWIDTH in pixels; empty: what the source has")
+      .value_name = "SIZE";
+  table.add("channels", &options_.channels, "1 (grey) or 3 (colour); 0: what the source has");
+  table.add_choice("fit", &options_.fit,
+                   {{"stretch", io::ImageFit::stretch}, {"crop", io::ImageFit::crop}},
+                   "how a picture of another shape gets to --size: both axes on their own, or the "
+                   "largest centred part");
+  table.add("bad-limit", &options_.bad_limit,
+            "broken pictures that are left out at most: a fraction below 1, or a number");
+  table.add("strict", &options_.strict, "a single broken picture is an error");
+  table.add("shard-samples", &options_.shard_samples,
+            "samples per shard file; 0: such that one has about 64 MB");
+  table.add("seed", &options_.seed, "seed of the split and of fixed variants");
+  for (const auto& entry : sources_) entry.second->declare(table);
+}
+
+void Pack::validate() const {
+  (void)parse_size(options_.size);
+  if (options_.split != "source") (void)io::parse_split(options_.split);
+  if (options_.channels != 0 && options_.channels != 1 && options_.channels != 3)
+    throw UsageError(fmt::format("--channels {}: pictures have 1 or 3", options_.channels));
+  const double v = options_.validation;
+  if (!(v >= 0) || (v >= 1 && v != static_cast<double>(static_cast<std::uint64_t>(v))) || v > 1e9)
+    throw UsageError(fmt::format("--validation {}: give a fraction below 1 or a whole number", v));
+  if (!(options_.bad_limit >= 0))
+    throw UsageError(fmt::format("--bad-limit {}: must not be negative", options_.bad_limit));
+  if (options_.source.empty() && source().needs_path())
+    throw UsageError(fmt::format("--from {} needs --source FOLDER", options_.from));
+  if (options_.store == io::SampleForm::encoded_image && options_.fit == io::ImageFit::crop)
+    throw UsageError(
+        "--store encoded --fit crop: encoded pictures are stretched when they are "
+        "loaded; use --store raw to crop");
+}
+
+io::SourceRequest Pack::request(int threads) const {
+  io::SourceRequest request;
+  request.path = options_.source;
+  request.shape = parse_size(options_.size);
+  request.shape.channels = static_cast<std::uint32_t>(options_.channels);
+  request.seed = options_.seed;
+  request.threads = threads;
+  return request;
+}
+
+io::Catalogue Pack::list(const io::SourceRequest& request) const {
+  io::Catalogue catalogue = source().list(request);
+  if (catalogue.size() == 0)
+    throw DataError(fmt::format("{}: no sample found", options_.source.string()));
+  std::uint64_t short_classes = 0;
+  if (options_.split != "source")
+    short_classes += io::apply_split(catalogue, io::parse_split(options_.split), options_.seed);
+  if (options_.validation > 0)
+    short_classes += io::carve_validation(catalogue, options_.validation, options_.seed);
+  if (short_classes > 0)
+    core::log_warning(
+        "{} classes have too few pictures to hold some out: they stay whole in the "
+        "split that gets the rest",
+        short_classes);
+  return catalogue;
+}
+
+io::PackForm Pack::form_for(const io::Catalogue& catalogue) const {
+  io::PackForm form;
+  form.form = options_.store;
+  form.fit = options_.fit;
+  form.shape = parse_size(options_.size);
+  form.shape.channels = static_cast<std::uint32_t>(options_.channels);
+  form.any_size = form.shape.height != 0;
+  form.any_channels = form.shape.channels != 0;
+  if (!form.any_size) {
+    form.shape.height = catalogue.shape.height;
+    form.shape.width = catalogue.shape.width;
+  }
+  if (!form.any_channels) form.shape.channels = catalogue.shape.channels;
+  if (form.shape.elements() == 0)
+    throw DataError(
+        fmt::format("{}: none of the first 100 pictures can be read; give --size and "
+                    "--channels to pack the others",
+                    options_.source.string()));
+  return form;
+}
+
+void Pack::check_bad(std::uint64_t bad, std::uint64_t total, const io::BadSample& first) const {
+  if (bad == 0) return;
+  const double limit = options_.strict          ? 0
+                       : options_.bad_limit < 1 ? options_.bad_limit * static_cast<double>(total)
+                                                : options_.bad_limit;
+  if (static_cast<double>(bad) <= limit) return;
+  throw DataError(fmt::format(
+      "{} of {} pictures are broken, {}; the first is {}: {}; repair or "
+      "remove them, or raise --bad-limit",
+      bad, total,
+      options_.strict ? "and --strict allows none" : fmt::format("more than {:.0f}", limit),
+      first.name, first.reason));
+}
+
+void Pack::pack_shards(StageContext& context, const io::Catalogue& catalogue,
+                       const io::ShardPlan& plan, const io::PackForm& form,
+                       io::MemberLedger& ledger, const std::set<std::string>& present,
+                       const std::string& recipe) const {
+  std::vector<const io::ShardPlan::Part*> missing;
+  std::uint64_t done = 0;
+  for (const auto& part : plan.parts) {
+    if (present.contains(io::packed_shard_name(catalogue.splits[part.split], part.shard)))
+      done += part.range.size();
+    else
+      missing.push_back(&part);
+  }
+  if (context.communicator.root() && !present.contains(std::string(io::kPackedClassesName)))
+    ledger.commit(std::string(io::kPackedClassesName),
+                  io::packed_classes_image(catalogue.class_names), nlohmann::json::object());
+  if (missing.empty()) return;
+  const io::SourceRequest request = this->request(context.threads);
+  std::vector<std::unique_ptr<io::SampleReader>> readers;
+  for (int t = 0; t < std::max(context.threads, 1); ++t)
+    readers.push_back(source().open(request, catalogue));
+  // Other ranks' shares are guessed as equal: a rank knows only its own.
+  core::Progress progress("pack", catalogue.size(), "samples", done);
+  const std::string claims = fmt::format("pack {} {}", options_.out.string(), recipe);
+  std::uint64_t bad = 0;
+  try {
+    while (!core::stop_requested()) {
+      const std::uint64_t next = context.communicator.claim(claims);
+      if (next >= missing.size()) break;
+      const io::ShardPlan::Part& part = *missing[next];
+      auto shard = io::pack_shard(catalogue, plan, part, form, readers);
+      bad += shard.facts.bad_items.size();
+      if (!shard.facts.bad_samples.empty())
+        check_bad(bad, catalogue.size(), shard.facts.bad_samples.front());
+      ledger.commit(io::packed_shard_name(shard.facts.split, shard.facts.shard), shard.image,
+                    shard.facts.to_json());
+      done += part.range.size() * static_cast<std::uint64_t>(context.communicator.size());
+      progress.update(std::min<std::uint64_t>(done, catalogue.size()));
+    }
+  } catch (...) {
+    // What this rank cannot do, the others need not finish: take the rest from them.
+    while (context.communicator.claim(claims) < missing.size()) {
+    }
+    throw;
+  }
+}
+
+std::set<std::string> Pack::adopt(comm::Communicator& communicator,
+                                  const io::MemberLedger& ledger) const {
+  std::string names;
+  on_root(communicator, [&] {
+    for (const io::Member& member : ledger.adopt()) names += member.name + '\n';
+  });
+  names = communicator.broadcast(names);
+  std::set<std::string> present;
+  for (std::size_t begin = 0; begin < names.size();) {
+    const std::size_t end = names.find('\n', begin);
+    present.insert(names.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (!present.empty())
+    core::log_info("{}: {} members are there already", options_.out.string(), present.size());
+  return present;
+}
+
+StageOutcome Pack::run(StageContext& context) {
+  comm::Communicator& communicator = context.communicator;
+  std::string list_text;
+  on_root(communicator, [&] { list_text = list(request(context.threads)).serialise(); });
+  const io::Catalogue catalogue = io::Catalogue::parse(communicator.broadcast(list_text));
+  std::string().swap(list_text);
+  const io::PackForm form = form_for(catalogue);
+  const io::ShardPlan plan = io::plan_shards(catalogue, form, options_.shard_samples);
+  const std::string recipe = recipe_hash(context, "source " + catalogue.digest());
+  if (is_packed(communicator, options_.out, recipe)) {
+    core::log_info("{}: already complete", options_.out.string());
+    on_root(communicator, [&] { print_pack(context, read_pack_results(options_.out)); });
+    return StageOutcome::done;
+  }
+  const auto live = io::RunFolder::open(
+      communicator, options_.out, recipe,
+      context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
+  io::MemberLedger ledger(options_.out, recipe);
+  const auto present = adopt(communicator, ledger);
+  io::agree(communicator,
+            [&] { pack_shards(context, catalogue, plan, form, ledger, present, recipe); });
+  if (communicator.any(core::stop_requested())) return StageOutcome::stopped;
+
+  io::Manifest manifest;
+  nlohmann::json results;
+  on_root(communicator, [&] {
+    const PackTally tally = tally_up(ledger.records(), catalogue, plan);
+    if (tally.bad > 0) check_bad(tally.bad, catalogue.size(), tally.bad_samples.front());
+    check_packed(tally, catalogue);
+    manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
+    results = pack_results(manifest, tally, catalogue);
+    io::write_file(options_.out / "config.ini", std::string_view(context.configuration));
+    io::write_file(options_.out / "results.json", std::string_view(results.dump(2) + "\n"));
+  });
+  ledger.seal(communicator, std::move(manifest));
+  on_root(communicator, [&] { print_pack(context, results); });
+  return StageOutcome::done;
+}
+
+}  // namespace
+
+std::unique_ptr<Stage> make_pack() { return std::make_unique<Pack>(); }
+
+}  // namespace retort::stages

@@ -1,0 +1,207 @@
+#include "stages/pack_results.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "io/atomic_file.h"
+#include "stages/section_output.h"
+
+namespace retort::stages {
+
+using core::DataError;
+
+PackTally tally_up(const std::vector<io::Member>& members, const io::Catalogue& catalogue,
+                   const io::ShardPlan& plan) {
+  PackTally tally;
+  std::map<std::pair<std::string, std::uint64_t>, io::PackedShardFacts> shards;
+  std::map<std::string, std::uint64_t> bytes;
+  for (const io::Member& member : members) {
+    tally.bytes += member.seal.size;
+    if (member.name == io::kPackedClassesName) continue;
+    auto facts = io::PackedShardFacts::from_json(member.facts, member.name);
+    bytes[facts.split] += member.seal.size;
+    shards.emplace(std::pair(facts.split, facts.shard), std::move(facts));
+  }
+  if (shards.size() != plan.parts.size())
+    throw core::InternalError(
+        fmt::format("{} shards were written, {} planned", shards.size(), plan.parts.size()));
+  for (std::size_t s = 0; s < catalogue.splits.size(); ++s) {
+    PackTally::Split split;
+    split.name = catalogue.splits[s];
+    split.bytes = bytes[split.name];
+    split.class_counts.resize(catalogue.class_names.size());
+    for (const std::uint64_t item : plan.items[s])
+      for (const std::uint32_t label : catalogue.labels(item)) ++split.class_counts[label];
+    for (auto it = shards.lower_bound({split.name, 0});
+         it != shards.end() && it->first.first == split.name; ++it) {
+      const io::PackedShardFacts& facts = it->second;
+      split.digest.append(facts.digest);
+      split.bad += facts.bad_items.size();
+      for (const std::uint64_t bad : facts.bad_items)
+        for (const std::uint32_t label : catalogue.labels(plan.items[s].at(bad)))
+          --split.class_counts[label];
+      for (const auto& bad : facts.bad_samples)
+        if (tally.bad_samples.size() < 20) tally.bad_samples.push_back(bad);
+    }
+    tally.bad += split.bad;
+    tally.splits.push_back(std::move(split));
+  }
+  return tally;
+}
+
+void check_packed(const PackTally& tally, const io::Catalogue& catalogue) {
+  std::vector<std::uint64_t> all(catalogue.class_names.size());
+  for (const auto& split : tally.splits) {
+    if (split.digest.count() == 0)
+      throw DataError(
+          fmt::format("split {} is empty: all its {} pictures are broken", split.name, split.bad));
+    for (std::size_t c = 0; c < all.size(); ++c) all[c] += split.class_counts[c];
+  }
+  const auto without = [&](const std::vector<std::uint64_t>& counts) {
+    return static_cast<std::size_t>(std::find(counts.begin(), counts.end(), 0u) - counts.begin());
+  };
+  if (const std::size_t c = without(all); c < all.size())
+    throw DataError(fmt::format("class {} has no sound picture; add one or remove the class",
+                                catalogue.class_names[c]));
+  for (const auto& split : tally.splits) {
+    if (split.name != "train") continue;
+    const auto absent = std::count(split.class_counts.begin(), split.class_counts.end(), 0u);
+    if (absent > 0)
+      core::log_warning("{} of {} classes have no picture in split train, the first is {}", absent,
+                        all.size(), catalogue.class_names[without(split.class_counts)]);
+  }
+}
+
+io::Manifest packed_manifest(const PackTally& tally, const io::Catalogue& catalogue,
+                             const io::PackForm& form, const std::string& source,
+                             std::uint64_t shard_samples) {
+  io::Manifest manifest;
+  manifest.kind = io::kPackedManifestKind;
+  manifest.format_version = io::kPackedFormatVersion;
+  const std::string class_digest = io::packed_class_digest(catalogue.class_names);
+  manifest.facts = {{"form", io::name_of(form.form)},
+                    {"height", form.shape.height},
+                    {"width", form.shape.width},
+                    {"channels", form.shape.channels},
+                    {"classes", catalogue.class_names.size()},
+                    {"class_digest", class_digest},
+                    {"shard_samples", shard_samples},
+                    {"source", catalogue.facts},
+                    {"splits", nlohmann::json::array()}};
+  manifest.facts["source"]["kind"] = source;
+  std::map<std::string, std::string> digests;
+  for (const auto& split : tally.splits) {
+    digests[split.name] =
+        io::packed_split_digest(form.form, form.shape, class_digest, split.digest);
+    manifest.facts["splits"].push_back({{"name", split.name},
+                                        {"samples", split.digest.count()},
+                                        {"bad", split.bad},
+                                        {"digest", digests[split.name]}});
+  }
+  core::Sha256 content;
+  content.update("retort packed dataset 1").update(class_digest);
+  for (const auto& [name, digest] : digests)
+    content.update_u64(name.size()).update(name).update(digest);
+  manifest.content_digest = content.hex();
+  return manifest;
+}
+
+nlohmann::json pack_results(const io::Manifest& manifest, const PackTally& tally,
+                            const io::Catalogue& catalogue) {
+  nlohmann::json results = {{"form", manifest.facts.at("form")},
+                            {"height", manifest.facts.at("height")},
+                            {"width", manifest.facts.at("width")},
+                            {"channels", manifest.facts.at("channels")},
+                            {"classes", catalogue.class_names.size()},
+                            {"bytes", tally.bytes},
+                            {"bad", tally.bad},
+                            {"class_digest", manifest.facts.at("class_digest")},
+                            {"digest", manifest.content_digest},
+                            {"source", manifest.facts.at("source")}};
+  std::uint64_t samples = 0;
+  for (std::size_t s = 0; s < tally.splits.size(); ++s) {
+    const auto& split = tally.splits[s];
+    std::vector<std::uint64_t> counts;
+    for (const std::uint64_t count : split.class_counts)
+      if (count > 0) counts.push_back(count);
+    std::sort(counts.begin(), counts.end());
+    samples += split.digest.count();
+    results["splits"].push_back(
+        {{"name", split.name},
+         {"samples", split.digest.count()},
+         {"bad", split.bad},
+         {"classes", counts.size()},
+         {"per_class_min", counts.empty() ? 0 : counts.front()},
+         {"per_class_median", counts.empty() ? 0 : counts[counts.size() / 2]},
+         {"per_class_max", counts.empty() ? 0 : counts.back()},
+         {"bytes", split.bytes},
+         {"digest", manifest.facts.at("splits").at(s).at("digest")}});
+  }
+  results["samples"] = samples;
+  for (const auto& bad : tally.bad_samples)
+    results["bad_samples"].push_back({{"name", bad.name}, {"reason", bad.reason}});
+  return results;
+}
+
+nlohmann::json read_pack_results(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "results.json";
+  const auto bytes = io::read_file(path);
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  auto results = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
+  if (!results.is_object() || !results.contains("splits"))
+    throw DataError(
+        fmt::format("{}: damaged; remove it, the dataset itself does not need it", path.string()));
+  return results;
+}
+
+void print_pack(const StageContext& context, const nlohmann::json& results) {
+  if (context.json || context.in_plan) {
+    print_results(context, results);
+    return;
+  }
+  if (results.contains("bad_samples")) {
+    fmt::print("{} broken pictures were left out:\n", results.at("bad").get<std::uint64_t>());
+    for (const auto& bad : results.at("bad_samples"))
+      fmt::print("  {}: {}\n", bad.at("name").get<std::string>(),
+                 bad.at("reason").get<std::string>());
+  }
+  fmt::print("{:<12} {:>10} {:>8}  {:<20} {:>12}  digest\n", "split", "samples", "classes",
+             "per class", "bytes");
+  for (const auto& split : results.at("splits"))
+    fmt::print("{:<12} {:>10} {:>8}  {:<20} {:>12}  {:.16}\n", split.at("name").get<std::string>(),
+               split.at("samples").get<std::uint64_t>(), split.at("classes").get<std::uint64_t>(),
+               fmt::format("{}..{}, median {}", split.at("per_class_min").get<std::uint64_t>(),
+                           split.at("per_class_max").get<std::uint64_t>(),
+                           split.at("per_class_median").get<std::uint64_t>()),
+               split.at("bytes").get<std::uint64_t>(), split.at("digest").get<std::string>());
+  fmt::print("{} {}x{}x{}, {} classes, digest {}\n", results.at("form").get<std::string>(),
+             results.at("height").get<std::uint64_t>(), results.at("width").get<std::uint64_t>(),
+             results.at("channels").get<std::uint64_t>(),
+             results.at("classes").get<std::uint64_t>(), results.at("digest").get<std::string>());
+  std::fflush(stdout);
+}
+
+bool is_packed(comm::Communicator& communicator, const std::filesystem::path& folder,
+               const std::string& recipe) {
+  std::uint64_t complete = 0;
+  on_root(communicator, [&] {
+    if (!io::has_manifest(folder)) return;
+    const io::Manifest manifest = io::read_manifest(folder);
+    if (manifest.kind != io::kPackedManifestKind || manifest.recipe_hash != recipe)
+      throw core::UsageError(fmt::format(
+          "{}: holds a finished {} made with other options or inputs ({:.12}, now {:.12}): choose "
+          "another --out or remove the folder",
+          folder.string(), manifest.kind, manifest.recipe_hash, recipe));
+    complete = 1;
+  });
+  return communicator.all_reduce_max(complete) == 1;
+}
+
+}  // namespace retort::stages
