@@ -17,6 +17,7 @@
 #include "io/packed_dataset.h"
 #include "pipeline/file_kinds.h"
 #include "pipeline/job.h"
+#include "pipeline/results.h"
 #include "pipeline/section_state.h"
 
 namespace retort::pipeline {
@@ -268,6 +269,8 @@ class Checker {
                    wrong == kForeignManifest) {
           fault(run / name, wrong);
         }
+        if (read_results(run / name) != record->results)
+          fault(run / name / "results.json", "holds other numbers than the stage reported");
       });
     }
   }

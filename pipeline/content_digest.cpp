@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 #include "io/manifest.h"
 
 namespace retort::pipeline {
@@ -36,12 +37,16 @@ std::string stamp_of(const fs::path& path) {
 
 ContentDigests::ContentDigests(fs::path cache) : cache_(std::move(cache)) {
   if (!fs::exists(cache_)) return;
-  const auto bytes = io::read_file(cache_);
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const auto json = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
-  if (!json.is_object()) return;
-  for (const auto& [stamp, hash] : json.items())
-    if (hash.is_string()) hashes_[stamp] = hash.get<std::string>();
+  try {
+    const auto bytes = io::read_file(cache_);
+    const auto where = cache_.string();
+    const auto json =
+        io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+    hashes_ = io::read_fields(
+        where, [&] { return json.at("hashes").get<std::map<std::string, std::string>>(); });
+  } catch (const core::DataError&) {
+    hashes_.clear();  // the files are simply hashed again
+  }
 }
 
 std::string ContentDigests::of(const fs::path& path) {
@@ -93,7 +98,8 @@ std::string ContentDigests::folder_hash(const fs::path& path) {
 
 void ContentDigests::save() {
   if (!changed_ && used_.size() == hashes_.size()) return;
-  io::write_file(cache_, nlohmann::json(used_).dump(0) + "\n");
+  io::make_folder(cache_.parent_path());
+  io::write_file(cache_, std::string_view(io::sealed_text({{"hashes", used_}})));
   hashes_ = used_;
   changed_ = false;
 }

@@ -98,6 +98,11 @@ void Judge::finished(std::size_t instance, double seconds) {
   states_.mark_complete(name, states_.record(name)->recipe, seconds);
 }
 
+Results Judge::results(std::size_t instance) const {
+  const auto record = states_.record(job_.graph.instances[instance].name);
+  return record ? record->results : Results();
+}
+
 std::vector<std::string> Judge::clear_ways() {
   std::vector<std::string> lines;
   std::set<std::string> seen;

@@ -27,6 +27,8 @@ class Judge {
   Assessment prepare(std::size_t instance);
   /// After a section returned. InternalError if it left no manifest.
   void finished(std::size_t instance, double seconds);
+  /// What a complete section reported.
+  Results results(std::size_t instance) const;
   /// Folders of sections that ran without seeds and now run per seed are set aside. Returns a line
   /// for each.
   std::vector<std::string> clear_ways();

@@ -220,7 +220,9 @@ class PlanRun {
     }
     std::string line = place_text(index) + ": " + std::string(fate_text(course.fate));
     if (course.fate == Fate::done) line += " in " + core::duration_text(course.seconds);
-    if (context_.communicator.root()) course.results = read_results(job_.place.run / name(index));
+    course.results = nlohmann::json::parse(from_root(context_.communicator, [&] {
+                       return nlohmann::json(judge_.results(index)).dump();
+                     })).get<Results>();
     for (std::size_t i = 0; i < std::min(course.results.size(), kShownResults); ++i)
       line += fmt::format("{}{} {}", i == 0 ? "; " : ", ", course.results[i].first,
                           number_text(course.results[i].second));

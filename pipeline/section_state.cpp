@@ -86,6 +86,7 @@ std::optional<SectionRecord> SectionStates::record(const std::string& name) cons
     record.manifest_sha256 = json.at("manifest_sha256").get<std::string>();
     record.content_digest = json.at("content_digest").get<std::string>();
     record.seconds = json.at("seconds").get<double>();
+    record.results = json.at("results").get<Results>();
     return std::optional<SectionRecord>(record);
   });
 }
@@ -98,7 +99,8 @@ void SectionStates::write_record(const std::string& name, const SectionRecord& r
                                {"recipe_hash", record.recipe.hash()},
                                {"manifest_sha256", record.manifest_sha256},
                                {"content_digest", record.content_digest},
-                               {"seconds", record.seconds}};
+                               {"seconds", record.seconds},
+                               {"results", record.results}};
   const auto path = record_path(name);
   io::make_folder(path.parent_path());
   io::write_file(path, std::string_view(io::sealed_text(json)));
@@ -127,7 +129,7 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
 }
 
 void SectionStates::mark_started(const std::string& name, const Recipe& recipe) const {
-  write_record(name, {Completion::started, recipe, "", "", 0});
+  write_record(name, {Completion::started, recipe, "", "", 0, {}});
 }
 
 void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
@@ -135,7 +137,7 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
   const auto folder = run_ / name;
   const auto manifest = io::read_manifest(folder);
   write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,
-                      manifest.content_digest, seconds});
+                      manifest.content_digest, seconds, read_results(folder)});
 }
 
 fs::path SectionStates::set_aside(const std::string& name) const {

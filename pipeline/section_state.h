@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pipeline/recipe.h"
+#include "pipeline/results.h"
 
 namespace retort::pipeline {
 
@@ -21,6 +22,7 @@ struct SectionRecord {
   std::string manifest_sha256;  // of manifest.json, once complete
   std::string content_digest;   // likewise
   double seconds = 0;           // of the start that completed it
+  Results results;              // what the stage reported, once complete
 };
 
 /// What has to happen for a section.
@@ -52,7 +54,8 @@ class SectionStates {
   /// sizes of its members, not their bytes.
   Assessment assess(const std::string& name, const Recipe& recipe) const;
   void mark_started(const std::string& name, const Recipe& recipe) const;
-  /// Called when the section's manifest is there. DataError if it is not.
+  /// Called when the section's manifest is there: keeps its hash and the results beside it.
+  /// DataError if it is not there or damaged.
   void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;
   /// Moves the folder of a section to RUN/.old/NAME-NNNN and drops its record; keeps the newest two
   /// of a section. Returns where it went.
