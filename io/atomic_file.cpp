@@ -21,12 +21,6 @@ namespace {
 // One write(2) moves at most 2 GiB; pieces also let the hash run over bytes that are still cached.
 constexpr std::size_t kPiece = std::size_t{8} << 20;
 
-int errno_of(FaultAction action) {
-  if (action == FaultAction::error_eio) return EIO;
-  if (action == FaultAction::error_enospc) return ENOSPC;
-  return 0;
-}
-
 }  // namespace
 
 struct AtomicFile::State {
@@ -37,9 +31,7 @@ struct AtomicFile::State {
   std::uint64_t size = 0;
 
   void pass(std::string_view point, std::string_view what) const {
-    if (const int error = errno_of(fault_point(point)); error != 0) {
-      throw_io_error(what, temporary, error);
-    }
+    pass_fault_point(point, what, temporary);
   }
 
   void write_piece(std::span<const std::byte> bytes) {
@@ -49,7 +41,8 @@ struct AtomicFile::State {
     while (!bytes.empty()) {
       const FaultAction action = fault_point("atomic-write");
       std::size_t wanted = bytes.size();
-      if (const int error = errno_of(action); error != 0) throw_io_error("write", temporary, error);
+      if (action == FaultAction::error_eio) throw_io_error("write", temporary, EIO);
+      if (action == FaultAction::error_enospc) throw_io_error("write", temporary, ENOSPC);
       if (action == FaultAction::short_write) wanted = (wanted + 1) / 2;
       if (action ==
           FaultAction::flip_bit) {  // bytes that go bad behind our back: the hash is right

@@ -1,6 +1,7 @@
-// Generations of a run folder: RUN/checkpoints/gen-SSSSSSSSSS-eEEEE/, written whole, never rewritten.
-// Fences: RUN/claims/epoch-EEEE names the generation that start resumed from; loading follows that
-// chain, so a late commit of an older start is never picked. Format: docs/checkpoint_format.md.
+// Generations of a run folder: RUN/checkpoints/gen-SSSSSSSSSS-eEEEE/, written whole, never
+// rewritten. Fences: RUN/claims/epoch-EEEE names the generation that start resumed from; loading
+// follows that chain, so a late commit of an older start is never picked. Format:
+// docs/checkpoint_format.md.
 #pragma once
 
 #include <filesystem>
@@ -23,25 +24,32 @@ struct Checkpoint {
   TensorMap tensors;
 };
 
-/// One start on a run folder. Move-only. Collective over the communicator unless said otherwise.
+/// One start on a run folder. Move-only. Collective over the communicator unless said otherwise; an
+/// error on one rank comes out on all. Holds the communicator by reference. Fault points: claim,
+/// checkpoint-part, checkpoint-manifest, checkpoint-prune, and those of AtomicFile.
 class RunFolder {
  public:
   enum class TakeOver { no, yes };
   /// Creates the folder if need be. Refuses (UsageError) a live one: another process on this host
   /// holds its lock, or its heartbeat from another host is fresh; TakeOver::yes overrides. Claims
   /// the next epoch. DataError if generations exist and none verifies, or one was made with another
-  /// recipe (names both hashes).
+  /// recipe (names both hashes). A start that died on another host is waited out (15 s).
   static RunFolder open(comm::Communicator& communicator, const std::filesystem::path& path,
                         const std::string& recipe_hash, TakeOver take_over);
   ~RunFolder();
   RunFolder(RunFolder&&) noexcept;
 
   const std::filesystem::path& path() const;
+  /// Number of this start on the folder, from 1.
+  std::uint32_t epoch() const;
   /// The newest generation on the chain that verifies, if any; all ranks get the whole of it. Bad
   /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
   std::optional<Checkpoint> load() const;
-  /// Writes a generation: every rank gives its ranges (any cut, no overlaps between ranks), rank 0's
-  /// `state` counts. Returns when it is committed on all ranks. Keeps the newest `keep` (>= 2).
+  /// Writes a generation: every rank gives its ranges (any cut, no overlaps between ranks), rank
+  /// 0's `state` counts. Returns when it is committed on all ranks. Keeps the newest `keep` (>= 2).
+  /// Steps rise from commit to commit; the last one again, with an equal state, is no work.
+  /// IoError if a rank cannot write: the generations before are intact. UsageError if a later start
+  /// has taken the folder over. InternalError for ranges that do not cover their tensors once.
   void commit(std::uint64_t step, const nlohmann::json& state, std::span<const TensorRange> ranges,
               int keep = 2);
 
@@ -51,8 +59,11 @@ class RunFolder {
   std::unique_ptr<State> state_;
 };
 
-/// The newest verified generation of a run folder, read by one process without claiming (inspect).
+/// The newest verified generation of a run folder, read by one process without claiming (inspect);
+/// changes nothing. DataError if generations exist and none verifies.
 std::optional<Checkpoint> load_newest(const std::filesystem::path& run_folder);
+/// One generation by its folder, verified. DataError.
+Checkpoint read_generation(const std::filesystem::path& folder);
 /// SHA-256 over step, state and tensors, whatever the layout.
 std::string digest(const Checkpoint& checkpoint);
 

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "io/fault_point.h"
 
 namespace retort::io {
 
@@ -32,6 +33,13 @@ void throw_io_error(std::string_view what, const std::filesystem::path& path, in
       text += "; check the disk and run again";
   }
   throw core::IoError(text);
+}
+
+void pass_fault_point(std::string_view point, std::string_view what,
+                      const std::filesystem::path& path) {
+  const FaultAction action = fault_point(point);
+  if (action == FaultAction::error_eio) throw_io_error(what, path, EIO);
+  if (action == FaultAction::error_enospc) throw_io_error(what, path, ENOSPC);
 }
 
 void Descriptor::reset() {

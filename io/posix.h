@@ -15,6 +15,10 @@ namespace retort::io {
 [[noreturn]] void throw_io_error(std::string_view what, const std::filesystem::path& path,
                                  int error_number);
 
+/// Passes a fault point; an armed EIO or ENOSPC becomes the IoError that the real one would be.
+void pass_fault_point(std::string_view point, std::string_view what,
+                      const std::filesystem::path& path);
+
 /// Owns a file descriptor; move-only.
 class Descriptor {
  public:
