@@ -35,8 +35,10 @@ find_library(RETORT_CUPTI NAMES libcupti.so.13 cupti
              PATHS ${CMAKE_SOURCE_DIR}/.deps/nvidia/cu13/lib PATH_SUFFIXES lib lib64
                    extras/CUPTI/lib64)
 add_library(retort_torch INTERFACE)
-target_include_directories(retort_torch SYSTEM INTERFACE ${RETORT_TORCH_INCLUDE}
-                           ${RETORT_TORCH_INCLUDE}/torch/csrc/api/include)
+# After the system's folders: the wheel brings headers of fmt and others that are not those we link.
+target_compile_options(retort_torch INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${RETORT_TORCH_INCLUDE}>"
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${RETORT_TORCH_INCLUDE}/torch/csrc/api/include>")
 target_link_libraries(retort_torch INTERFACE ${RETORT_TORCH_CPU} ${RETORT_C10})
 set(RETORT_RUNTIME_FOLDERS ${RETORT_TORCH_ROOT}/lib)
 foreach(library ${RETORT_CUDART} ${RETORT_CUPTI})

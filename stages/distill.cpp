@@ -73,10 +73,12 @@ class DistillObjective : public Objective {
     if (!interpolated_) return tails[index_];
     const auto& layout = store_.facts().layout;
     const std::vector<double> known(tails.begin(), tails.end());
-    const nn::TailBounds bounds =
-        nn::tail_bounds(layout.temperatures, known, layout.classes - layout.top_k,
-                        static_cast<double>(values.back()), options_.soft.temperature);
-    return static_cast<float>(0.5 * (bounds.lower + bounds.upper));
+    const nn::TailFacts facts{.tail_count = layout.classes - layout.top_k,
+                              .smallest_stored_logit = static_cast<double>(values.back()),
+                              .temperatures = layout.temperatures,
+                              .tail_lse = known,
+                              .tail_mean = {}};
+    return static_cast<float>(nn::tail_bounds(facts, options_.soft.temperature).midpoint());
   }
 
   const io::LogitStore& store_;
