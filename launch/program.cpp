@@ -120,6 +120,7 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
       .threads = made.common.threads > 0 ? made.common.threads : fair_threads(communicator),
       .json = made.common.json,
       .take_over = made.common.take_over,
+      .threads_given = made.common.threads > 0,
       .stage = std::string(made.command.entry.name),
       .recipe = made.table.recipe(),
       .configuration = made.table.ini(),

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/progress.h"
 #include "io/atomic_file.h"
+#include "io/checkpoint.h"
 #include "io/json_text.h"
 #include "io/logit_store.h"
 #include "io/manifest.h"
@@ -155,7 +156,9 @@ class Checker {
       guarded(folder, [&] { check_logit_rows(folder); });
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
-    } else if (manifest.kind != "section" && manifest.kind != "checkpoint") {
+    } else if (manifest.kind == "checkpoint") {
+      guarded(folder, [&] { io::read_generation(folder); });
+    } else if (manifest.kind != "section") {
       fault(folder, fmt::format("its manifest has the unknown kind '{}'; use a newer Retort",
                                 manifest.kind));
     }

@@ -17,7 +17,7 @@ struct FolderProgress {
 
 FolderProgress folder_progress(const std::filesystem::path& folder);
 
-/// A heartbeat at most this old means that a start is alive.
-inline constexpr double kFreshHeartbeat = 60;  // seconds
+/// A heartbeat at most this old means that a start is alive (it is rewritten every 2 s).
+inline constexpr double kFreshHeartbeat = 20;  // seconds
 
 }  // namespace retort::pipeline

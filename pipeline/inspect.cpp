@@ -230,14 +230,10 @@ Json inspect_plan_run(const fs::path& run) {
   return json;
 }
 
-bool is_generation(const fs::path& folder) {
-  return folder.filename().string().rfind("gen-", 0) == 0;
-}
-
-Json inspect_generation(const io::Manifest& manifest) {
+Json inspect_generation(const fs::path& folder, const io::Manifest& manifest) {
   Json json = {{"what", "generation"}};
   add_manifest(json, manifest);
-  json["facts"] = manifest.facts;
+  json.update(checkpoint_json(io::read_generation(folder)));
   return json;
 }
 
@@ -333,6 +329,7 @@ std::string digest_of(const fs::path& path) {
   }
   if (io::has_manifest(path)) {
     const auto manifest = io::read_manifest(path);
+    if (manifest.kind == "checkpoint") return io::digest(io::read_generation(path));
     if (manifest.content_digest.empty()) return io::content_digest(manifest);
     return manifest.content_digest;
   }

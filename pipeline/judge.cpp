@@ -92,9 +92,10 @@ Assessment Judge::prepare(std::size_t instance) {
 void Judge::finished(std::size_t instance, double seconds) {
   const auto& name = job_.graph.instances[instance].name;
   if (!io::has_manifest(job_.place.run / name))
-    throw core::InternalError(
-        fmt::format("section {} says that it is done but left no manifest.json in {}; report this",
-                    name, (job_.place.run / name).string()));
+    throw core::UsageError(fmt::format(
+        "section {} ended without a result (no manifest.json in {}); remove options that only look "
+        "ahead, such as estimate",
+        name, (job_.place.run / name).string()));
   states_.mark_complete(name, states_.record(name)->recipe, seconds);
 }
 

@@ -25,7 +25,7 @@ class Judge {
   /// Before a section starts: what it needs is complete. Sets a foreign output aside and records
   /// the start, or, when the section is up to date, that it is complete.
   Assessment prepare(std::size_t instance);
-  /// After a section returned. InternalError if it left no manifest.
+  /// After a section returned. UsageError if it left no manifest.
   void finished(std::size_t instance, double seconds);
   /// What a complete section reported.
   Results results(std::size_t instance) const;

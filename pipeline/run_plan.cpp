@@ -95,7 +95,8 @@ class PlanRun {
   }
 
   int threads() const {
-    return job_.plan.settings.threads > 0 ? job_.plan.settings.threads : context_.threads;
+    const int planned = job_.plan.settings.threads;
+    return planned > 0 && !context_.threads_given ? planned : context_.threads;
   }
 
   StageOutcome print_forecast() {
