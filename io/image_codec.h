@@ -30,8 +30,8 @@ inline constexpr std::uint64_t kMaxImagePixels = std::uint64_t{1} << 26;
 /// What the header of a picture says, without decoding it. DataError like decode().
 ImageShape read_image_header(std::span<const std::byte> bytes, const std::string& where);
 
-/// Decodes and resizes; keeps its codec handle and buffers from picture to picture. One thread at a
-/// time.
+/// Decodes and resizes; keeps its buffers from picture to picture, but no state: a result does not
+/// depend on what was decoded before. One thread at a time.
 class ImageDecoder {
  public:
   ImageDecoder();

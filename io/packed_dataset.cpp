@@ -1,6 +1,7 @@
 #include "io/packed_dataset.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -162,6 +163,9 @@ PackedDataset::PackedDataset(const std::filesystem::path& folder, const std::str
     if (facts[i].shard != i)
       throw DataError(
           fmt::format("{}: the manifest names no shard {} of split {}", where, i, split));
+    if (std::error_code error; !std::filesystem::exists(s.files->path(i), error))
+      throw DataError(fmt::format("{} is missing; restore it or pack the data again",
+                                  s.files->path(i).string()));
     s.shards.push_back(
         load_shard(*s.files->get(i), std::move(facts[i]), s.size, s.facts.class_names.size()));
     s.size += s.shards.back().facts.samples;
