@@ -95,9 +95,9 @@ void walk(const fs::path& folder, const std::string& relative, int depth, Walk& 
       walk(entries->path(), path, depth + 1, out);
       ++inside;
     } else if (is_picture(entries->path())) {
-      const std::uint64_t size =
-          fs::is_regular_file(status) ? fs::file_size(entries->path(), error) : 0;
-      out.pictures.push_back({path, error ? 0 : size});
+      const bool regular = fs::is_regular_file(status);
+      const std::uint64_t size = regular ? fs::file_size(entries->path(), error) : 0;
+      out.pictures.push_back({path, regular && !error ? size : kNoFile});
       ++inside;
     } else {
       ++out.ignored;

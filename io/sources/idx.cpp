@@ -36,14 +36,14 @@ IdxFile read_idx(const fs::path& path, unsigned rank, std::string_view what) {
   file.bytes = read_maybe_gzip(path, kMaxIdxBytes);
   const auto at = [&](std::size_t i) { return std::to_integer<std::uint64_t>(file.bytes[i]); };
   file.header = 4 + 4 * rank;
-  if (file.bytes.size() < file.header)
-    throw DataError(fmt::format("{}: {} bytes are too few for an IDX header", path.string(),
-                                file.bytes.size()));
-  if (at(0) != 0 || at(1) != 0 || at(2) != 8 || at(3) != rank)
+  if (file.bytes.size() >= 4 && (at(0) != 0 || at(1) != 0 || at(2) != 8 || at(3) != rank))
     throw DataError(
         fmt::format("{}: starts with {:02x} {:02x} {:02x} {:02x}, but IDX {} of bytes "
                     "start with 00 00 08 {:02x}",
                     path.string(), at(0), at(1), at(2), at(3), what, rank));
+  if (file.bytes.size() < file.header)
+    throw DataError(fmt::format("{}: {} bytes are too few for an IDX header", path.string(),
+                                file.bytes.size()));
   std::uint64_t elements = 1;
   for (unsigned d = 0; d < rank; ++d) {
     const std::size_t i = 4 + 4 * d;
