@@ -1,0 +1,94 @@
+#include <csignal>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/agreement.h"
+#include "launch/captured_run.h"
+#include "launch/find_program.h"
+#include "launch/local_ranks.h"
+#include "launch/machine_checks.h"
+
+namespace retort::launch {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(MpirunWords, RanksYieldOnlyWhereTheyShareCores) {
+  EXPECT_THAT(
+      mpirun_words(2, 2, "/bin/retort", {"train", "--x"}),
+      ElementsAre("mpirun", "-q", "--bind-to", "none", "-n", "2", "/bin/retort", "train", "--x"));
+  EXPECT_THAT(mpirun_words(3, 2, "r", {}),
+              ElementsAre("mpirun", "-q", "--bind-to", "none", "--oversubscribe", "--mca",
+                          "mpi_yield_when_idle", "1", "-n", "3", "r"));
+  EXPECT_GE(usable_cores(), 1);
+}
+
+TEST(Agreement, NamesTheFirstDifference) {
+  EXPECT_EQ(first_difference({"a = 1\nb = 2\n", "a = 1\nb = 2\n"}), "");
+  EXPECT_EQ(first_difference({"a = 1\nb = 2\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"}),
+            "'b' differs between ranks: rank 0 has '2', rank 2 has '3'");
+  EXPECT_EQ(first_difference({"a = 1\nb = 2\n", "a = 1\nc = 2\n"}),
+            "ranks have different options: rank 0 has 'b', rank 1 has 'c'");
+  EXPECT_EQ(first_difference({"a = 1\n", "a = 1\nc = 2\n"}),
+            "ranks have different options: rank 0 has '', rank 1 has 'c'");
+}
+
+TEST(Agreement, SpeedAndDisplayMayDiffer) {
+  int a = 1;
+  int b = 2;
+  std::filesystem::path out = "o";
+  core::OptionTable table;
+  table.add("a", &a, "decides");
+  table.add("b", &b, "does not").effect = core::OptionEffect::run;
+  table.add("out", &out, "where").effect = core::OptionEffect::output;
+  const std::string text = decisive_options("train", table);
+  EXPECT_THAT(text, HasSubstr("command = train\n"));
+  EXPECT_THAT(text, HasSubstr("a = 1\nout = o\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("b = ")));
+}
+
+TEST(CapturedRun, TakesOutputErrorsAndExitCode) {
+  const auto run =
+      run_captured({"sh", "-c", "echo out; echo err >&2; exit 7"}, std::chrono::seconds(20));
+  EXPECT_EQ(run.exit_code, 7);
+  EXPECT_EQ(run.output, "out\n");
+  EXPECT_EQ(run.errors, "err\n");
+  EXPECT_EQ(run_captured({"no-such-program-here"}, std::chrono::seconds(20)).exit_code, 127);
+}
+
+TEST(CapturedRun, EndsWhatTakesTooLong) {
+  const auto run = run_captured({"sh", "-c", "sleep 100 & sleep 100"}, std::chrono::seconds(1));
+  EXPECT_EQ(run.exit_code, 128 + SIGKILL);
+}
+
+TEST(FindProgram, LooksAlongPath) {
+  EXPECT_EQ(find_program("sh").filename(), "sh");
+  EXPECT_TRUE(find_program("no-such-program-here").empty());
+}
+
+TEST(MachineChecks, SayWhatTheyFound) {
+  EXPECT_THAT(check_cores().found, HasSubstr("usable of"));
+  EXPECT_THAT(check_memory().found, HasSubstr("GB free"));
+  EXPECT_THAT(check_processor().found, HasSubstr("("));
+  EXPECT_EQ(check_limits().size(), 2u);
+}
+
+TEST(MachineChecks, AFolderThatCannotBeWrittenIsAProblem) {
+  // /proc refuses new files to everybody, root included.
+  const auto checks = check_disk("/proc");
+  ASSERT_EQ(checks.size(), 2u);
+  EXPECT_EQ(checks[1].verdict, Verdict::problem);
+  EXPECT_THAT(checks[1].found, HasSubstr("cannot write in /proc"));
+}
+
+TEST(MachineChecks, AMissingFolderIsJudgedByItsParent) {
+  const auto checks = check_disk("/tmp/no-such-folder-here/deeper");
+  ASSERT_EQ(checks.size(), 2u);
+  EXPECT_THAT(checks[0].found, HasSubstr("at /tmp ("));
+  EXPECT_THAT(checks[1].found, HasSubstr("ms in the middle"));
+}
+
+}  // namespace
+}  // namespace retort::launch
