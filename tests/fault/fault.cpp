@@ -24,6 +24,7 @@ void Tally::add(Outcome outcome) {
 
 std::span<const Fault> faults() {
   static constexpr std::array kFaults = {
+      Fault{"world-size", "none but another number of ranks and threads", change_ranks},
       Fault{"job-kill", "SIGKILL at random moments, resumed on other ranks", kill_jobs},
       Fault{"bit-flip", "one bit of one file flipped", flip_bits},
       Fault{"truncate", "one file cut short", truncate_files},

@@ -46,6 +46,7 @@ struct Fault {
 };
 std::span<const Fault> faults();
 
+Tally change_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally flip_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);

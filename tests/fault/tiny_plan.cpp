@@ -26,7 +26,7 @@ stage = pack
 from = folder
 source = {source}
 split = train=rest,test=3
-shard-bytes = 6000
+shard-samples = 64
 
 [teacher]
 stage = train
