@@ -43,12 +43,12 @@ void on_root(comm::Communicator& communicator, const std::function<void()>& work
 }
 
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
-                 const std::string& recipe) {
+                 const std::string& recipe, std::string_view kind) {
   std::uint64_t complete = 0;
   on_root(communicator, [&] {
     if (!io::has_manifest(folder)) return;
     const io::Manifest manifest = io::read_manifest(folder);
-    if (manifest.kind != "section" || manifest.recipe_hash != recipe)
+    if (manifest.kind != kind || manifest.recipe_hash != recipe)
       throw core::UsageError(fmt::format(
           "{}: holds a finished result made with other options or inputs ({} {:.12}, now {:.12}): "
           "choose another --out or remove the folder",

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -17,10 +18,10 @@ namespace retort::stages {
 /// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
 std::string recipe_hash(const StageContext& context, const std::string& inputs);
 
-/// True if `folder` holds the finished section of this recipe. UsageError if it holds another
-/// recipe's. Collective: all ranks get rank 0's answer.
+/// True if `folder` holds the finished section (or another `kind` of folder) of this recipe.
+/// UsageError if it holds another recipe's. Collective: all ranks get rank 0's answer.
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
-                 const std::string& recipe);
+                 const std::string& recipe, std::string_view kind = "section");
 
 /// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
 /// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is

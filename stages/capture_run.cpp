@@ -1,0 +1,220 @@
+#include "stages/capture_run.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/stop.h"
+#include "stages/section_output.h"
+#include "stages/shard_writer.h"
+#include "stages/workers.h"
+
+namespace retort::stages {
+
+namespace {
+
+struct ShardName {
+  std::uint64_t pass = 0;
+  std::uint64_t index = 0;
+};
+
+/// The shards that are still to do, in order; the same list on every rank.
+std::vector<ShardName> missing_shards(comm::Communicator& communicator, const io::LogitFacts& facts,
+                                      const io::MemberLedger& ledger) {
+  std::string there;  // one byte per shard
+  const std::uint64_t count = io::logit_shard_count(facts);
+  on_root(communicator, [&] {
+    std::set<std::string> names;
+    for (const io::Member& member : ledger.adopt()) names.insert(member.name);
+    for (std::uint64_t i = 0; i < count * facts.passes; ++i)
+      there += names.contains(io::logit_shard_name(i / count, i % count)) ? '1' : '0';
+  });
+  there = communicator.broadcast(there);
+  std::vector<ShardName> missing;
+  for (std::uint64_t i = 0; i < there.size(); ++i)
+    if (there[i] == '0') missing.push_back({i / count, i % count});
+  return missing;
+}
+
+/// Hands batches of claimed shards to the workers of this rank, and finished shards to the writer.
+class ShardWork {
+ public:
+  ShardWork(comm::Communicator& communicator, const Capture& capture,
+            std::vector<ShardName> missing, ShardWriter& writer, core::Progress& progress,
+            std::uint64_t done_before)
+      : communicator_(communicator),
+        capture_(capture),
+        missing_(std::move(missing)),
+        writer_(writer),
+        progress_(progress),
+        progress_base_(done_before) {
+    // Names of claims hold for the life of the job: this run gets one of its own.
+    claim_ = "teach " + communicator.broadcast(
+                            communicator.root() ? std::to_string(communicator.claim("teach")) : "");
+  }
+
+  /// One worker, until nothing is left or somebody failed.
+  void work() {
+    try {
+      while (const auto batch = next_batch()) {
+        capture_batch(capture_, batch->shard->out.pass, batch->samples, rows_of(*batch));
+        finish(*batch);
+      }
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  }
+  std::uint64_t computed_samples() const { return computed_samples_; }
+
+ private:
+  struct OpenShard {
+    ShardWriter::Shard out;
+    std::uint64_t next = 0;  // batch to hand out
+    std::uint64_t batches = 0;
+    std::atomic<std::uint64_t> left{0};  // batches not yet computed
+  };
+  struct Batch {
+    std::shared_ptr<OpenShard> shard;
+    core::Range samples;
+  };
+
+  std::span<std::byte> rows_of(const Batch& batch) const {
+    const std::size_t row_bytes = capture_.facts.layout.row_bytes();
+    const std::size_t begin = batch.samples.begin - batch.shard->out.samples.begin;
+    return std::span(batch.shard->out.rows)
+        .subspan(begin * row_bytes, batch.samples.size() * row_bytes);
+  }
+
+  std::optional<Batch> next_batch() {
+    std::lock_guard lock(mutex_);
+    if (failed_) return std::nullopt;
+    if (core::stop_requested()) {
+      // Takes what is left of the claims, so that no rank begins another shard.
+      if (!exhausted_) communicator_.claim(claim_, missing_.size());
+      exhausted_ = true;
+      return std::nullopt;
+    }
+    if (!shard_ || shard_->next == shard_->batches) {
+      if (exhausted_ || !open_next()) {
+        exhausted_ = true;
+        return std::nullopt;
+      }
+    }
+    return Batch{shard_, capture_.samples(shard_->out.samples, shard_->next++)};
+  }
+
+  bool open_next() {
+    const std::uint64_t number = communicator_.claim(claim_);
+    if (number >= missing_.size()) return false;
+    const ShardName name = missing_[number];
+    auto shard = std::make_shared<OpenShard>();
+    shard->out.pass = name.pass;
+    shard->out.index = name.index;
+    shard->out.samples = io::logit_shard_range(capture_.facts, name.index);
+    shard->out.rows.resize(shard->out.samples.size() * capture_.facts.layout.row_bytes());
+    shard->batches = capture_.batches(shard->out.samples);
+    shard->left = shard->batches;
+    shard_ = std::move(shard);
+    // What was claimed before this shard is done, or nearly so, by whichever rank.
+    shown_ = std::max(shown_, progress_base_ + number * capture_.facts.shard_samples);
+    return true;
+  }
+
+  void finish(const Batch& batch) {
+    computed_samples_ += batch.samples.size();
+    {
+      std::lock_guard lock(mutex_);
+      shown_ += batch.samples.size();
+      progress_.update(std::min(shown_, capture_.facts.samples * capture_.facts.passes));
+    }
+    if (--batch.shard->left == 0) writer_.write(std::move(batch.shard->out));
+  }
+
+  comm::Communicator& communicator_;
+  const Capture& capture_;
+  const std::vector<ShardName> missing_;
+  ShardWriter& writer_;
+  core::Progress& progress_;
+  const std::uint64_t progress_base_;
+  std::string claim_;
+  std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> computed_samples_{0};
+
+  std::mutex mutex_;
+  std::shared_ptr<OpenShard> shard_;
+  bool exhausted_ = false;
+  std::uint64_t shown_ = 0;
+};
+
+}  // namespace
+
+CaptureOutcome run_capture(StageContext& context, const Capture& capture,
+                           io::MemberLedger& ledger) {
+  comm::Communicator& communicator = context.communicator;
+  const io::LogitFacts& facts = capture.facts;
+  CaptureOutcome outcome;
+  outcome.shards = io::logit_shard_count(facts) * facts.passes;
+  const std::vector<ShardName> missing = missing_shards(communicator, facts, ledger);
+  const std::uint64_t adopted = outcome.shards - missing.size();
+  if (adopted > 0) core::log_info("{} of {} shards were complete already", adopted, outcome.shards);
+  std::uint64_t todo = 0;
+  for (const ShardName& shard : missing) todo += io::logit_shard_range(facts, shard.index).size();
+  const std::uint64_t total = facts.samples * facts.passes;
+  core::log_info("teach: {} rows of {} bytes, {:.1f} MB in {} shards", total,
+                 facts.layout.row_bytes(),
+                 static_cast<double>(total * facts.layout.row_bytes()) / 1e6, outcome.shards);
+
+  core::Progress progress("teach", total, "samples", total - todo);
+  ShardWriter writer(ledger, facts);
+  ShardWork work(communicator, capture, missing, writer, progress, total - todo);
+  Workers workers(context.threads);
+  workers.run([&work](int) { work.work(); });
+  writer.flush();
+  progress.finish();
+
+  outcome.computed_samples = communicator.all_reduce_sum(work.computed_samples());
+  outcome.complete = adopted + communicator.all_reduce_sum(writer.written());
+  outcome.stopped = outcome.complete < outcome.shards;
+  return outcome;
+}
+
+double measure_rate(StageContext& context, const Capture& capture) {
+  constexpr double kSeconds = 2;
+  const io::LogitFacts& facts = capture.facts;
+  const std::uint64_t batches = (facts.samples + capture.batch - 1) / capture.batch;
+  const auto ranks = static_cast<std::uint64_t>(context.communicator.size());
+  const auto rank = static_cast<std::uint64_t>(context.communicator.rank());
+  Workers workers(context.threads);
+  std::atomic<std::uint64_t> next{rank}, computed{0};
+  const auto one_batch = [&] {
+    const std::uint64_t begin = next.fetch_add(ranks) % batches * capture.batch;
+    const core::Range samples{begin, std::min(begin + capture.batch, facts.samples)};
+    std::vector<std::byte> rows(samples.size() * facts.layout.row_bytes());
+    capture_batch(capture, 0, samples, rows);
+    return samples.size();
+  };
+  workers.run([&](int) { one_batch(); });
+  const core::Stopwatch watch;
+  workers.run([&](int) {
+    do {
+      computed += one_batch();
+    } while (watch.seconds() < kSeconds);
+  });
+  const double rate = static_cast<double>(computed) / watch.seconds();
+  // Sums of whole numbers only: thousandths of a sample per second.
+  return static_cast<double>(
+             context.communicator.all_reduce_sum(static_cast<std::uint64_t>(rate * 1e3))) /
+         1e3;
+}
+
+}  // namespace retort::stages
