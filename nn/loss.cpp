@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "nn/kernels/row_ops.h"
@@ -25,9 +26,10 @@ double scale_factor(SoftScale scale, double temperature) {
   throw core::InternalError("unknown scale of the soft loss");
 }
 
+// NaN on either side comes out as NaN (std::max would drop it).
 double log_add_exp(double a, double b) {
-  const double high = std::max(a, b), low = std::min(a, b);
-  return low == -kInfinity ? high : high + std::log1p(std::exp(low - high));
+  if (a < b) std::swap(a, b);
+  return b == -kInfinity ? a : a + std::log1p(std::exp(b - a));
 }
 
 double log_sum_exp(std::span<const double> x) {
