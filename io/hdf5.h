@@ -28,8 +28,9 @@ inline constexpr std::uint64_t kMemberLimit = std::uint64_t{256} << 20;
 /// (DataError); trailing NULs could not be told from padding.
 class Hdf5Writer {
  public:
-  /// Writes the root attributes retort_kind and format_version.
-  Hdf5Writer(std::string_view kind, std::uint32_t format_version);
+  /// Writes the root attributes retort_kind and format_version. `expected_bytes`: memory set aside
+  /// for the image, so that a large one is not copied while it grows.
+  Hdf5Writer(std::string_view kind, std::uint32_t format_version, std::uint64_t expected_bytes = 0);
   ~Hdf5Writer();
   void attribute(std::string_view object, std::string_view name, std::string_view text);
   void attribute(std::string_view object, std::string_view name, std::uint64_t value);

@@ -166,12 +166,14 @@ struct Hdf5Writer::State {
   }
 };
 
-Hdf5Writer::Hdf5Writer(std::string_view kind, std::uint32_t format_version)
+Hdf5Writer::Hdf5Writer(std::string_view kind, std::uint32_t format_version,
+                       std::uint64_t expected_bytes)
     : state_(std::make_unique<State>()) {
   {
     const Lock lock;
     State& state = *state_;
     state.kind = kind;
+    state.image.bytes.reserve(std::min(expected_bytes, kMemberLimit));
     Handle access = hdf5::image_access_list();
     H5FD_file_image_callbacks_t callbacks{image_malloc, image_memcpy,  image_realloc, image_free,
                                           image_share,  image_unshare, &state.image};

@@ -87,7 +87,9 @@ std::vector<Cut> cut_ranges(std::span<const TensorRange> ranges, std::uint64_t l
 }
 
 std::vector<std::byte> image_of(std::string_view kind, const Cut& cut) {
-  Hdf5Writer writer(kind, kTensorFormatVersion);
+  std::uint64_t expected = kFileOverhead + (std::uint64_t{1} << 16);
+  for (const TensorRange& range : cut) expected += range.bytes.size() + kRangeOverhead;
+  Hdf5Writer writer(kind, kTensorFormatVersion, expected);
   for (const TensorRange& range : cut) {
     const std::string group = std::string(kGroup) + "/" + range.name;
     const std::string path = group + "/" + std::to_string(range.offset);

@@ -1,5 +1,6 @@
 #include "io/atomic_file.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -129,6 +130,51 @@ TEST_F(AtomicFileTest, EveryFaultPointKeepsTheOldFileOrHasTheNewOne) {
       EXPECT_EQ(text_of(path_), "third");
     }
   }
+}
+
+TEST_F(AtomicFileTest, AFullDiskOfTheKernelItselfIsAnIoError) {
+  write_file(path_, "old");
+  std::filesystem::create_symlink("/dev/full", path_.string() + ".tmp");
+  try {
+    write_file(path_, "new");
+    FAIL();
+  } catch (const core::IoError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("No space left on device"));
+    EXPECT_THAT(error.what(), HasSubstr("make room"));
+  }
+  EXPECT_EQ(text_of(path_), "old");
+  EXPECT_FALSE(std::filesystem::is_symlink(path_.string() + ".tmp"));
+}
+
+TEST_F(AtomicFileTest, AShortWriteOfTheKernelItselfIsContinuedUntilItFails) {
+  write_file(path_, "old");
+  const int status = in_child("", [&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{3 << 20, 3 << 20};  // the first write is cut here, the next one fails
+    setrlimit(RLIMIT_FSIZE, &limit);
+    write_file(path_, std::string(5 << 20, 'x'));
+  });
+  EXPECT_EQ(WEXITSTATUS(status), 74);
+  EXPECT_EQ(text_of(path_), "old");
+  EXPECT_FALSE(std::filesystem::exists(path_.string() + ".tmp"));
+}
+
+TEST_F(AtomicFileTest, NoPermissionIsAnIoErrorThatSaysWhatToDo) {
+  const auto closed = folder_.path() / "closed";
+  std::filesystem::create_directory(closed);
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(closed, std::filesystem::perms(0555));
+  const int status = in_child("", [&] {
+    if (geteuid() == 0 && setuid(65534) != 0) _exit(77);  // root may write anywhere
+    try {
+      write_file(closed / "file", "x");
+    } catch (const core::IoError& error) {
+      if (std::string(error.what()).find("check the permissions") == std::string::npos) _exit(1);
+      throw;
+    }
+  });
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "cannot drop the rights of root here";
+  EXPECT_EQ(WEXITSTATUS(status), 74);
 }
 
 TEST_F(AtomicFileTest, AShortWriteIsContinued) {
