@@ -49,5 +49,7 @@ constexpr float float_from_half(std::uint16_t half) {
 /// Whole arrays of equal length, in hardware where the build's target has F16C.
 void halves_from_floats(std::span<const float> values, std::span<std::uint16_t> halves);
 void floats_from_halves(std::span<const std::uint16_t> halves, std::span<float> values);
+/// The same from little-endian bytes of any alignment; 2 * values.size() of them.
+void floats_from_halves(std::span<const std::byte> halves, std::span<float> values);
 
 }  // namespace retort::io

@@ -9,6 +9,10 @@
 #include <memory>
 #include <string>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/half.h"
@@ -18,7 +22,10 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr std::uint16_t kLargestHalf = 0x7bff;  // 65504
+constexpr float kLargestGap = 65504;  // the largest half
+// Lists up to this length are searched for repeated ids by comparing all pairs.
+constexpr std::size_t kShortList = 256;
+constexpr std::uint32_t kLargestShortId = 0xffffff00u;
 // Rows are at most this long on the stack of the codec; longer ones take a heap block.
 constexpr std::size_t kStackEntries = 128;
 
@@ -40,38 +47,76 @@ class Scratch {
   std::span<T> span_;
 };
 
-bool all_distinct(std::span<const std::uint32_t> ids) {
-  if (ids.size() > kStackEntries) {
-    const auto copy = std::make_unique<std::uint32_t[]>(ids.size());
-    const std::span<std::uint32_t> sorted(copy.get(), ids.size());
-    std::copy(ids.begin(), ids.end(), sorted.begin());
-    std::sort(sorted.begin(), sorted.end());
-    return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+// Compares the list with itself moved by 1, 2, ...: whole vectors of 8 ids, without a branch. For
+// the usual K that is several times faster than sorting.
+bool all_distinct_short(std::span<const std::uint32_t> ids) {
+  constexpr std::size_t kLanes = 8;
+  std::array<std::uint32_t, kShortList + 2 * kLanes> padded;
+  const std::size_t n = ids.size();
+  std::copy(ids.begin(), ids.end(), padded.begin());
+  // What stands behind the list equals nothing in it (ids are below kLargestShortId) or behind it.
+  for (std::size_t i = 0; i < 2 * kLanes; ++i)
+    padded[n + i] = 0xffffffffu - static_cast<std::uint32_t>(i);
+#ifdef __AVX2__
+  const auto load = [&](std::size_t i) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&padded[i]));
+  };
+  // Two sums, so that one comparison needn't wait for the one before it.
+  __m256i equal = _mm256_setzero_si256(), equal_too = equal;
+  for (std::size_t i = 0; i < n; i += kLanes) {
+    const __m256i here = load(i);
+    for (std::size_t j = i + 1; j < n; j += 2) {
+      equal = _mm256_or_si256(equal, _mm256_cmpeq_epi32(here, load(j)));
+      equal_too = _mm256_or_si256(equal_too, _mm256_cmpeq_epi32(here, load(j + 1)));
+    }
   }
-  // Compares all pairs without a branch in the inner loop: it vectorises, and beats sorting here.
-  std::uint32_t equal = 0;
-  for (std::size_t k = 1; k < ids.size(); ++k) {
-    const std::uint32_t id = ids[k];
-    for (std::size_t j = 0; j < k; ++j) equal |= static_cast<std::uint32_t>(ids[j] == id);
-  }
-  return equal == 0;
+  equal = _mm256_or_si256(equal, equal_too);
+  return _mm256_testz_si256(equal, equal) != 0;
+#else
+  bool equal = false;
+  for (std::size_t k = 1; k < n; ++k)
+    for (std::size_t j = 0; j < k; ++j) equal |= ids[j] == ids[k];
+  return !equal;
+#endif
 }
 
-void check_ids(const LogitLayout& layout, std::span<const std::uint32_t> ids) {
+bool all_distinct(std::span<const std::uint32_t> ids, std::uint32_t largest) {
+  if (ids.size() <= kShortList && largest < kLargestShortId) return all_distinct_short(ids);
+  const auto copy = std::make_unique<std::uint32_t[]>(ids.size());
+  const std::span<std::uint32_t> sorted(copy.get(), ids.size());
+  std::copy(ids.begin(), ids.end(), sorted.begin());
+  std::sort(sorted.begin(), sorted.end());
+  return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+}
+
+/// The largest id, which is below N.
+std::uint32_t check_range(const LogitLayout& layout, std::span<const std::uint32_t> ids) {
   std::uint32_t largest = 0;
   for (const std::uint32_t id : ids) largest = std::max(largest, id);
   if (largest >= layout.classes)
     throw core::DataError("class id " + std::to_string(largest) + " of " +
                           std::to_string(layout.classes) + " classes");
-  if (!all_distinct(ids)) throw core::DataError("a class id is listed twice");
+  return largest;
+}
+
+void check_ids(const LogitLayout& layout, std::span<const std::uint32_t> ids) {
+  if (!all_distinct(ids, check_range(layout, ids)))
+    throw core::DataError("a class id is listed twice");
 }
 
 void check_logits(std::span<const float> logits) {
-  bool descending = true;
-  for (std::size_t k = 1; k < logits.size(); ++k) descending &= logits[k - 1] >= logits[k];
+  std::uint32_t ascents = 0;  // a NaN counts as one
+  for (std::size_t k = 1; k < logits.size(); ++k) ascents |= logits[k - 1] >= logits[k] ? 0u : 1u;
   if (!std::isfinite(logits.front()) || !std::isfinite(logits.back()))
     throw core::DataError("a logit is not finite");
-  if (!descending) throw core::DataError("the logits are not in descending order");
+  if (ascents != 0) throw core::DataError("the logits are not in descending order");
+}
+
+void check_gaps(std::span<const float> gaps) {
+  std::uint32_t bad = 0;  // a NaN counts
+  for (const float gap : gaps)
+    bad |= gap >= 0 && gap <= kLargestGap && !std::signbit(gap) ? 0u : 1u;
+  if (bad != 0) throw core::DataError("a gap between logits is not finite or < 0");
 }
 
 void check_tail(std::span<const float> tail) {
@@ -179,7 +224,7 @@ void encode_row(const LogitLayout& layout, const LogitRow& row, std::span<std::b
     Scratch<float> gaps(n);
     Scratch<std::uint16_t> halves(n);
     for (std::size_t k = 0; k < n; ++k)
-      gaps.get()[k] = std::min(maximum - row.logits[k + 1], 65504.0f);
+      gaps.get()[k] = std::min(maximum - row.logits[k + 1], kLargestGap);
     halves_from_floats(gaps.get(), halves.get());
     std::memcpy(at + 4, halves.get().data(), 2 * n);
   }
@@ -189,35 +234,31 @@ void encode_row(const LogitLayout& layout, const LogitRow& row, std::span<std::b
   std::memcpy(out.data() + out.size() - 4, &crc, sizeof crc);
 }
 
-void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitRow row) {
+void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitRow row,
+                RowCheck check) {
   require_sizes(layout, row, in.size());
   std::uint32_t crc;
   std::memcpy(&crc, in.data() + in.size() - 4, sizeof crc);
   if (core::crc32c(in.first(in.size() - 4)) != crc)
     throw core::DataError("its bytes don't match their CRC32C");
   unpack_ids(in.data(), layout.id_bits(), row.ids);
-  check_ids(layout, row.ids);
-  const std::byte* at = in.data() + layout.id_bytes();
+  const std::uint32_t largest = check_range(layout, row.ids);
+  if (check == RowCheck::content && !all_distinct(row.ids, largest))
+    throw core::DataError("a class id is listed twice");
+  const std::span<const std::byte> logits = in.subspan(layout.id_bytes(), layout.logit_bytes());
   if (layout.precision == LogitPrecision::fp32) {
-    std::memcpy(row.logits.data(), at, row.logits.size_bytes());
+    std::memcpy(row.logits.data(), logits.data(), row.logits.size_bytes());
   } else {
     float maximum;
-    std::memcpy(&maximum, at, sizeof maximum);
-    const std::size_t n = row.logits.size() - 1;
-    Scratch<std::uint16_t> halves(n);
-    const std::span<std::uint16_t> gaps = halves.get();
-    std::memcpy(gaps.data(), at + 4, 2 * n);
-    std::uint16_t largest = 0;  // as bits: negative and not finite ones are above too
-    for (const std::uint16_t gap : gaps) largest = std::max(largest, gap);
-    if (largest > kLargestHalf) throw core::DataError("a gap between logits is not finite or < 0");
+    std::memcpy(&maximum, logits.data(), sizeof maximum);
     row.logits[0] = maximum;
     const std::span<float> rest = row.logits.subspan(1);
-    floats_from_halves(gaps, rest);
+    floats_from_halves(logits.subspan(4), rest);
+    if (check == RowCheck::content) check_gaps(rest);
     for (float& value : rest) value = maximum - value;
   }
-  check_logits(row.logits);
-  at += layout.logit_bytes();
-  copy_bytes(row.tail_lse.data(), at, row.tail_lse.size_bytes());
+  if (check == RowCheck::content) check_logits(row.logits);
+  copy_bytes(row.tail_lse.data(), logits.data() + logits.size(), row.tail_lse.size_bytes());
   check_tail(row.tail_lse);
 }
 

@@ -44,8 +44,15 @@ struct LogitRow {
 /// or not descending, ids >= N or twice, NaN or +inf in tail_lse.
 void encode_row(const LogitLayout& layout, const LogitRow& row, std::span<std::byte> out);
 
+/// What decode_row looks at besides the CRC and ids < N, which it always checks.
+enum class RowCheck {
+  content,  // that ids are distinct and logits finite and descending: on the first read of a row
+  bytes,    // nothing: these bytes have passed before
+};
+
 /// Decodes `in` (row_bytes) into `row`. Any bytes are safe input. DataError (reason only): CRC,
 /// ids >= N or twice, logits that are not finite or ascend, NaN in tail_lse.
-void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitRow row);
+void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitRow row,
+                RowCheck check = RowCheck::content);
 
 }  // namespace retort::io

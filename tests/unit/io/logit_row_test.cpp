@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <set>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -13,31 +12,10 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/random.h"
+#include "tests/unit/io/write_logits.h"
 
 namespace retort::io {
 namespace {
-
-struct OwnedRow {
-  explicit OwnedRow(const LogitLayout& layout)
-      : ids(layout.top_k), logits(layout.top_k), tail(layout.temperatures.size()) {}
-  LogitRow view() { return {ids, logits, tail}; }
-  std::vector<std::uint32_t> ids;
-  std::vector<float> logits, tail;
-};
-
-OwnedRow random_row(const LogitLayout& layout, std::uint64_t key) {
-  core::RandomStream random(3, core::RandomUse::test, {key});
-  OwnedRow row(layout);
-  std::set<std::uint32_t> seen;
-  for (std::uint32_t& id : row.ids) {
-    do id = static_cast<std::uint32_t>(random.below(layout.classes));
-    while (!seen.insert(id).second);
-  }
-  for (float& z : row.logits) z = 8 * random.normal();
-  std::sort(row.logits.rbegin(), row.logits.rend());
-  for (float& r : row.tail) r = random.normal();
-  return row;
-}
 
 std::vector<std::byte> encoded(const LogitLayout& layout, OwnedRow row) {
   std::vector<std::byte> bytes(layout.row_bytes());
@@ -78,7 +56,7 @@ TEST(LogitRow, RoundTripKeepsIdsOrderTailAndNearlyTheLogits) {
   for (const LogitLayout& layout : layouts()) {
     layout.validate();
     for (std::uint64_t key = 0; key < 4; ++key) {
-      const OwnedRow row = random_row(layout, key);
+      const OwnedRow row = random_row(layout, 0, key);
       OwnedRow back(layout);
       decode_row(layout, encoded(layout, row), back.view());
       EXPECT_EQ(back.ids, row.ids);
@@ -175,7 +153,7 @@ TEST(LogitRow, EncodeRefusesWhatCannotBeRead) {
 
 TEST(LogitRow, EveryFlippedBitIsFound) {
   const LogitLayout layout{1000, 20, IdForm::packed, LogitPrecision::fp16_gaps, {1, 2}};
-  std::vector<std::byte> bytes = encoded(layout, random_row(layout, 1));
+  std::vector<std::byte> bytes = encoded(layout, random_row(layout, 0, 1));
   for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
     bytes[bit / 8] ^= std::byte{1} << (bit % 8);
     EXPECT_THAT(decode_error(layout, bytes), testing::HasSubstr("CRC32C"));
@@ -186,7 +164,7 @@ TEST(LogitRow, EveryFlippedBitIsFound) {
 
 TEST(LogitRow, WrongContentUnderARightChecksumIsNamed) {
   const LogitLayout layout{1000, 3, IdForm::u16, LogitPrecision::fp16_gaps, {1}};
-  const std::vector<std::byte> good = encoded(layout, random_row(layout, 1));
+  const std::vector<std::byte> good = encoded(layout, random_row(layout, 0, 1));
   const auto with = [&](std::size_t at, unsigned low, unsigned high) {
     std::vector<std::byte> bytes = good;
     bytes[at] = std::byte(low);
@@ -200,8 +178,40 @@ TEST(LogitRow, WrongContentUnderARightChecksumIsNamed) {
   EXPECT_THAT(with(8, 0x80, 0x7f), testing::HasSubstr("finite"));  // maximum
   EXPECT_THAT(with(10, 0x00, 0x7e), testing::HasSubstr("gap"));    // NaN
   EXPECT_THAT(with(10, 0x00, 0xbc), testing::HasSubstr("gap"));    // -1
+  EXPECT_THAT(with(10, 0x00, 0x80), testing::HasSubstr("gap"));    // -0
   EXPECT_THAT(with(10, 0xff, 0x7b), testing::HasSubstr("descending"));
   EXPECT_THAT(with(16, 0xc0, 0x7f), testing::HasSubstr("tail"));
+}
+
+TEST(LogitRow, AnyRepeatedIdIsFound) {
+  for (const std::uint32_t k : {2u, 9u, 20u, 50u, 256u, 257u})
+    for (const std::uint64_t n : {std::uint64_t{100000}, std::uint64_t{1} << 32}) {
+      const LogitLayout layout{n, k, IdForm::packed, LogitPrecision::fp32, {}};
+      OwnedRow row = random_row(layout, 0, k);
+      if (n > 100000) row.ids[0] = 0xffffffffu;  // beyond what the fast way takes
+      std::vector<std::byte> bytes(layout.row_bytes());
+      EXPECT_NO_THROW(encode_row(layout, row.view(), bytes));
+      for (std::uint32_t i = 0; i < k; i += 1 + k / 30)
+        for (std::uint32_t j = i + 1; j < k; j += 1 + k / 30) {
+          OwnedRow twice = row;
+          twice.ids[j] = twice.ids[i];
+          EXPECT_THROW(encode_row(layout, twice.view(), bytes), core::DataError) << i << " " << j;
+        }
+    }
+}
+
+TEST(LogitRow, KnownRowsSkipContentButNeverRangeOrChecksum) {
+  const LogitLayout layout{1000, 3, IdForm::u16, LogitPrecision::fp16_gaps, {1}};
+  std::vector<std::byte> bytes = encoded(layout, random_row(layout, 0, 1));
+  OwnedRow row(layout);
+  bytes[2] = bytes[0], bytes[3] = bytes[1];
+  EXPECT_THROW(decode_row(layout, bytes, row.view(), RowCheck::bytes), core::DataError);
+  reseal(bytes);
+  EXPECT_NO_THROW(decode_row(layout, bytes, row.view(), RowCheck::bytes));
+  EXPECT_THROW(decode_row(layout, bytes, row.view()), core::DataError);
+  bytes[3] = std::byte{0xff};
+  reseal(bytes);
+  EXPECT_THROW(decode_row(layout, bytes, row.view(), RowCheck::bytes), core::DataError);
 }
 
 TEST(LogitRow, RandomBytesNeverCrash) {
@@ -213,7 +223,7 @@ TEST(LogitRow, RandomBytesNeverCrash) {
       for (std::byte& b : bytes) b = std::byte(random.below(256));
       if (i % 2 == 0) reseal(bytes);
       accepted += decode_error(layout, bytes).empty() ? 1 : 0;
-      bytes = encoded(layout, random_row(layout, static_cast<std::uint64_t>(i)));
+      bytes = encoded(layout, random_row(layout, 0, static_cast<std::uint64_t>(i)));
       const std::uint64_t flips = 1 + random.below(8);
       for (std::uint64_t f = 0; f < flips; ++f)
         bytes[random.below(bytes.size())] ^= std::byte(1 + random.below(255));

@@ -101,6 +101,24 @@ TEST_F(LogitStoreTest, ReadsAnySamplesInAnyOrder) {
   }
 }
 
+TEST_F(LogitStoreTest, DenseSkewedAndRepeatedBatches) {
+  LogitFacts facts = some_facts();
+  facts.samples = 3000;
+  facts.shard_samples = 700;
+  facts.passes = 1;
+  write_logits(folder_, facts);
+  const LogitStore store(folder_);
+  core::RandomStream random(5, core::RandomUse::test, {1});
+  std::vector<std::uint64_t> dense, skewed(600), same(40, 1234);
+  for (std::uint64_t i = 0; i < 1500; ++i) dense.push_back((i * 7) % 1500 + 1000);
+  for (auto& s : skewed) s = random.below(40);
+  skewed[17] = 2999;
+  for (const auto& samples : {dense, skewed, same}) {
+    expect_rows(store, 0, samples);
+    expect_rows(store, 0, samples);  // known rows
+  }
+}
+
 TEST_F(LogitStoreTest, ManyThreadsReadAtOnce) {
   write_logits(folder_, some_facts());
   LogitStore opened(folder_);
