@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Real sets through pack, read back with h5py as docs/packed_dataset_format.md says, and compared
+# with what numpy and PIL read from the source files: every pixel, label, CRC and digest.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+for name in mnist omniglot cifar10-jpg cfp orl-faces; do
+  if ! unpacked=$(bash "$RETORT_SOURCE/scripts/unpack-data" "$name"); then
+    echo "skipped: $unpacked"
+    exit 77
+  fi
+  ln -s "$unpacked" "$folder/$name"
+done
+environment=${RETORT_PACK_ENV:-$folder/env}
+if ! "$environment/bin/python" -c "import h5py, numpy, PIL" 2>/dev/null; then
+  python3 -m venv "$environment"
+  if ! "$environment/bin/pip" install --quiet numpy h5py pillow; then
+    echo "skipped: numpy, h5py and pillow can't be installed from PyPI here"
+    exit 77
+  fi
+fi
+pack() {
+  local name=$1
+  shift
+  "$RETORT" pack --out "$folder/packed/$name" --json "$@" > "$folder/$name.json"
+}
+cd "$folder"
+pack mnist --from idx --source mnist/mnist
+pack orl --from folder --source orl-faces/orl-faces/orl_faces
+pack omniglot --from folder --source omniglot/omniglot/images_background
+pack cifar --from folder --source cifar10-jpg/cifar10-jpg
+pack cfp --from folder --source cfp/cfp/Data/Images --class-from 2 --store encoded --size 64 \
+  --channels 3 --split train=rest,validation=2,test=2
+"$environment/bin/python" "$RETORT_SOURCE/tests/data/scripts/pack_oracle.py" "$folder"

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# What users get wrong: the exit code, one line that names it, and no finished folder.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cases=0
+fails() {  # exit code, pattern, options...
+  local code=$1 pattern=$2 got=0
+  shift 2
+  rm -rf "$folder/out"
+  "$RETORT" pack --out "$folder/out" "$@" > "$folder/stdout" 2> "$folder/stderr" || got=$?
+  if [ "$got" -ne "$code" ] || ! grep -q -- "$pattern" "$folder/stderr" ||
+      [ "$(grep -c '' "$folder/stderr")" -ne 1 ] || [ -s "$folder/stdout" ]; then
+    echo "retort pack $*: exit code $got, wanted $code and '$pattern' in one line of:"
+    cat "$folder/stderr" "$folder/stdout"
+    exit 1
+  fi
+  [ ! -e "$folder/out/manifest.json" ]
+  cases=$((cases + 1))
+}
+picture() { mkdir -p "$(dirname "$folder/$1")"; printf 'P5 2 2 255 %s' "${2:-abcd}" > "$folder/$1"; }
+
+for i in 1 2 3 4 5 6; do picture "set/a/$i.pgm"; picture "set/b/$i.pgm"; done
+source=(--from folder --source "$folder/set")
+fails 64 'needs --source' --from folder
+fails 64 'no such folder' --from folder --source "$folder/none"
+fails 64 'no such folder' --from idx --source "$folder/none"
+fails 64 'from' --from webcam --source "$folder/set"
+fails 64 'split' "${source[@]}" --split train=0.5,test=0.6
+fails 64 'rest' "${source[@]}" --split train=5,test=1
+fails 64 'validation' "${source[@]}" --validation 1.5
+fails 64 'channels' "${source[@]}" --channels 2
+fails 64 'size' "${source[@]}" --size 0x5
+fails 64 'size' "${source[@]}" --size 32x
+fails 64 'crop' "${source[@]}" --store encoded --fit crop
+fails 64 'class-from' "${source[@]}" --class-from leaf
+fails 65 'split validation is empty' "${source[@]}" --split train=0.99,validation=0.01
+mkdir "$folder/empty"
+fails 65 'no picture found' --from folder --source "$folder/empty"
+fails 65 'no IDX files' --from idx --source "$folder/empty"
+fails 65 'install the Debian packages' --from glyphs --source "$folder/empty"
+mkdir "$folder/set/c"
+fails 65 'class folder c holds no picture' "${source[@]}"
+picture set/c/1.pgm abc
+fails 65 'c/1.pgm: broken PNM' "${source[@]}"
+fails 65 'strict' "${source[@]}" --strict
+fails 65 'class c has no sound picture' "${source[@]}" --bad-limit 1
+picture set/c/2.pgm
+fails 65 '1 of 14 pictures are broken, more than 0' "${source[@]}"
+touch "$folder/file"
+rm -rf "$folder/out"
+code=0
+"$RETORT" pack --out "$folder/file/out" "${source[@]}" --bad-limit 1 2> "$folder/stderr" || code=$?
+[ "$code" -eq 74 ] || { echo "out below a file: exit code $code"; cat "$folder/stderr"; exit 1; }
+
+# One broken picture of fourteen, allowed: named, counted, left out.
+"$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 > "$folder/stdout"
+grep -q '1 broken pictures were left out' "$folder/stdout"
+grep -q 'c/1.pgm: broken PNM' "$folder/stdout"
+grep -Eq '^train +13 +3 ' "$folder/stdout"
+# The folder is taken: other options are refused, the same ones are done at once.
+code=0
+"$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.2 2> "$folder/stderr" || code=$?
+[ "$code" -eq 64 ] || { echo "taken folder: exit code $code"; cat "$folder/stderr"; exit 1; }
+"$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 2> /dev/null > "$folder/again"
+cmp "$folder/stdout" "$folder/again"
+echo "$cases wrong calls, each with one line and its exit code"
