@@ -45,7 +45,8 @@ void append(std::string& text, const Json& json, const std::string& indent) {
       append(text, value, indent + "  ");
     } else if (is_table(value)) {
       flush();
-      text += "\n" + table(value);
+      text += '\n';
+      text += table(value);
     } else {
       lines.push_back({indent + name, plain(value)});
     }

@@ -170,7 +170,7 @@ Graph build_graph(const Plan& plan) {
     if (runs.empty()) runs.push_back(std::nullopt);
     for (const auto seed : runs) {
       Instance instance{section, seed, {}, plan.sections[section].name};
-      if (seed) instance.name += "/" + seed_folder(*seed);
+      if (seed) instance.name += fmt::format("/{}", seed_folder(*seed));
       for (const auto& edge : edges) instance.needs.push_back(instance_of(edge, seed));
       std::sort(instance.needs.begin(), instance.needs.end());
       instance.needs.erase(std::unique(instance.needs.begin(), instance.needs.end()),

@@ -300,7 +300,7 @@ Json inspect(const fs::path& path) {
     if (manifest.kind == "packed_dataset") return inspect_dataset(path, manifest);
     if (manifest.kind == "logits") return inspect_logits(path, manifest);
     if (manifest.kind == "model") return inspect_model(path);
-    if (manifest.kind == "checkpoint" || is_generation(path)) return inspect_generation(manifest);
+    if (manifest.kind == "checkpoint") return inspect_generation(path, manifest);
     return inspect_section(path, manifest);
   }
   if (fs::is_directory(path / "checkpoints") || fs::is_directory(path / "members"))

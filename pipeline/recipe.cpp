@@ -74,7 +74,8 @@ Recipe recipe_of(const std::string& stage, const core::OptionTable& table,
       std::string all;
       for (const auto& path : input_paths(value)) {
         try {
-          all += (all.empty() ? "" : ",") + digests.of(path);
+          if (!all.empty()) all += ',';
+          all += digests.of(path);
         } catch (const core::DataError& error) {
           throw core::DataError(fmt::format("option {}: {}", option.name, error.what()));
         }

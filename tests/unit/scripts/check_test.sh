@@ -1,0 +1,50 @@
+#!/bin/bash
+# check finds every damaged file of a run and names it; inspect shows what is there.
+. "$(dirname "$0")/tiny_plan.sh"
+
+run 0 run tiny.ini --out r
+run 0 check r --json
+says '"faults":[]'
+run 0 check r/logits
+run 0 check r/teacher/model
+
+flip() {  # FILE OFFSET
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+  printf "$(printf '\\x%02x' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+damaged=0
+for file in $(find r -type f \( -name '*.h5' -o -name 'manifest.json' -o -name 'details.json' \
+  -o -name 'model.json' -o -path '*/.plan/sections/*' -o -name settings.json \)); do
+  size=$(stat -c %s "$file")
+  for offset in 0 $((size / 2)) $((size - 1)); do
+    flip "$file" $offset
+    run 65 check r
+    grep '^fault' out | grep -qF "$(basename "$(dirname "$file")")" ||
+      fail "$file is damaged at $offset, but another is named"
+    flip "$file" $offset
+    damaged=$((damaged + 1))
+  done
+done
+run 0 check r
+sed -i 's/"top1": *[0-9.]*/"top1": 0.999/' r/score/results.json
+run 65 check r
+says "results.json"
+
+run 0 inspect r
+says "student"
+run 0 inspect r/data
+says "train"
+run 0 inspect r/teacher/model
+says "multiply_adds"
+says "mlp"
+run 0 inspect r/logits
+says "bytes_per_row"
+says "teacher_digest"
+run 0 inspect "$(find r/logits -name '*.h5' | head -1)"
+says "logit_shard"
+run 0 inspect r/teacher --json
+[ "$(wc -l <out)" = 1 ] || fail "more than one line"
+run 65 inspect pictures
+run 65 inspect pictures/class-0/1.pgm
+echo "$damaged damages found"

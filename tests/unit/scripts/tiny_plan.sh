@@ -1,0 +1,91 @@
+# Sourced by tests of plans: a folder of its own, 4 classes of small pictures, a plan of five
+# sections that runs in seconds, and how to judge what the program says.
+set -u
+: "${RETORT:?}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export RETORT_LOG_LEVEL=info
+unset RETORT_DATA
+
+fail() {
+  echo "FAILED: $*"
+  [ -f out ] && sed 's/^/  out: /' out
+  [ -f err ] && sed 's/^/  err: /' err
+  exit 1
+}
+
+# run STATUS ARGUMENTS...: the program must end with STATUS; its output goes to out and err.
+run() {
+  local want=$1
+  shift
+  "$RETORT" "$@" >out 2>err
+  local got=$?
+  [ $got -eq "$want" ] || fail "retort $*: exit code $got instead of $want"
+}
+says() { grep -qF -- "$1" out || fail "no '$1' on standard output"; }
+warns() { grep -qF -- "$1" err || fail "no '$1' on standard error"; }
+silent_about() { ! grep -qF -- "$1" out || fail "'$1' on standard output"; }
+digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
+
+# picture CLASS NUMBER SHIFT: 8x8 grey, a pattern per class with noise.
+picture() {
+  awk -v c="$1" -v n="$2" -v s="${3:-0}" 'BEGIN {
+    printf "P2\n8 8\n255\n"; r = 7919 * (c * 31 + n) + s
+    for (y = 0; y < 8; ++y) for (x = 0; x < 8; ++x) {
+      r = (r * 1103 + 12345) % 65536
+      printf "%d ", ((x * (1 + c % 2) + y * (1 + int(c / 2))) % 8) * 24 + r % 60 }
+    printf "\n" }'
+}
+for class in 0 1 2 3; do
+  mkdir -p "pictures/class-$class"
+  for number in 0 1 2 3 4 5 6 7 8 9; do
+    picture $class $number >"pictures/class-$class/$number.pgm"
+  done
+done
+
+cat >tiny.ini <<'PLAN'
+[plan]
+threads = 1
+
+[data]
+stage = pack
+from = folder
+source = pictures
+split = train=rest,test=2
+
+[teacher]
+stage = train
+data = @data
+model = mlp
+hidden = 24
+epochs = 4
+batch = 16
+micro-shards = 2
+learning-rate = 0.05
+checkpoint-every = 2
+
+[logits]
+stage = teach
+data = @data
+model = @teacher
+top-k = 2
+shard-samples = 8
+
+[student]
+stage = distill
+data = @data
+logits = @logits
+model = mlp
+hidden = 8
+epochs = 3
+batch = 16
+micro-shards = 2
+temperature = 2
+checkpoint-every = 2
+
+[score]
+stage = evaluate
+data = @data
+model = @student
+PLAN
