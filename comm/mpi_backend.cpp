@@ -249,6 +249,7 @@ void MpiBackend::initialise() {
     throw core::InternalError("this MPI does not support threads; use one built with them");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm_), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &leaving_), "MPI_Comm_dup");
   check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
   claims_.open();
@@ -298,7 +299,7 @@ void MpiBackend::serve() {
 void MpiBackend::finalise() {
   // Claims of others are answered until all are here.
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
+  check_mpi(MPI_Ibarrier(leaving_, &request), "MPI_Ibarrier");
   const auto start = std::chrono::steady_clock::now();
   Backoff backoff;
   for (int all_here = 0; !all_here;) {
@@ -312,6 +313,7 @@ void MpiBackend::finalise() {
   }
   claims_.close();
   MPI_Comm_free(&comm_);
+  MPI_Comm_free(&leaving_);
   check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
 

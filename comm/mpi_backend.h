@@ -67,6 +67,7 @@ class MpiBackend final : public Communicator::Backend {
   int size_ = 1;
   int exceptions_ = 0;  // in flight when this was made
   MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm leaving_ = MPI_COMM_NULL;  // a rank that leaves early must not pass for one in a barrier
   ClaimChannel claims_;
 
   std::mutex mutex_;  // of queue_, stopping_

@@ -180,11 +180,11 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   Workers workers(context.threads);
   workers.run([&work](int) { work.work(); });
   writer.flush();
-  progress.finish();
 
   outcome.computed_samples = communicator.all_reduce_sum(work.computed_samples());
   outcome.complete = adopted + communicator.all_reduce_sum(writer.written());
   outcome.stopped = outcome.complete < outcome.shards;
+  if (!outcome.stopped) progress.finish();
   return outcome;
 }
 
