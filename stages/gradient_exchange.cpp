@@ -11,9 +11,9 @@ struct GradientExchange::Slot {
   at::Tensor flat;
   float* data = nullptr;
   std::uint32_t shard = 0;
-  std::vector<int> missing;      // parameters still to come, by bucket
-  std::vector<char> arrived;     // by parameter
-  std::size_t held_buckets = 0;  // buckets whose sum still lies here
+  std::vector<int> missing;   // parameters still to come, by bucket
+  std::vector<char> arrived;  // by parameter
+  std::size_t holds = 0;      // buckets whose sum lies here, and the writer
 };
 
 GradientExchange::GradientExchange(comm::Communicator& communicator,
@@ -80,7 +80,7 @@ GradientExchange::Slot* GradientExchange::open(std::uint32_t shard) {
   slot->missing.resize(buckets_.size());
   for (std::size_t b = 0; b < buckets_.size(); ++b) slot->missing[b] = buckets_[b].parameters;
   slot->arrived.assign(layout_.specs().size(), 0);
-  slot->held_buckets = buckets_.size();
+  slot->holds = buckets_.size() + 1;  // one for its writer, until close()
   return slot;
 }
 
@@ -103,10 +103,14 @@ void GradientExchange::ready(Slot* slot, int parameter, const at::Tensor& gradie
 void GradientExchange::close(Slot* slot) {
   for (std::size_t i = 0; i < slot->arrived.size(); ++i)
     if (!slot->arrived[i]) ready(slot, static_cast<int>(i), at::Tensor());
+  // Only now may another worker be given this slot: its buckets may all have been added elsewhere
+  // while its writer was still on its way here.
+  std::lock_guard lock(mutex_);
+  release(slot);
 }
 
 void GradientExchange::release(Slot* slot) {
-  if (--slot->held_buckets == 0) free_.push_back(slot);
+  if (--slot->holds == 0) free_.push_back(slot);
 }
 
 void GradientExchange::complete(std::size_t index, std::uint32_t shard, Slot* slot) {
