@@ -41,11 +41,10 @@ NameValue at(const std::vector<std::string_view>& lines, std::size_t i) {
 
 }  // namespace
 
-std::string decisive_options(std::string_view command, const core::OptionTable& table) {
+std::string shared_options(std::string_view command, const core::OptionTable& table) {
   std::string text = fmt::format("command = {}\nprogram version = {}\n", command, core::kVersion);
   for (const auto& option : table.options())
-    if (option.effect != core::OptionEffect::run)
-      text += fmt::format("{} = {}\n", option.name, core::ini_quote(option.print()));
+    text += fmt::format("{} = {}\n", option.name, core::ini_quote(option.print()));
   return text;
 }
 
@@ -71,7 +70,7 @@ std::string first_difference(const std::vector<std::string>& texts) {
 void require_agreement(comm::Communicator& communicator, std::string_view command,
                        const core::OptionTable& table) {
   if (communicator.size() == 1) return;
-  const std::string text = decisive_options(command, table);
+  const std::string text = shared_options(command, table);
   const auto hashes = communicator.all_gather(core::sha256_hex(text));
   if (std::all_of(hashes.begin(), hashes.end(), [&](const auto& h) { return h == hashes[0]; }))
     return;

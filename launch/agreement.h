@@ -10,9 +10,10 @@
 
 namespace retort::launch {
 
-/// `name = value` lines of what decides the result or where it lies: all options but those with
-/// OptionEffect::run.
-std::string decisive_options(std::string_view command, const core::OptionTable& table);
+/// Command, program version and `name = value` lines of all options of the stage. Those with
+/// OptionEffect::run count, too: ranks that checkpoint at different steps wait for each other for
+/// ever. What may differ (--threads, --json, --log-level) is not in the stage's table.
+std::string shared_options(std::string_view command, const core::OptionTable& table);
 
 /// What differs between the texts of the ranks, as one line ("option 'alpha': rank 0 has 0.5,
 /// rank 1 has 0.7"); empty if they are equal. Pure.

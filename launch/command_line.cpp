@@ -37,7 +37,8 @@ std::string without_dashes(std::string name) {
 }
 
 [[noreturn]] void refuse_unknown(std::span<const core::OptionTable* const> tables,
-                                 const std::string& name) {
+                                 const std::string& word) {
+  const std::string name = word.substr(0, word.find('='));
   std::vector<std::string> known;
   for (const auto* table : tables)
     for (const auto& option : table->options()) known.push_back(option.name);
@@ -45,6 +46,22 @@ std::string without_dashes(std::string name) {
   throw core::UsageError(near.empty()
                              ? fmt::format("unknown option {}; --help lists the options", name)
                              : fmt::format("unknown option {}; did you mean --{}?", name, near));
+}
+
+// Boost refuses "--name=", which says that the value is empty; "--name" "" says the same.
+std::vector<std::string> with_empty_values_apart(const std::vector<std::string>& words) {
+  std::vector<std::string> apart;
+  bool options = true;
+  for (const auto& word : words) {
+    options = options && word != "--";
+    if (options && word.starts_with("--") && word.find('=') == word.size() - 1) {
+      apart.push_back(word.substr(0, word.size() - 1));
+      apart.emplace_back();
+    } else {
+      apart.push_back(word);
+    }
+  }
+  return apart;
 }
 
 // Boost takes the next word as the value even if it is an option ("--out --json").
@@ -90,7 +107,7 @@ std::vector<stages::GivenOption> parse_command_line(
     const std::vector<std::string>& words, std::span<const core::OptionTable* const> tables,
     UnknownOptions unknown) {
   const po::options_description description = bind(tables);
-  po::command_line_parser parser(words);
+  po::command_line_parser parser(with_empty_values_apart(words));
   parser.options(description)
       .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing);
   if (unknown == UnknownOptions::skip) parser.allow_unregistered();

@@ -106,7 +106,7 @@ Check check_fsync(const std::filesystem::path& folder) {
 
 std::vector<Check> check_disk(const std::filesystem::path& folder) {
   std::error_code error;
-  auto place = std::filesystem::absolute(folder, error);
+  auto place = std::filesystem::absolute(folder, error).lexically_normal();
   while (!place.empty() && !std::filesystem::is_directory(place, error) &&
          place != place.parent_path())
     place = place.parent_path();

@@ -46,6 +46,7 @@ void wrap(std::string& text, std::size_t column, std::string_view words) {
   while (!words.empty()) {
     const auto space = std::min(words.find(' '), words.size());
     if (column + space > kWidth && column > kIndent) {
+      text.erase(text.find_last_not_of(' ') + 1);
       text += "\n" + std::string(kIndent, ' ');
       column = kIndent;
     }
@@ -71,6 +72,7 @@ std::string entry_text(const core::Option& option) {
   std::string words = option.help;
   if (const std::string note = notes(option); !note.empty()) words += " (" + note + ")";
   wrap(text, kIndent, words);
+  text.erase(text.find_last_not_of(' ') + 1);
   return text + "\n";
 }
 

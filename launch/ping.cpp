@@ -22,7 +22,7 @@ std::string host_name() {
 class Ping : public stages::Stage {
  public:
   void declare(core::OptionTable& table) override {
-    table.add("rounds", &rounds_, "barriers to time").effect = core::OptionEffect::run;
+    table.add("rounds", &rounds_, "barriers to time");
   }
   void validate() const override {
     if (rounds_ < 1) throw core::UsageError("option 'rounds': at least one");

@@ -3,9 +3,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
@@ -87,8 +88,10 @@ bool contains(const std::vector<std::string>& words, std::string_view word) {
 }
 
 void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw core::IoError("standard output cannot be written; is the disk full or the pipe closed?");
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
+    return;
+  if (errno == EPIPE) return;  // the reader has seen enough: `retort --help | head`
+  throw core::IoError(fmt::format("standard output cannot be written: {}", std::strerror(errno)));
 }
 
 // Help must come even where an option is wrong; with a good --model it shows that model's options.

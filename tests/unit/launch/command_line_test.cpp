@@ -61,6 +61,7 @@ TEST_F(CommandLine, TakesEveryWayOfWriting) {
               ElementsAre("pad=true", "set=a.b=1", "set=c.d=2,3", "plan=p.ini"));
   EXPECT_THAT(parsed({"--", "--odd.ini"}), ElementsAre("plan=--odd.ini"));
   EXPECT_THAT(parsed({"--name", "-odd"}), ElementsAre("name=-odd"));
+  EXPECT_THAT(parsed({"--name", ""}), ElementsAre("name="));
 }
 
 TEST_F(CommandLine, RefusesWhatItDoesNotUnderstand) {
