@@ -85,7 +85,9 @@ def run_tier(name, build, selection, jobs):
     if report.is_file():
         tier.read(report)
     if process.returncode != 0 and not tier.failed:
-        tier.failed.append((f"{name}:ctest", f"ctest ended with {process.returncode}"))
+        none = report.is_file() and not tier.passed and not tier.skipped
+        tier.failed.append((f"{name}:ctest", "the tier has no tests" if none else
+                            f"ctest ended with {process.returncode}"))
     return tier
 
 
