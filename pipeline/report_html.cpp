@@ -15,33 +15,59 @@ constexpr const char* kStyle = R"(
 body{font:15px/1.45 system-ui,sans-serif;color:#1d2430;background:#fff;margin:2rem auto;max-width:76rem;padding:0 1.2rem}
 h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #d8dde6;padding-bottom:.2rem}
 h3{font-size:1rem;margin:1.2rem 0 .3rem}table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .7rem;border-bottom:1px solid #e6e9ef;text-align:right}th:first-child,td:first-child{text-align:left}
+th,td{padding:.2rem .7rem;border-bottom:1px solid #e6e9ef;text-align:right}th:first-child,td:first-child{text-align:left;white-space:nowrap}
 th{font-weight:600;color:#4a5568}.row{display:flex;flex-wrap:wrap;gap:1rem}svg{font:11px system-ui,sans-serif;fill:#4a5568;max-width:100%;height:auto}
 svg .t{font-size:13px;font-weight:600;fill:#1d2430}svg .g{stroke:#e6e9ef}svg .l{fill:none;stroke-width:1.8}
 pre{background:#f5f7fa;padding:.7rem;overflow:auto;font-size:12.5px}summary{cursor:pointer;color:#1b6ca8}.muted{color:#6b7280}
 )";
 
-/// Metrics of the summary table, with their headings and whether they are shares of one.
+/// Metrics of the summary tables, with their headings and whether they are shares of one.
 struct Column {
   const char* name;
   const char* heading;
   bool percent;
 };
-constexpr Column kColumns[] = {
-    {"top1", "top-1 %", true},
-    {"top5", "top-5 %", true},
-    {"mean_recall", "mean recall %", true},
-    {"calibration_error", "calibration error %", true},
-    {"loss", "loss", false},
-    {"validation_top1", "validation top-1 %", true},
-    {"train_loss", "train loss", false},
-    {"parameters", "parameters", false},
-    {"multiply_adds", "multiply-adds", false},
-    {"steps", "steps", false},
-    {"rows", "rows", false},
-    {"bytes", "bytes", false},
-    {"seconds", "seconds", false},
+struct Table {
+  const char* heading;
+  std::vector<Column> columns;
 };
+const std::vector<Table>& tables() {
+  static const std::vector<Table> all = {
+      {"Scores",
+       {{"top1", "top-1 %", true},
+        {"top5", "top-5 %", true},
+        {"mean_recall", "mean recall %", true},
+        {"calibration_error", "calibration error %", true},
+        {"loss", "loss", false},
+        {"samples", "samples", false},
+        {"parameters", "parameters", false}}},
+      {"Training",
+       {{"validation_top1", "validation top-1 %", true},
+        {"validation_loss", "validation loss", false},
+        {"train_top1", "train top-1 %", true},
+        {"train_loss", "train loss", false},
+        {"steps", "steps", false},
+        {"parameters", "parameters", false},
+        {"multiply_adds", "multiply-adds", false},
+        {"seconds", "seconds", false}}},
+      {"Data and logits",
+       {{"samples", "samples", false},
+        {"classes", "classes", false},
+        {"rows", "rows", false},
+        {"bytes_per_row", "bytes a row", false},
+        {"bytes", "bytes", false},
+        {"seconds", "seconds", false}}},
+  };
+  return all;
+}
+
+/// 1234567 -> "1 234 567", with narrow blanks.
+std::string grouped(double v) {
+  std::string digits = fmt::format("{:.0f}", v);
+  for (int at = static_cast<int>(digits.size()) - 3; at > (v < 0 ? 1 : 0); at -= 3)
+    digits.insert(static_cast<std::size_t>(at), "&#8239;");
+  return digits;
+}
 
 std::string cell(const std::vector<double>& values, bool percent) {
   if (values.empty()) return "";
@@ -50,7 +76,7 @@ std::string cell(const std::vector<double>& values, bool percent) {
   for (const double v : values) mean += factor * v / static_cast<double>(values.size());
   const auto text = [&](double v) {
     if (percent) return fmt::format("{:.2f}", v);
-    if (v == std::floor(v) && std::abs(v) < 1e15) return fmt::format("{:.0f}", v);
+    if (v == std::floor(v) && std::abs(v) < 1e15) return grouped(v);
     return number_text(v);
   };
   if (values.size() == 1) return text(mean);
@@ -62,38 +88,46 @@ std::string cell(const std::vector<double>& values, bool percent) {
                      percent ? fmt::format("{:.2f}", deviation) : number_text(deviation));
 }
 
-std::string summary(const std::vector<ReportSection>& sections) {
+/// Which table a section belongs to, by the stage that wrote it.
+std::size_t table_of(const ReportSection& section) {
+  if (!section.metrics.empty()) return 1;
+  return section.results.contains("top1") ? 0 : 2;
+}
+
+std::string summary_of(const Table& table, const std::vector<const ReportSection*>& sections) {
   std::vector<std::string> groups;
   std::map<std::string, std::map<std::string, std::vector<double>>> values;
   std::map<std::string, std::size_t> seeds;
-  std::map<std::string, std::string> stages;
-  for (const auto& section : sections) {
-    if (std::find(groups.begin(), groups.end(), section.group) == groups.end())
-      groups.push_back(section.group);
-    ++seeds[section.group];
-    if (!section.stage.empty()) stages[section.group] = section.stage;
-    for (const auto& [name, value] : section.results.items())
-      if (value.is_number()) values[section.group][name].push_back(value.get<double>());
+  for (const auto* section : sections) {
+    if (std::find(groups.begin(), groups.end(), section->group) == groups.end())
+      groups.push_back(section->group);
+    ++seeds[section->group];
+    for (const auto& [name, value] : section->results.items())
+      if (value.is_number()) values[section->group][name].push_back(value.get<double>());
   }
-  std::string head = "<tr><th>section</th><th>stage</th><th>seeds</th>", body;
-  std::vector<const Column*> used;
-  for (const auto& column : kColumns)
-    if (std::any_of(groups.begin(), groups.end(),
-                    [&](const auto& g) { return values[g].contains(column.name); })) {
-      used.push_back(&column);
-      head += fmt::format("<th>{}</th>", column.heading);
-    }
+  std::string head = "<tr><th>section</th><th>seeds</th>", body;
+  for (const auto& column : table.columns) head += fmt::format("<th>{}</th>", column.heading);
   for (const auto& group : groups) {
-    body += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td>", escape_html(group),
-                        escape_html(stages[group]), seeds[group]);
-    for (const auto* column : used) {
-      const auto found = values[group].find(column->name);
+    body += fmt::format("<tr><td>{}</td><td>{}</td>", escape_html(group), seeds[group]);
+    for (const auto& column : table.columns) {
+      const auto found = values[group].find(column.name);
       body += fmt::format("<td>{}</td>",
-                          found == values[group].end() ? "" : cell(found->second, column->percent));
+                          found == values[group].end() ? "" : cell(found->second, column.percent));
     }
     body += "</tr>";
   }
-  return "<table>" + head + "</tr>" + body + "</table>";
+  return fmt::format("<h3>{}</h3><table>{}</tr>{}</table>", table.heading, head, body);
+}
+
+std::string summary(const std::vector<ReportSection>& sections) {
+  std::string html;
+  for (std::size_t i = 0; i < tables().size(); ++i) {
+    std::vector<const ReportSection*> members;
+    for (const auto& section : sections)
+      if (table_of(section) == i) members.push_back(&section);
+    if (!members.empty()) html += summary_of(tables()[i], members);
+  }
+  return html;
 }
 
 std::vector<Series> curves(const std::vector<ReportSection>& sections, const std::string& metric,
