@@ -48,20 +48,26 @@ std::string without_dashes(std::string name) {
                              : fmt::format("unknown option {}; did you mean --{}?", name, near));
 }
 
-// Boost refuses "--name=", which says that the value is empty; "--name" "" says the same.
-std::vector<std::string> with_empty_values_apart(const std::vector<std::string>& words) {
-  std::vector<std::string> apart;
+// Boost refuses "--name=", which says that the value is empty; "--name" "" says the same. And it
+// would take the word after a switch as its value ("--json PLAN"); "--json=true" leaves it alone.
+std::vector<std::string> unambiguous(const std::vector<std::string>& words,
+                                     std::span<const core::OptionTable* const> tables) {
+  std::vector<std::string> clear;
   bool options = true;
-  for (const auto& word : words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
     options = options && word != "--";
+    const auto* option =
+        options && word.starts_with("--") ? find(tables, without_dashes(word)) : nullptr;
+    const bool valued = i + 1 < words.size() && (words[i + 1] == "true" || words[i + 1] == "false");
     if (options && word.starts_with("--") && word.find('=') == word.size() - 1) {
-      apart.push_back(word.substr(0, word.size() - 1));
-      apart.emplace_back();
+      clear.push_back(word.substr(0, word.size() - 1));
+      clear.emplace_back();
     } else {
-      apart.push_back(word);
+      clear.push_back(option != nullptr && option->is_switch && !valued ? word + "=true" : word);
     }
   }
-  return apart;
+  return clear;
 }
 
 // Boost takes the next word as the value even if it is an option ("--out --json").
@@ -107,7 +113,7 @@ std::vector<stages::GivenOption> parse_command_line(
     const std::vector<std::string>& words, std::span<const core::OptionTable* const> tables,
     UnknownOptions unknown) {
   const po::options_description description = bind(tables);
-  po::command_line_parser parser(with_empty_values_apart(words));
+  po::command_line_parser parser(unambiguous(words, tables));
   parser.options(description)
       .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing);
   if (unknown == UnknownOptions::skip) parser.allow_unregistered();
