@@ -140,6 +140,10 @@ struct Move {
 };
 
 void move_pixels(Move move, ImageShape shape, const std::uint8_t* in, std::uint8_t* out) {
+  if (move.none()) {
+    std::memcpy(out, in, shape.elements());
+    return;
+  }
   const std::int64_t height = shape.height, width = shape.width;
   const std::size_t channels = shape.channels;
   const std::size_t stride = static_cast<std::size_t>(width) * channels;
@@ -166,8 +170,8 @@ void move_pixels(Move move, ImageShape shape, const std::uint8_t* in, std::uint8
 }
 
 /// Rotation, shear and scale about the centre of `in`, bilinear.
-void warp(const AugmentOptions& options, const Draws& draws, ImageShape shape, std::uint8_t* in,
-          std::uint8_t* out) {
+void warp(const AugmentOptions& options, const Draws& draws, ImageShape shape,
+          const std::uint8_t* in, std::uint8_t* out) {
   // One thread per picture: the loader's threads work on several. For OpenCV this is process-wide.
   static std::once_flag once;
   std::call_once(once, [] { cv::setNumThreads(0); });
@@ -181,7 +185,8 @@ void warp(const AugmentOptions& options, const Draws& draws, ImageShape shape, s
   const cv::Matx23d matrix(a, b, x - a * x - b * y, d, e, y - d * x - e * y);
   const int type = CV_8UC(static_cast<int>(shape.channels));
   const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
-  const cv::Mat from(height, width, type, in);
+  // cv::Mat has no constant form; warpAffine only reads its source.
+  const cv::Mat from(height, width, type, const_cast<std::uint8_t*>(in));
   cv::Mat to(height, width, type, out);
   cv::warpAffine(from, to, matrix, to.size(), cv::INTER_LINEAR, cv::BORDER_REPLICATE);
 }
@@ -261,11 +266,19 @@ std::string AugmentOptions::text() const {
 void augment(const AugmentOptions& options, ImageShape shape, std::span<std::uint8_t> image,
              core::RandomStream stream) {
   if (!options.any()) return;
+  thread_local std::vector<std::uint8_t> copy;
+  copy.assign(image.begin(), image.end());
+  augment(options, shape, copy, image, stream);
+}
+
+void augment(const AugmentOptions& options, ImageShape shape, std::span<const std::uint8_t> in,
+             std::span<std::uint8_t> out, core::RandomStream stream) {
   require_in_range(options);
-  if (shape.channels == 0 || shape.channels > 4 || shape.elements() != image.size())
-    throw core::InternalError(fmt::format("augment: {} bytes for {} x {} x {}", image.size(),
-                                          shape.height, shape.width, shape.channels));
-  if (image.empty()) return;
+  if (shape.channels == 0 || shape.channels > 4 || shape.elements() != in.size() ||
+      in.size() != out.size())
+    throw core::InternalError(fmt::format("augment: {} to {} bytes for {} x {} x {}", in.size(),
+                                          out.size(), shape.height, shape.width, shape.channels));
+  if (in.empty()) return;
   const Draws draws(stream);
 
   Move move;
@@ -283,17 +296,17 @@ void augment(const AugmentOptions& options, ImageShape shape, std::span<std::uin
         fmt::format("augment: a picture of {} x {} is too large to rotate, scale or shear; pack "
                     "it smaller or switch these off",
                     shape.height, shape.width));
-  if (warps || !move.none()) {
-    std::uint8_t* copy = scratch(image.size()).data();
-    if (warps) {
-      warp(options, draws, shape, image.data(), copy);
-    } else {
-      std::memcpy(copy, image.data(), image.size());
-    }
-    move_pixels(move, shape, copy, image.data());
+  if (!warps) {
+    move_pixels(move, shape, in.data(), out.data());
+  } else if (move.none()) {
+    warp(options, draws, shape, in.data(), out.data());
+  } else {
+    std::uint8_t* warped = scratch(in.size()).data();
+    warp(options, draws, shape, in.data(), warped);
+    move_pixels(move, shape, warped, out.data());
   }
-  if (options.brightness != 0 || options.contrast != 0) change_light(options, draws, image);
-  if (options.erase != 0) erase_rectangle(options, draws, shape, image);
+  if (options.brightness != 0 || options.contrast != 0) change_light(options, draws, out);
+  if (options.erase != 0) erase_rectangle(options, draws, shape, out);
 }
 
 }  // namespace retort::io

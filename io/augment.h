@@ -47,5 +47,8 @@ struct ImageShape {
 /// InternalError if image.size() != shape.elements() or an option is out of its range.
 void augment(const AugmentOptions& options, ImageShape shape, std::span<std::uint8_t> image,
              core::RandomStream stream);
+/// The same from `in` to `out`, which may not overlap: one copy less.
+void augment(const AugmentOptions& options, ImageShape shape, std::span<const std::uint8_t> in,
+             std::span<std::uint8_t> out, core::RandomStream stream);
 
 }  // namespace retort::io

@@ -62,7 +62,10 @@ struct Slot {
 struct Loader::State {
   State(const PackedDataset& d, const BatchPlan& plan, LoaderOptions o, core::Range shards,
         std::uint64_t first, std::uint64_t last)
-      : data(d), options(std::move(o)), tasks(plan, shards, first, last) {}
+      : data(d),
+        options(std::move(o)),
+        cache(make_raw_cache(data, options)),
+        tasks(plan, shards, first, last) {}
 
   void work();
   MicroBatch take_buffer() {  // holds the lock
@@ -74,6 +77,7 @@ struct Loader::State {
 
   const PackedDataset& data;
   const LoaderOptions options;
+  const std::unique_ptr<RawCache> cache;   // shared by all threads; may be none
   std::optional<MicroBatchFiller> filler;  // of the caller's thread, where there are no others
 
   std::mutex mutex;
@@ -111,7 +115,7 @@ void Loader::State::work() {
     }
     std::exception_ptr error;
     try {
-      if (!own) own.emplace(data, options);
+      if (!own) own.emplace(data, options, cache.get());
       own->fill(batch, task->epoch, task->positions, task->shard);
     } catch (...) {
       error = std::current_exception();
@@ -136,7 +140,7 @@ Loader::Loader(const PackedDataset& data, const BatchPlan& plan, LoaderOptions o
     throw core::UsageError("loader: " + std::to_string(s.options.threads) +
                            " threads; give 0 (the caller's) or more");
   if (s.options.threads == 0) {
-    s.filler.emplace(data, s.options);
+    s.filler.emplace(data, s.options, s.cache.get());
     return;
   }
   s.slots.resize(static_cast<std::size_t>(std::max({s.options.depth, s.options.threads, 1})));

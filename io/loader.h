@@ -39,6 +39,9 @@ struct LoaderOptions {
   int threads = 1;           // prefetch threads; 0: prepared by the caller's thread
   int depth = 4;             // micro-batches prepared ahead
   std::uint64_t passes = 0;  // > 0: augmentation is keyed by epoch mod passes instead of epoch
+  /// A split of raw pictures that takes at most so many bytes is kept in the Loader's memory once
+  /// read and checked; 0: always read. Same results either way.
+  std::uint64_t cache_bytes = std::uint64_t{256} << 20;
   std::optional<std::uint64_t> augment_seed;  // key of the augmentation; unset: seed
 };
 

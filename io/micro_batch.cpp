@@ -36,23 +36,44 @@ std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std
   return EpochOrder(options, samples, epoch)(position);
 }
 
-MicroBatchFiller::MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options)
+std::unique_ptr<RawCache> make_raw_cache(const PackedDataset& data, const LoaderOptions& options) {
+  const std::uint64_t bytes = shape_of(data.facts()).elements();
+  if (data.facts().form != SampleForm::raw_image || bytes == 0 ||
+      data.size() > options.cache_bytes / bytes)
+    return nullptr;
+  return std::make_unique<RawCache>(data.size(), bytes);
+}
+
+MicroBatchFiller::MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options,
+                                   RawCache* cache)
     : data_(data),
       options_(options),
+      cache_(cache),
       shape_(shape_of(data.facts())),
       converter_(options.scale, shape_.channels) {}
 
-std::span<std::uint8_t> MicroBatchFiller::read_image(std::uint64_t sample) {
-  data_.read(sample, row_);
-  if (data_.facts().form == SampleForm::raw_image) {
+std::span<const std::uint8_t> MicroBatchFiller::read_raw(std::uint64_t sample) {
+  std::span<const std::byte> bytes =
+      cache_ != nullptr ? cache_->find(sample) : std::span<const std::byte>();
+  if (bytes.empty()) {
+    data_.read(sample, row_);
     if (row_.size() != shape_.elements())
       throw core::DataError(fmt::format("sample {}: {} bytes for a picture of {} x {} x {}", sample,
                                         row_.size(), shape_.height, shape_.width, shape_.channels));
-    return {reinterpret_cast<std::uint8_t*>(row_.data()), row_.size()};
+    if (cache_ != nullptr) cache_->keep(sample, row_);
+    bytes = row_;
   }
-  decoded_.resize(shape_.elements());
+  return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+}
+
+std::span<const std::uint8_t> MicroBatchFiller::read_image(std::uint64_t sample) {
+  if (data_.facts().form == SampleForm::raw_image) return read_raw(sample);
+  data_.read(sample, row_);
   try {
-    decoder_.decode_to(row_, shape_, ImageFit::stretch, "picture", decoded_);
+    const DecodedImage& image = decoder_.decode(row_, shape_.channels, "picture");
+    if (image.shape == shape_) return image.pixels;
+    decoded_.resize(shape_.elements());
+    resize_image(image.pixels, image.shape, shape_, ImageFit::stretch, decoded_);
   } catch (const core::DataError& error) {
     throw core::DataError(
         fmt::format("sample {}: {}; pack the data again without it", sample, error.what()));
@@ -69,6 +90,8 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
   const std::uint64_t pass = options_.passes == 0 ? epoch : epoch % options_.passes;
   const std::uint64_t seed = options_.augment_seed.value_or(options_.seed);
   const std::size_t elements = shape_.elements();
+  const bool augments = options_.augment.any();
+  augmented_.resize(augments ? elements : 0);
   batch.epoch = epoch;
   batch.shard = shard;
   batch.samples.clear();
@@ -78,8 +101,12 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
   float* pixels = batch.pixels.data();
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
-    const std::span<std::uint8_t> image = read_image(sample);
-    augment(options_.augment, shape_, image, {seed, core::RandomUse::augment, {pass, sample}});
+    std::span<const std::uint8_t> image = read_image(sample);
+    if (augments) {
+      augment(options_.augment, shape_, image, augmented_,
+              {seed, core::RandomUse::augment, {pass, sample}});
+      image = augmented_;
+    }
     converter_.convert(shape_, image, {pixels, elements});
     pixels += elements;
     batch.samples.push_back(sample);
@@ -92,7 +119,7 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
 MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& options,
                             std::uint64_t epoch, core::Range positions, std::uint32_t shard) {
   MicroBatch batch;
-  MicroBatchFiller(data, options).fill(batch, epoch, positions, shard);
+  MicroBatchFiller(data, options, nullptr).fill(batch, epoch, positions, shard);
   return batch;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "core/range.h"
@@ -10,26 +12,33 @@
 #include "io/loader.h"
 #include "io/packed_dataset.h"
 #include "io/pixels.h"
+#include "io/raw_cache.h"
 
 namespace retort::io {
 
-/// Keeps its decoder and buffers from sample to sample. One thread at a time; `data` and `options`
-/// must outlive it.
+/// A cache for this data set, or none: if it isn't raw, or above options.cache_bytes.
+std::unique_ptr<RawCache> make_raw_cache(const PackedDataset& data, const LoaderOptions& options);
+
+/// Keeps its decoder and buffers from sample to sample. One thread at a time; `data`, `options` and
+/// `cache` (may be null, may be shared by fillers) must outlive it.
 class MicroBatchFiller {
  public:
-  MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options);
+  MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options, RawCache* cache);
   /// Overwrites `batch`, reusing its memory.
   void fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions, std::uint32_t shard);
 
  private:
-  std::span<std::uint8_t> read_image(std::uint64_t sample);
+  // Valid until the next call.
+  std::span<const std::uint8_t> read_image(std::uint64_t sample);
+  std::span<const std::uint8_t> read_raw(std::uint64_t sample);
   const PackedDataset& data_;
   const LoaderOptions& options_;
+  RawCache* cache_;
   ImageShape shape_;
   PixelConverter converter_;
   ImageDecoder decoder_;
   std::vector<std::byte> row_;
-  std::vector<std::uint8_t> decoded_;
+  std::vector<std::uint8_t> decoded_, augmented_;
 };
 
 }  // namespace retort::io

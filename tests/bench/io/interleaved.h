@@ -1,20 +1,28 @@
-// Compares two ways of doing the same work: rounds of one and the other in turn, so that what else
-// runs on the machine meets both; the median of the rounds' ratios counts.
+// Compares two ways of doing the same work in one thread: rounds of one and the other in turn, so
+// that what else runs on the machine meets both; the median of the rounds' ratios counts. Time is
+// the thread's processor time (system calls included): what a core does for it, whoever else has
+// it.
 #pragma once
 
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 namespace retort::bench {
 
+inline double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 template <class Work>
 double seconds_of(Work&& work) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = thread_seconds();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return thread_seconds() - begin;
 }
 
 inline double median(std::vector<double> values) {

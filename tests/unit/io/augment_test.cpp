@@ -89,6 +89,19 @@ TEST(Augment, IsAFunctionOfItsKeyAlone) {
   EXPECT_NE(other, augmented(everything(), shape, noise(shape), 1));
 }
 
+TEST(Augment, FromOneBufferToAnotherIsTheSame) {
+  for (const ImageShape shape : shapes())
+    for (AugmentOptions options :
+         {everything(), AugmentOptions{}, AugmentOptions{.rotation = 9}, AugmentOptions{.crop = 1}})
+      for (std::uint64_t sample = 0; sample < 8; ++sample) {
+        const Image in = noise(shape);
+        Image out(in.size());
+        augment(options, shape, in, out, stream(sample));
+        EXPECT_EQ(out, augmented(options, shape, in, sample));
+        EXPECT_EQ(in, noise(shape));
+      }
+}
+
 TEST(Augment, MovesArePixelMovesWithAllOffsetsAboutEquallyOften) {
   const ImageShape shape{9, 11, 3};
   const Image image = noise(shape);
@@ -319,6 +332,7 @@ TEST(Augment, BadCallsAreNamed) {
   EXPECT_THROW(augment(options, {1, 40000, 1}, wide, stream(0)), core::DataError);
   Image none;
   augment(options, {0, 5, 3}, none, stream(0));
+  EXPECT_THROW(augment(options, {2, 2, 3}, image, none, stream(0)), core::InternalError);
 }
 
 }  // namespace

@@ -175,6 +175,24 @@ TEST_F(LoaderTest, AnEpochHoldsEverySampleOnceWhateverRanksAndThreads) {
     }
 }
 
+TEST_F(LoaderTest, TheCacheChangesNothing) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan(data.size(), 16, 2, 1);
+  std::vector<std::vector<MicroBatch>> results;
+  for (const std::uint64_t bytes : {std::uint64_t{0}, kSamples * kShape.elements() - 1,
+                                    kSamples * kShape.elements(), std::uint64_t{1} << 30})
+    for (const int threads : {0, 3}) {
+      LoaderOptions options = with_augmentation();
+      options.cache_bytes = bytes;
+      options.threads = threads;
+      Loader loader(data, plan, options, {0, 2}, 0, 3 * plan.steps_per_epoch());
+      results.push_back(drain(loader));
+      ASSERT_EQ(results.back().size(), results.front().size());
+      for (std::size_t i = 0; i < results.front().size(); ++i)
+        EXPECT_TRUE(same(results.back()[i], results.front()[i]));
+    }
+}
+
 TEST_F(LoaderTest, OrderIsThePlansAndSampleAtNamesIt) {
   const PackedDataset data(write(SampleForm::raw_image), "train");
   const BatchPlan plan(data.size(), 20, 4, 2);
