@@ -20,7 +20,7 @@ enum class SampleForm {
 
 struct DatasetFacts {
   SampleForm form = SampleForm::raw_image;
-  std::uint32_t height = 0;    // of raw images; of encoded ones: the size the loader resizes to
+  std::uint32_t height = 0;  // of raw images; of encoded ones: the size the loader resizes to
   std::uint32_t width = 0;
   std::uint32_t channels = 0;  // 1 or 3
   std::vector<std::string> class_names;

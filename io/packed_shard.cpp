@@ -124,7 +124,8 @@ void PackedShardBuilder::add_bad(BadSample bad) {
 }
 
 PackedShardBuilder::Result PackedShardBuilder::finish() {
-  Hdf5Writer writer(kPackedShardKind, kPackedFormatVersion);
+  const std::uint64_t tables = 32 * (facts_.samples + 1) + 4 * labels_.size() + (1u << 16);
+  Hdf5Writer writer(kPackedShardKind, kPackedFormatVersion, rows_.size() + tables);
   writer.attribute("", "form", name_of(form_));
   writer.attribute("", "split", facts_.split);
   writer.attribute("", "shard", facts_.shard);

@@ -224,6 +224,19 @@ TEST(FolderSource, NamesWhatIsWrong) {
   EXPECT_THAT(Source("folder").fault(folder.path()), HasSubstr("1.pgm: lies in no class folder"));
 }
 
+TEST(FolderSource, NamesThatNoManifestCanHold) {
+  for (const char* name : {"\xFF", "caf\xE9", "a\nb", "\xC0\xAF", "\xED\xA0\x80", "\xE2\x82"}) {
+    const TemporaryFolder folder;
+    write(folder.path() / name / "1.pgm", kGrey);
+    EXPECT_THAT(Source("folder").fault(folder.path()),
+                AllOf(testing::StartsWith("65 "), HasSubstr("\\x"), HasSubstr("rename it")));
+  }
+  const TemporaryFolder folder;
+  write(folder.path() / "caf\u00E9 \u0416 \U0001F600/1.pgm", kGrey);
+  EXPECT_THAT(Source("folder").list(folder.path()).class_names,
+              ElementsAre("caf\u00E9 \u0416 \U0001F600"));
+}
+
 TEST(FolderSource, LinksThatFormACircle) {
   const TemporaryFolder folder;
   write(folder.path() / "a/1.pgm", kGrey);
