@@ -210,7 +210,7 @@ void run(const Case& c, const fs::path& folder) {
       rate(copy.subject), rate(copy.reference), moves.ratio, c.augment.text());
   fmt::print(
       "\"source\":\"{}\",\"jpeg_bytes\":{:.0f},\"samples\":{},\"micro_batch\":{},"
-      "\"dtype\":\"u8 to fp32\",\"threads\":1,\"rounds\":{}}}\n",
+      "\"dtype\":\"u8 to fp32\",\"threads\":1,\"allocator\":\"glibc, heap kept\",\"rounds\":{}}}\n",
       all.source, bytes / static_cast<double>(c.samples), c.samples, Endless::kMicroBatch,
       c.rounds);
   std::fflush(stdout);
@@ -221,6 +221,7 @@ void run(const Case& c, const fs::path& folder) {
 
 int main() {
   using retort::io::Case;
+  retort::bench::keep_heap();
   const auto cores = retort::bench::allowed_cores();
   if (!cores.empty()) retort::bench::pin_to(cores.back());
   std::string name = (std::filesystem::temp_directory_path() / "retort-bench-XXXXXX").string();

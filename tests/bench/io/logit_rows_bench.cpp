@@ -97,7 +97,7 @@ void run(const Case& c, const std::filesystem::path& folder) {
       "{{\"bench\":\"logit_rows\",\"case\":\"N={} K={} {}\",\"ratio_pread\":{:.3f},"
       "\"ratio_bytes\":{:.4f},\"rows_per_s\":{:.0f},\"pread_rows_per_s\":{:.0f},"
       "\"row_bytes\":{},\"formula_bytes\":{:.1f},\"samples\":{},\"batch\":{},\"dtype\":\"{}\","
-      "\"threads\":1,\"rounds\":{}}}\n",
+      "\"threads\":1,\"allocator\":\"glibc, heap kept\",\"rounds\":{}}}\n",
       c.classes, c.top_k, fp16 ? "fp16_gaps" : "fp32", result.ratio,
       static_cast<double>(row_bytes) / bound, rows_read / result.subject,
       rows_read / result.reference, row_bytes, bound, c.samples, kBatch,
@@ -111,6 +111,7 @@ void run(const Case& c, const std::filesystem::path& folder) {
 int main() {
   using retort::io::Case;
   using retort::io::LogitPrecision;
+  retort::bench::keep_heap();
   const auto cores = retort::bench::allowed_cores();
   if (!cores.empty()) retort::bench::pin_to(cores.back());
   std::string name = (std::filesystem::temp_directory_path() / "retort-bench-XXXXXX").string();
