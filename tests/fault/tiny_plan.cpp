@@ -156,7 +156,7 @@ Start TinyPlan::start(const fs::path& run, int ranks, int threads) const {
 
 std::string TinyPlan::digest(const fs::path& path) const {
   Start start;
-  start.command = {program_.string(), "inspect", "--digest", path.string()};
+  start.command = {program_.string(), "inspect", path.string(), "--digest"};
   const Ending ending = run(start);
   if (ending.exit_code != 0)
     throw std::runtime_error(fmt::format("inspect --digest {}: {}", path.string(), ending.output));
