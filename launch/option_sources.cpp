@@ -35,12 +35,18 @@ std::string environment_name(std::string_view option) {
 }
 
 bool reserved_variable(std::string_view name) {
-  constexpr std::array kNames = {"RETORT_DATA", "RETORT_GOLDEN", "RETORT_SOURCE"};
+  constexpr std::array kNames = {"RETORT_DATA",         "RETORT_SOURCE",      "RETORT_ROOT",
+                                 "RETORT_EVENT_FOLDER", "RETORT_KILLS",       "RETORT_NVCC",
+                                 "RETORT_SKIP_SETUP",   "RETORT_TIDY_SECONDS"};
   constexpr std::array kPrefixes = {"RETORT_FAULT_", "RETORT_LOCAL_", "RETORT_TEST_",
                                     "RETORT_BENCH_"};
-  return std::any_of(kNames.begin(), kNames.end(), [&](auto n) { return name == n; }) ||
-         std::any_of(kPrefixes.begin(), kPrefixes.end(),
-                     [&](auto prefix) { return name.starts_with(prefix); });
+  constexpr std::array kSuffixes = {"_ENV", "_GOLDEN"};
+  const auto is = [&](auto word) { return name == word; };
+  const auto begins = [&](auto word) { return name.starts_with(word); };
+  const auto ends = [&](auto word) { return name.ends_with(word); };
+  return std::any_of(kNames.begin(), kNames.end(), is) ||
+         std::any_of(kPrefixes.begin(), kPrefixes.end(), begins) ||
+         std::any_of(kSuffixes.begin(), kSuffixes.end(), ends);
 }
 
 EnvironmentOptions environment_options(std::span<const std::string> entries,

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# A stop that is asked for: TERM and USR2 to `retort -n 2` end it with 75 and a checkpoint, the next
+# start goes on; a killed start leaves no ranks behind.
+. "$RETORT_SOURCE/tests/unit/scripts/start.sh"
+mkdir -p pictures/a pictures/b
+for number in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+  for class in a b; do
+    printf 'P2\n4 4\n255\n%d 0 0 9 0 0 0 0 0 7 0 0 0 0 0 %d\n' $((number * 9)) \
+      "$([ $class = a ] && echo 200 || echo 20)" >pictures/$class/$number.pgm
+  done
+done
+ends 0 "$RETORT" pack --from folder --source pictures --out data --split train=rest
+
+train=("$RETORT" -n 2 train --data data --model mlp --out run --batch 32 --micro-shards 2 --threads 1)
+# stop SIGNAL: ends it once it trains; its exit code becomes $got.
+stop() {
+  "${train[@]}" --steps 100000000 --evaluate-every 1000000 >out.txt 2>err.txt &
+  local start=$!
+  for _ in $(seq 600); do
+    [ -e run/heartbeat.json ] && pgrep -P "$start" >/dev/null && break
+    sleep 0.1
+  done
+  sleep 3
+  kill "-$1" $start
+  wait $start
+  got=$?
+  out=$(cat out.txt)
+  err=$(cat err.txt)
+}
+for signal in TERM USR2; do
+  called="stop by $signal"
+  stop $signal
+  [ $got -eq 75 ] || fail "exit code $got after $signal"
+  case "$err" in *error*) fail "an error after $signal" ;; esac
+  ls -d run/checkpoints/gen-* >/dev/null 2>&1 || fail "no checkpoint after $signal"
+  [ ! -e run/manifest.json ] || fail "a stopped run looks complete"
+done
+finish
