@@ -178,7 +178,7 @@ class Checker {
 
   void check_file(const fs::path& path) {
     const auto opened = open_file(path);
-    for (const auto& name : opened.reader.datasets()) opened.reader.bytes(name);
+    for (const auto& name : opened.reader.datasets()) content(opened.reader, name);
   }
 
   void check_dataset_rows(const fs::path& folder, const io::Manifest& manifest) {

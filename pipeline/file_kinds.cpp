@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,6 +41,23 @@ OpenedFile open_file(const std::filesystem::path& path) {
     throw core::DataError(
         fmt::format("{}: has the unknown kind '{}'; use a newer Retort", where, kind.kind));
   return {kind, bytes, io::Hdf5Reader(std::move(image), where, kind.kind, newest)};
+}
+
+std::string element_type(const io::Hdf5Reader& reader, const std::string& dataset) {
+  try {
+    return std::string(io::name_of(reader.dtype(dataset)));
+  } catch (const core::DataError&) {  // strings have no element type of ours
+    reader.strings(dataset);
+    return "text";
+  }
+}
+
+std::vector<std::byte> content(const io::Hdf5Reader& reader, const std::string& dataset) {
+  if (element_type(reader, dataset) != "text") return reader.bytes(dataset);
+  std::string all;
+  for (const auto& text : reader.strings(dataset)) all += fmt::format("{}:{}", text.size(), text);
+  const auto bytes = std::as_bytes(std::span(all));
+  return {bytes.begin(), bytes.end()};
 }
 
 bool is_hdf5(const std::filesystem::path& path) {

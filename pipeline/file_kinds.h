@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/hdf5.h"
 
@@ -21,6 +22,12 @@ struct OpenedFile {
 /// Reads and parses a whole file. DataError: not HDF5, no retort_kind, a kind or version that this
 /// program does not know.
 OpenedFile open_file(const std::filesystem::path& path);
+
+/// Element type of a data set as text: "f32", or "text" for strings. DataError.
+std::string element_type(const io::Hdf5Reader& reader, const std::string& dataset);
+/// All of a data set: raw little-endian numbers, or strings, each with its length before it.
+/// DataError.
+std::vector<std::byte> content(const io::Hdf5Reader& reader, const std::string& dataset);
 
 /// True if a file's first bytes are HDF5's.
 bool is_hdf5(const std::filesystem::path& path);

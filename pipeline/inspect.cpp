@@ -64,15 +64,9 @@ Json inspect_hdf5(const fs::path& path) {
     if (name != "retort_kind" && name != "format_version")
       json["attributes"][name] = attribute_text(opened.reader, "", name);
   for (const auto& name : opened.reader.datasets()) {
-    const auto shape = opened.reader.shape(name);
-    Json row = {{"dataset", name}};
-    try {
-      row["dtype"] = io::name_of(opened.reader.dtype(name));
-    } catch (const core::DataError&) {
-      row["dtype"] = "text";
-    }
-    row["shape"] = shape_text(shape);
-    json["datasets"].push_back(row);
+    json["datasets"].push_back({{"dataset", name},
+                                {"dtype", element_type(opened.reader, name)},
+                                {"shape", shape_text(opened.reader.shape(name))}});
   }
   return json;
 }
@@ -271,7 +265,7 @@ std::string hdf5_digest(const fs::path& path) {
     add(attribute_text(opened.reader, "", name));
   }
   for (const auto& name : opened.reader.datasets()) {
-    const auto bytes = opened.reader.bytes(name);
+    const auto bytes = content(opened.reader, name);
     add(name);
     add(shape_text(opened.reader.shape(name)));
     sha.update_u64(bytes.size()).update(bytes);

@@ -1,7 +1,9 @@
 #include "pipeline/results.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,6 +13,14 @@
 
 namespace retort::pipeline {
 namespace {
+
+// What a reader looks for first; other numbers follow in the file's order.
+constexpr std::array<std::string_view, 6> kFirst = {"top1",        "top5",       "loss",
+                                                    "mean_recall", "train_top1", "train_loss"};
+
+std::size_t importance(const std::string& metric) {
+  return static_cast<std::size_t>(std::find(kFirst.begin(), kFirst.end(), metric) - kFirst.begin());
+}
 
 /// Columns of a text on a terminal: UTF-8 code points.
 std::size_t columns(const std::string& text) {
@@ -32,6 +42,9 @@ Results read_results(const std::filesystem::path& folder) {
   Results results;
   for (const auto& [name, value] : json.items())
     if (value.is_number()) results.emplace_back(name, value.get<double>());
+  std::stable_sort(results.begin(), results.end(), [](const auto& a, const auto& b) {
+    return importance(a.first) < importance(b.first);
+  });
   return results;
 }
 

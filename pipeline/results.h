@@ -10,7 +10,7 @@
 
 namespace retort::pipeline {
 
-/// Name and value, in the file's order.
+/// Name and value: accuracies and losses first, the others in the file's order.
 using Results = std::vector<std::pair<std::string, double>>;
 
 /// The numbers of FOLDER/results.json; empty if the stage reports none. Values that are no numbers

@@ -12,12 +12,14 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(Results, NumbersInTheFilesOrder) {
+TEST(Results, NumbersAccuraciesAndLossesFirst) {
   const io::TemporaryFolder folder;
   EXPECT_TRUE(read_results(folder.path()).empty());
-  io::write_file(folder.path() / "results.json",
-                 std::string_view(R"({"top5": 1, "top1": 0.25, "name": "x", "n": null})"));
-  EXPECT_EQ(read_results(folder.path()), (Results{{"top5", 1}, {"top1", 0.25}}));
+  io::write_file(
+      folder.path() / "results.json",
+      std::string_view(R"({"rows": 7, "b": 2, "top5": 1, "top1": 0.25, "name": "x", "n": null})"));
+  EXPECT_EQ(read_results(folder.path()),
+            (Results{{"top1", 0.25}, {"top5", 1}, {"rows", 7}, {"b", 2}}));
   io::write_file(folder.path() / "results.json", std::string_view("[1"));
   EXPECT_THROW(read_results(folder.path()), core::DataError);
 }

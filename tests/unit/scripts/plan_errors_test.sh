@@ -20,7 +20,7 @@ refuse "bad.ini: the plan is empty" bad.ini
 printf 'stage = pack\n' | plan
 refuse "bad.ini:1" bad.ini
 printf '[a]\nstage pack\n' | plan
-refuse "bad.ini, line 2" bad.ini
+refuse "bad.ini:2" bad.ini
 printf '[a]\nstage = pack\nfrom = idx\nfrom = folder\n' | plan
 refuse "bad.ini:4: [a]: key 'from'" bad.ini
 printf '[a]\nstage = pack\n[a]\nstage = pack\n' | plan
