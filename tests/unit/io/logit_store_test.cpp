@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -162,6 +164,40 @@ TEST_F(LogitStoreTest, ShardsSayWhatTheyAre) {
   std::vector<std::byte> damaged = image;
   damaged.resize(100);
   EXPECT_THROW(logit_rows_offset(damaged, "shard"), core::DataError);
+}
+
+TEST_F(LogitStoreTest, LeavesShardsForOtherReaders) {
+  // tests/data/scripts/logit_decoder_test.sh names a folder and reads it as docs/ tells users to.
+  const char* named = std::getenv("RETORT_LOGIT_FOLDER");
+  const std::filesystem::path folder = named != nullptr ? std::filesystem::path(named) : folder_;
+  int number = 0;
+  for (const std::uint64_t n : {1ull, 3ull, 1000ull, 10000000ull, 1ull << 32})
+    for (const std::uint32_t k : {1u, 3u, 20u})
+      for (const LogitPrecision precision : {LogitPrecision::fp16_gaps, LogitPrecision::fp32})
+        for (const IdForm ids : {IdForm::packed, IdForm::u32}) {
+          if (k > n) continue;
+          LogitFacts facts = some_facts();
+          facts.layout = {n, k, ids, precision, {1, 4}};
+          if (k == 3) facts.layout.temperatures = {};
+          const core::Range range{200, 205};
+          const auto rows = encoded_rows(facts.layout, 0, range);
+          const std::string name = std::to_string(number++);
+          write_file(folder / (name + ".h5"), logit_shard_image(facts, 0, range, rows));
+          // The values in hexadecimal: exact. Sample, ids, logits, tails.
+          std::string text;
+          const std::uint64_t bytes = facts.layout.row_bytes();
+          for (std::uint64_t s = range.begin; s < range.end; ++s) {
+            OwnedRow row(facts.layout);
+            decode_row(facts.layout, std::span(rows).subspan((s - range.begin) * bytes, bytes),
+                       row.view());
+            text += fmt::format("{} {}", s, fmt::join(row.ids, " "));
+            for (const float v : row.logits) text += fmt::format(" {:a}", v);
+            for (const float v : row.tail) text += fmt::format(" {:a}", v);
+            text += '\n';
+          }
+          write_file(folder / (name + ".txt"), text);
+        }
+  EXPECT_EQ(number, 48);
 }
 
 TEST_F(LogitStoreTest, ABadRowNamesFileRowAndSample) {

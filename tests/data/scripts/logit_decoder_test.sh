@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The h5py decoder of docs/logit_shard_format.md, as printed there, against shards that Retort wrote.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/shards"
+unit=$(dirname "$RETORT")/unit_io
+RETORT_LOGIT_FOLDER=$folder/shards "$unit" --gtest_filter=LogitStoreTest.LeavesShardsForOtherReaders
+
+environment=${RETORT_H5PY_ENV:-$folder/env}
+if ! "$environment/bin/python" -c "import h5py" 2>/dev/null; then
+  python3 -m venv "$environment"
+  if ! "$environment/bin/pip" install --quiet h5py; then
+    echo "skipped: h5py can't be installed from PyPI here"
+    exit 77
+  fi
+fi
+sed -n '/^```python$/,/^```$/p' "$RETORT_SOURCE/docs/logit_shard_format.md" |
+  sed '/^```/d' >"$folder/decoder.py"
+[ "$(grep -c . "$folder/decoder.py")" -le 20 ] || { echo "the decoder has more than 20 lines"; exit 1; }
+PYTHONPATH=$folder "$environment/bin/python" - "$folder/shards" <<'PYTHON'
+import pathlib, sys
+import h5py, numpy as np
+from decoder import read_logits
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+paths = sorted(pathlib.Path(sys.argv[1]).glob("*.h5"))
+assert paths
+for path in paths:
+    samples, ids, logits, tails, crcs = read_logits(path)
+    k, t = logits.shape[1], tails.shape[1]
+    lines = path.with_suffix(".txt").read_text().splitlines()
+    assert len(lines) == len(samples) == 5, path
+    for i, line in enumerate(lines):
+        words = line.split()
+        assert int(words[0]) == samples[i]
+        assert [int(w) for w in words[1:k + 1]] == ids[i].tolist(), path
+        floats = [float.fromhex(w) for w in words[k + 1:]]
+        assert len(floats) == k + t
+        assert floats == logits[i].tolist() + tails[i].tolist(), path
+    rows = h5py.File(path)["rows"][:]
+    assert [crc32c(r[:-4].tobytes()) for r in rows] == crcs.tolist(), path
+print("decoded", len(paths), "shards")
+PYTHON
