@@ -140,20 +140,68 @@ void pack_ids(std::span<const std::uint32_t> ids, int bits, std::span<std::byte>
   }
 }
 
-/// `row` is the whole row: at least 8 bytes (first logit, CRC) follow the ids, so that one
-/// unaligned 64-bit load per id never leaves it.
-void unpack_ids(const std::byte* row, int bits, std::span<std::uint32_t> ids) {
+#ifdef __AVX2__
+// Eight ids of b bits fill b bytes: every group of eight begins at a byte and looks alike. Bytes of
+// id i go to 32-bit lane i (four ids out of each 16-byte load), a shift brings its first bit down.
+constexpr int kVectorBits = 25;  // 7 bits before an id and the id itself fit 32
+struct UnpackPattern {
+  alignas(32) std::array<std::uint8_t, 32> bytes{};
+  alignas(32) std::array<std::uint32_t, 8> shifts{};
+};
+constexpr std::array<UnpackPattern, kVectorBits + 1> kUnpackPatterns = [] {
+  std::array<UnpackPattern, kVectorBits + 1> patterns{};
+  for (unsigned bits = 1; bits <= kVectorBits; ++bits)
+    for (unsigned i = 0; i < 8; ++i) {
+      const unsigned first = i < 4 ? 0 : 4 * bits / 8 * 8;  // where the id's load begins
+      const unsigned position = i * bits - first;
+      patterns[bits].shifts[i] = position % 8;
+      for (unsigned byte = 0; byte < 4; ++byte)
+        patterns[bits].bytes[4 * i + byte] = static_cast<std::uint8_t>(position / 8 + byte);
+    }
+  return patterns;
+}();
+
+/// Returns how many ids are done: groups whose loads stay inside the row.
+std::size_t unpack_groups(std::span<const std::byte> row, int bits, std::span<std::uint32_t> ids) {
+  if (bits < 1 || bits > kVectorBits) return 0;
+  const UnpackPattern& pattern = kUnpackPatterns[static_cast<std::size_t>(bits)];
+  const auto load = [&](std::size_t at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row.data() + at));
+  };
+  const __m256i bytes = _mm256_load_si256(reinterpret_cast<const __m256i*>(pattern.bytes.data()));
+  const __m256i shifts = _mm256_load_si256(reinterpret_cast<const __m256i*>(pattern.shifts.data()));
+  const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
+  const auto step = static_cast<std::size_t>(bits);
+  const std::size_t second = step * 4 / 8;
+  std::size_t k = 0;
+  for (std::size_t at = 0; k + 8 <= ids.size() && at + second + 16 <= row.size();
+       k += 8, at += step) {
+    const __m256i both =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load(at)), load(at + second), 1);
+    const __m256i spread = _mm256_srlv_epi32(_mm256_shuffle_epi8(both, bytes), shifts);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(&ids[k]), _mm256_and_si256(spread, mask));
+  }
+  return k;
+}
+#endif
+
+/// At least 8 bytes (first logit, CRC) of the row follow the ids, so that one unaligned 64-bit load
+/// per id never leaves it.
+void unpack_ids(std::span<const std::byte> row, int bits, std::span<std::uint32_t> ids) {
   if (bits == 0) {
     std::fill(ids.begin(), ids.end(), 0);
     return;
   }
+  std::size_t k = 0;
+#ifdef __AVX2__
+  k = unpack_groups(row, bits, ids);
+#endif
   const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
-  std::uint64_t position = 0;
-  for (std::uint32_t& id : ids) {
+  std::uint64_t position = k * static_cast<std::uint64_t>(bits);
+  for (; k < ids.size(); ++k, position += static_cast<std::uint64_t>(bits)) {
     std::uint64_t word;
-    std::memcpy(&word, row + (position >> 3), sizeof word);
-    id = static_cast<std::uint32_t>(word >> (position & 7) & mask);
-    position += static_cast<std::uint64_t>(bits);
+    std::memcpy(&word, row.data() + (position >> 3), sizeof word);
+    ids[k] = static_cast<std::uint32_t>(word >> (position & 7) & mask);
   }
 }
 
@@ -241,7 +289,7 @@ void decode_row(const LogitLayout& layout, std::span<const std::byte> in, LogitR
   std::memcpy(&crc, in.data() + in.size() - 4, sizeof crc);
   if (core::crc32c(in.first(in.size() - 4)) != crc)
     throw core::DataError("its bytes don't match their CRC32C");
-  unpack_ids(in.data(), layout.id_bits(), row.ids);
+  unpack_ids(in, layout.id_bits(), row.ids);
   const std::uint32_t largest = check_range(layout, row.ids);
   if (check == RowCheck::content && !all_distinct(row.ids, largest))
     throw core::DataError("a class id is listed twice");

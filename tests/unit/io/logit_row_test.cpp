@@ -74,6 +74,21 @@ TEST(LogitRow, RoundTripKeepsIdsOrderTailAndNearlyTheLogits) {
   }
 }
 
+TEST(LogitRow, EveryWidthOfIdsUnpacks) {
+  for (int bits = 1; bits <= 32; ++bits)
+    for (const std::uint32_t k : {1u, 7u, 8u, 9u, 16u, 31u, 40u}) {
+      const std::uint64_t n = std::uint64_t{1} << bits;
+      if (k > n) continue;
+      const LogitLayout layout{n, k, IdForm::packed, LogitPrecision::fp16_gaps, {}};
+      OwnedRow row = random_row(layout, 0, k);
+      row.ids.back() = static_cast<std::uint32_t>(n - 1);
+      if (std::count(row.ids.begin(), row.ids.end(), row.ids.back()) > 1) continue;
+      OwnedRow back(layout);
+      decode_row(layout, encoded(layout, row), back.view());
+      EXPECT_EQ(back.ids, row.ids) << bits << " " << k;
+    }
+}
+
 TEST(LogitRow, BytesStayBelowTheFormula) {
   for (const LogitLayout& layout : layouts()) {
     if (layout.ids != IdForm::packed || layout.precision != LogitPrecision::fp16_gaps) continue;
