@@ -22,6 +22,10 @@ nlohmann::ordered_json faults_json(const std::vector<Fault>& faults) {
   return list;
 }
 
+std::string fault_count(const CheckReport& report) {
+  return fmt::format("{} fault{}", report.faults.size(), report.faults.size() == 1 ? "" : "s");
+}
+
 class Check : public stages::Stage {
  public:
   void declare(core::OptionTable& table) override {
@@ -53,16 +57,14 @@ class Check : public stages::Stage {
       fmt::print("{} manifests, {} files, {}B, {} rows read in {}: {}\n", report.manifests,
                  report.files, core::count_text(static_cast<double>(report.bytes)), report.rows,
                  core::duration_text(watch.seconds()),
-                 report.faults.empty() ? "every byte is right"
-                                       : fmt::format("{} faults", report.faults.size()));
+                 report.faults.empty() ? "every byte is right" : fault_count(report));
     }
     std::fflush(stdout);
     if (report.faults.empty()) return StageOutcome::done;
     const auto& first = report.faults.front();
     throw core::DataError(fmt::format(
-        "{}: {} fault{}, first {}: {}; restore the files, or remove what is damaged and run again",
-        path_.string(), report.faults.size(), report.faults.size() == 1 ? "" : "s", first.path,
-        first.what));
+        "{}: {}, first {}: {}; restore the files, or remove what is damaged and run again",
+        path_.string(), fault_count(report), first.path, first.what));
   }
 
  private:

@@ -17,14 +17,14 @@ damaged=0
 for file in $(find r -type f \( -name '*.h5' -o -name 'manifest.json' -o -name 'details.json' \
   -o -name 'model.json' -o -path '*/.plan/sections/*' -o -name settings.json \)); do
   size=$(stat -c %s "$file")
-  for offset in 0 $((size / 2)) $((size - 1)); do
-    flip "$file" $offset
-    run 65 check r
-    grep '^fault' out | grep -qF "$(basename "$(dirname "$file")")" ||
-      fail "$file is damaged at $offset, but another is named"
-    flip "$file" $offset
-    damaged=$((damaged + 1))
-  done
+  offsets=(0 $((size / 2)) $((size - 1)))
+  offset=${offsets[damaged % 3]}
+  flip "$file" $offset
+  run 65 check r
+  grep '^fault' out | grep -qF "$(basename "$(dirname "$file")")" ||
+    fail "$file is damaged at $offset, but another is named"
+  flip "$file" $offset
+  damaged=$((damaged + 1))
 done
 run 0 check r
 sed -i 's/"top1": *[0-9.]*/"top1": 0.999/' r/score/results.json

@@ -61,7 +61,7 @@ model = mlp
 hidden = 24
 epochs = 4
 batch = 16
-micro-shards = 2
+micro-shards = 4
 learning-rate = 0.05
 checkpoint-every = 2
 
@@ -80,7 +80,7 @@ model = mlp
 hidden = 8
 epochs = 3
 batch = 16
-micro-shards = 2
+micro-shards = 4
 temperature = 2
 checkpoint-every = 2
 
