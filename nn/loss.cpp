@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "nn/kernels/head.h"
 #include "nn/kernels/row_ops.h"
 
 namespace retort::nn {
@@ -32,17 +33,11 @@ double log_add_exp(double a, double b) {
   return b == -kInfinity ? a : a + std::log1p(std::exp(b - a));
 }
 
-double log_sum_exp(std::span<const double> x) {
-  const double high = *std::max_element(x.begin(), x.end());
-  double sum = 0;
-  for (const double value : x) sum += std::exp(value - high);
-  return high + std::log(sum);
-}
-
 // The student's row at one temperature, split into the stored classes and the rest: the rest by a
 // masked pass, never by subtraction (the head may hold nearly all mass).
 struct SplitSoftmax {
-  double log_all = 0;            // A: log-sum-exp over all classes
+  double log_head = 0;           // log-sum-exp over the stored classes
+  double log_all = 0;            // A: over all classes
   double log_tail = -kInfinity;  // A_t: over the classes outside the set
   double tail_reference = 0;     // exp in the dense row is relative to this
   double tail_exp_sum = 0;       // of the dense row
@@ -60,13 +55,10 @@ class RowLoss {
         temperature_(options.temperature),
         hard_weight_(static_cast<double>(hard_weight)),
         scale_(scale_factor(options.scale, options.temperature)),
-        soft_weight_(static_cast<double>(soft_weight) * scale_ / temperature_) {
-    if (soft_ != nullptr) {
-      student_.resize(soft_->k);
-      student_exp_.resize(soft_->k);
-      teacher_.resize(soft_->k);
-      if (hard_ != nullptr && !shared()) hard_exp_.resize(classes);
-    }
+        soft_weight_(static_cast<double>(soft_weight) * scale_ / temperature_),
+        student_(soft == nullptr ? 1 : soft->k),
+        teacher_(soft == nullptr ? 1 : soft->k) {
+    if (soft_ != nullptr && hard_ != nullptr && !shared()) hard_exp_.resize(classes);
   }
 
   void run(std::uint64_t row, const T* logits, T* grad, LossSums& sums) {
@@ -167,26 +159,25 @@ class RowLoss {
       student_[k] = static_cast<double>(logits[ids[k]]) / temperature_;
     }
     SplitSoftmax split;
-    const double log_head = log_sum_exp(student_);
+    split.log_head = student_.log_sum_exp();
     if (!has_tail()) {
       std::fill_n(dense, n_, T{0});
-      split.log_all = log_head;
+      split.log_all = split.log_head;
       return split;
     }
     const T highest = row_max(dense, n_);
     split.tail_reference = static_cast<double>(highest) / temperature_;
     split.tail_exp_sum = row_exp(dense, n_, highest, static_cast<T>(1 / temperature_), dense);
     split.log_tail = split.tail_reference + std::log(split.tail_exp_sum);
-    split.log_all = log_add_exp(log_head, split.log_tail);
+    split.log_all = log_add_exp(split.log_head, split.log_tail);
     return split;
   }
 
-  // teacher_ becomes b_k - L, the log of the target.
   Target make_target(std::uint64_t row) {
     Target target;
     for (std::uint32_t k = 0; k < soft_->k; ++k)
       teacher_[k] = static_cast<double>(soft_->logits[row * soft_->k + k]) / temperature_;
-    target.log_mass = log_sum_exp(teacher_);
+    target.log_mass = teacher_.log_sum_exp();
     const bool counts_rest = mode_ == TailMode::residual || mode_ == TailMode::uniform;
     if (counts_rest && has_tail()) {
       const auto tail = static_cast<double>(soft_->tail_lse[row]);
@@ -194,21 +185,19 @@ class RowLoss {
       target.log_rest = tail - target.log_mass;
       target.rest = std::exp(target.log_rest);
     }
-    for (double& b : teacher_) b -= target.log_mass;
     return target;
   }
 
   SoftValues soft_values(const Target& target, const SplitSoftmax& split, const T* logits,
                          std::span<const std::uint32_t> ids) {
-    const double normaliser =
-        mode_ == TailMode::renormalise_stored ? log_sum_exp(student_) : split.log_all;
+    const double normaliser = student_normaliser(split);
+    const double scale = teacher_.scale(target.log_mass);
     SoftValues values;
     for (std::size_t k = 0; k < ids.size(); ++k) {
-      const double p = std::exp(teacher_[k]);
-      student_exp_[k] = std::exp(student_[k] - normaliser);
+      const double p = teacher_.probability(k, scale);
       if (p == 0) continue;  // 0 * log 0 is 0
       values.loss -= p * (student_[k] - normaliser);
-      values.entropy -= p * teacher_[k];
+      values.entropy -= p * (teacher_[k] - target.log_mass);
     }
     if (target.rest == 0) return values;
     if (mode_ == TailMode::residual) {
@@ -221,6 +210,10 @@ class RowLoss {
       values.entropy -= target.rest * (target.log_rest - std::log(others));
     }
     return values;
+  }
+
+  double student_normaliser(const SplitSoftmax& split) const {
+    return mode_ == TailMode::renormalise_stored ? split.log_head : split.log_all;
   }
 
   // Mean of the unstored logits: a masked sum, again never a subtraction.
@@ -246,32 +239,36 @@ class RowLoss {
       if (mode_ == TailMode::uniform)
         constant = soft_weight_ * target.rest / static_cast<double>(n_ - soft_->k);
     }
-    double hard_log_all = 0, hard_reference = 0;
+    double hard_factor = 0;
     if (hard_ != nullptr) {
       constant += smoothing_share();
       if (shared()) {
-        hard_log_all = split.log_all;
         double highest = has_tail() ? split.tail_reference : -kInfinity;
-        for (const double a : student_) highest = std::max(highest, a);
+        highest = student_.highest() < highest ? highest : student_.highest();
         hard_value(row, logits, split.log_all, highest, sums);
         if (has_tail()) factor += hard_weight_ * tail_scale;
         dense_pass(grad, factor, constant);
       } else {
         const T highest = row_max(logits, n_);
         const double sum = row_exp(logits, n_, highest, T{1}, hard_exp_.data());
-        hard_reference = static_cast<double>(highest);
-        hard_log_all = hard_reference + std::log(sum);
-        hard_value(row, logits, hard_log_all, hard_reference, sums);
-        dense_pass(grad, factor, constant, hard_weight_ / sum);
+        hard_value(row, logits, static_cast<double>(highest) + std::log(sum),
+                   static_cast<double>(highest), sums);
+        hard_factor = hard_weight_ / sum;
+        dense_pass(grad, factor, constant, hard_factor);
       }
     } else {
       dense_pass(grad, factor, constant);
     }
+    const double student_scale = student_.scale(student_normaliser(split));
+    const double teacher_scale = teacher_.scale(target.log_mass);
+    const double shared_scale = student_.scale(split.log_all);  // at temperature 1
     for (std::size_t k = 0; k < ids.size(); ++k) {
-      double value = soft_weight_ * (student_exp_[k] - std::exp(teacher_[k]));
+      double value = soft_weight_ * (student_.probability(k, student_scale) -
+                                     teacher_.probability(k, teacher_scale));
       if (hard_ != nullptr) {
-        const auto s = static_cast<double>(logits[ids[k]]);
-        value += hard_weight_ * std::exp(s - hard_log_all) - smoothing_share();
+        const double softmax = shared() ? hard_weight_ * student_.probability(k, shared_scale)
+                                        : hard_factor * static_cast<double>(hard_exp_[ids[k]]);
+        value += softmax - smoothing_share();
       }
       grad[ids[k]] = static_cast<T>(value);
     }
@@ -294,7 +291,7 @@ class RowLoss {
   const SparseTargets<T>* soft_;
   TailMode mode_;
   double temperature_, hard_weight_, scale_, soft_weight_;
-  std::vector<double> student_, student_exp_, teacher_;
+  Head<T> student_, teacher_;  // a_k = s_k / t, b_k = z_k / t
   std::vector<T> hard_exp_, masked_;
 };
 

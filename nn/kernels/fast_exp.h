@@ -32,7 +32,9 @@ inline float fast_exp(float x) {
   // The low bits of `shifted` hold n; multiplying, not adding to the exponent, keeps NaN a NaN.
   const auto bits = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound);
   const float power = std::bit_cast<float>((bits + 127u) << 23);
-  return x < kLowest ? 0.0f : value * power;
+  // Cleared by a mask: a choice between 0 and a product would keep the loop from being vectorised.
+  const std::uint32_t keep = x < kLowest ? 0u : ~0u;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value * power) & keep);
 }
 
 /// The reference precision; libm's.

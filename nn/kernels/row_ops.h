@@ -31,30 +31,37 @@ T row_max(const T* x, std::uint64_t n) {
   return best;
 }
 
+/// Adds x to sixteen fp64 lanes: element i to lane i % 16.
 template <class T>
-double row_sum(const T* x, std::uint64_t n) {
-  double lanes[kLanes] = {};
+void add_to_lanes(const T* x, std::uint64_t n, double* lanes) {
   std::uint64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
     for (std::uint64_t l = 0; l < kLanes; ++l) lanes[l] += static_cast<double>(x[i + l]);
   for (std::uint64_t l = 0; i + l < n; ++l) lanes[l] += static_cast<double>(x[i + l]);
+}
+
+template <class T>
+double row_sum(const T* x, std::uint64_t n) {
+  double lanes[kLanes] = {};
+  add_to_lanes(x, n, lanes);
   return add_lanes(lanes);
 }
+
+// Exponentials are made in blocks that stay in the first cache; one plain loop makes them, another
+// sums them, which is what the vectoriser takes best. A multiple of kLanes.
+inline constexpr std::uint64_t kExpBlock = 1024;
 
 /// out = exp((x - shift) * scale), and the sum of it. out may be x.
 template <class T>
 double row_exp(const T* x, std::uint64_t n, T shift, T scale, T* out) {
   double lanes[kLanes] = {};
-  std::uint64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    T block[kLanes];
-    for (std::uint64_t l = 0; l < kLanes; ++l) block[l] = fast_exp((x[i + l] - shift) * scale);
-    for (std::uint64_t l = 0; l < kLanes; ++l) out[i + l] = block[l];
-    for (std::uint64_t l = 0; l < kLanes; ++l) lanes[l] += static_cast<double>(block[l]);
-  }
-  for (std::uint64_t l = 0; i + l < n; ++l) {
-    out[i + l] = fast_exp((x[i + l] - shift) * scale);
-    lanes[l] += static_cast<double>(out[i + l]);
+  for (std::uint64_t begin = 0; begin < n; begin += kExpBlock) {
+    const std::uint64_t count = n - begin < kExpBlock ? n - begin : kExpBlock;
+    const T* in = x + begin;
+    T* to = out + begin;
+#pragma GCC ivdep
+    for (std::uint64_t i = 0; i < count; ++i) to[i] = fast_exp((in[i] - shift) * scale);
+    add_to_lanes(to, count, lanes);
   }
   return add_lanes(lanes);
 }
@@ -63,14 +70,13 @@ double row_exp(const T* x, std::uint64_t n, T shift, T scale, T* out) {
 template <class T>
 double row_exp_sum(const T* x, std::uint64_t n, T shift, T scale) {
   double lanes[kLanes] = {};
-  std::uint64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    T block[kLanes];
-    for (std::uint64_t l = 0; l < kLanes; ++l) block[l] = fast_exp((x[i + l] - shift) * scale);
-    for (std::uint64_t l = 0; l < kLanes; ++l) lanes[l] += static_cast<double>(block[l]);
+  T block[kExpBlock];
+  for (std::uint64_t begin = 0; begin < n; begin += kExpBlock) {
+    const std::uint64_t count = n - begin < kExpBlock ? n - begin : kExpBlock;
+    const T* in = x + begin;
+    for (std::uint64_t i = 0; i < count; ++i) block[i] = fast_exp((in[i] - shift) * scale);
+    add_to_lanes(block, count, lanes);
   }
-  for (std::uint64_t l = 0; i + l < n; ++l)
-    lanes[l] += static_cast<double>(fast_exp((x[i + l] - shift) * scale));
   return add_lanes(lanes);
 }
 

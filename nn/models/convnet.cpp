@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "nn/dropout.h"
+#include "nn/layout.h"
 #include "nn/models/layered_model.h"
 #include "nn/models/registry.h"
 

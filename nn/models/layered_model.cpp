@@ -4,10 +4,10 @@
 
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/mean.h>
 
 #include "core/error.h"
 #include "nn/batch_norm.h"
+#include "nn/layout.h"
 
 namespace retort::nn {
 namespace {
@@ -97,7 +97,8 @@ void LayeredModel::begin(const at::Tensor& input, const Pass& pass) const {
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
-  return at::conv2d(x, parameter(pass, conv.weight), {}, conv.stride, conv.padding);
+  return at::conv2d(x, weight_channels_last(parameter(pass, conv.weight)), {}, conv.stride,
+                    conv.padding);
 }
 
 at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
@@ -152,15 +153,5 @@ void LayeredModel::fold_statistics(std::span<const double> sums, at::Tensor& buf
     }
   }
 }
-
-at::Tensor channels_last(const at::Tensor& images) {
-  if (images.size(1) == 1 && images.is_contiguous())
-    // One channel is laid out the same either way; only the strides tell convolutions which.
-    return images.as_strided(images.sizes(),
-                             {images.size(2) * images.size(3), 1, images.size(3), 1});
-  return images.contiguous(at::MemoryFormat::ChannelsLast);
-}
-
-at::Tensor average_pool(const at::Tensor& images) { return at::mean(images, {2, 3}); }
 
 }  // namespace retort::nn

@@ -57,9 +57,4 @@ class LayeredModel : public Model {
   std::vector<BatchNorm> norms_;
 };
 
-/// The layout that convolutions and BatchNorm run fastest in; exact also for one channel.
-at::Tensor channels_last(const at::Tensor& images);
-/// [n, channels, height, width] -> [n, channels], the mean over pixels.
-at::Tensor average_pool(const at::Tensor& images);
-
 }  // namespace retort::nn

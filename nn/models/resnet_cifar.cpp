@@ -7,6 +7,7 @@
 #include <ATen/ops/slice.h>
 
 #include "core/error.h"
+#include "nn/layout.h"
 #include "nn/models/layered_model.h"
 #include "nn/models/registry.h"
 

@@ -1,4 +1,5 @@
-// Reads the golden numbers. Folder: RETORT_GOLDEN, default <source>/../shared/methods/golden.
+// Reads the golden numbers. Folder: RETORT_GOLDEN, else shared/methods/golden beside the
+// source tree (RETORT_SOURCE).
 #pragma once
 
 #include <algorithm>
@@ -22,6 +23,8 @@ inline std::filesystem::path folder() {
   // The source tree is above the program or the working folder, or where the compiler saw this file
   // (a compiler cache may have made that path relative to the build folder).
   const std::filesystem::path below = "shared/methods/golden";
+  if (const char* source = std::getenv("RETORT_SOURCE"))
+    return std::filesystem::path(source).parent_path() / below;
   for (std::filesystem::path start :
        {std::filesystem::current_path(),
         std::filesystem::path(std::filesystem::read_symlink("/proc/self/exe")),

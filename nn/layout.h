@@ -1,0 +1,23 @@
+// Channels-last layout (rows of pixels, channels innermost), in which convolutions and BatchNorm
+// run fastest, and what moves between it and the plain layout of parameters and vectors. Nodes of
+// their own, because ATen's strided copies of such small tensors cost more than the small
+// convolutions.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace retort::nn {
+
+/// images [n, channels, height, width] in channels-last order; exact also for one channel, where
+/// the same memory is only given other strides. Not differentiable for one channel.
+at::Tensor channels_last(const at::Tensor& images);
+
+/// A convolution's weight [outputs, inputs, height, width], contiguous, as a channels-last copy.
+/// Differentiable; the gradient comes out contiguous.
+at::Tensor weight_channels_last(const at::Tensor& weight);
+
+/// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
+/// of pixels after another. Differentiable; the gradient comes out channels-last.
+at::Tensor average_pool(const at::Tensor& images);
+
+}  // namespace retort::nn
