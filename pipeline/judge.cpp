@@ -55,12 +55,13 @@ Assessment Judge::forecast(std::size_t instance, const std::vector<char>& runs) 
   std::vector<std::string> before;
   for (const auto need : job_.graph.instances[instance].needs)
     if (runs[need]) before.push_back(job_.graph.instances[need].name);
-  if (!before.empty())
-    return {
-        Standing::waiting,
-        fmt::format("after {}; skipped if that gives the same as before", fmt::join(before, ", ")),
-        std::nullopt};
-  return states_.assess(job_.graph.instances[instance].name, recipe(instance));
+  const auto& name = job_.graph.instances[instance].name;
+  if (!before.empty()) {
+    const auto after = fmt::format("after {}", fmt::join(before, ", "));
+    if (!holds_anything(job_.place.run / name)) return {Standing::start, after, std::nullopt};
+    return {Standing::waiting, after + "; skipped if that gives the same as before", std::nullopt};
+  }
+  return states_.assess(name, recipe(instance));
 }
 
 Assessment Judge::prepare(std::size_t instance) {

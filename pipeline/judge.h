@@ -20,7 +20,7 @@ class Judge {
   explicit Judge(const Job& job);
 
   /// Without touching anything. `runs`: flags of the instances that will have run before; one that
-  /// needs them is waiting.
+  /// needs them and holds something is waiting.
   Assessment forecast(std::size_t instance, const std::vector<char>& runs);
   /// Before a section starts: what it needs is complete. Sets a foreign output aside and records
   /// the start, or, when the section is up to date, that it is complete.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -74,13 +75,29 @@ std::vector<MetricSummary> summarise(const std::string& section,
 }
 
 std::string summary_table(const std::vector<MetricSummary>& summaries) {
-  if (summaries.empty()) return {};
-  std::vector<std::vector<std::string>> rows = {
-      {"section", "metric", "mean", "deviation", "seeds"}};
-  for (const auto& summary : summaries)
-    rows.push_back({summary.section, summary.metric, number_text(summary.mean),
-                    summary.deviation ? "± " + number_text(*summary.deviation) : "",
-                    summary.deviation ? fmt::format("{}", summary.count) : ""});
+  std::vector<std::string> sections;
+  std::set<std::string_view> present;
+  for (const auto& summary : summaries) {
+    if (importance(summary.metric) == kFirst.size()) continue;
+    if (sections.empty() || sections.back() != summary.section) sections.push_back(summary.section);
+    present.insert(summary.metric);
+  }
+  if (sections.empty()) return {};
+  std::vector<std::vector<std::string>> rows = {{"section", "seeds"}};
+  for (const auto metric : kFirst)
+    if (present.contains(metric)) rows[0].emplace_back(metric);
+  for (const auto& section : sections) {
+    auto& row = rows.emplace_back(std::vector<std::string>(rows[0].size()));
+    row[0] = section;
+    for (const auto& summary : summaries) {
+      const auto column = std::find(rows[0].begin() + 2, rows[0].end(), summary.metric);
+      if (summary.section != section || column == rows[0].end()) continue;
+      row[1] = fmt::format("{}", summary.count);
+      auto& cell = row[static_cast<std::size_t>(column - rows[0].begin())];
+      cell = fmt::format("{:.5g}", summary.mean);
+      if (summary.deviation) cell += fmt::format(" ± {:.2g}", *summary.deviation);
+    }
+  }
   return aligned(rows);
 }
 

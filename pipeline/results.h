@@ -30,7 +30,8 @@ struct MetricSummary {
 std::vector<MetricSummary> summarise(const std::string& section,
                                      const std::vector<Results>& by_seed);
 
-/// Lines "section  metric  mean +- deviation  (n seeds)", columns aligned; empty text for none.
+/// A row per section, a column per accuracy or loss that any of them reports: "0.5 ± 0.25" over the
+/// seeds. Other numbers are left to --json. Empty text if there is nothing to show.
 std::string summary_table(const std::vector<MetricSummary>& summaries);
 
 /// Rows of cells as aligned columns, two blanks apart, no blanks at line ends.

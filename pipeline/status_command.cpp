@@ -30,9 +30,9 @@ std::string_view state_text(Standing standing, const FolderProgress& progress, b
     case Standing::resume:
       return plan_alive || is_alive(progress) ? "running" : "partial";
     case Standing::replace:
+    case Standing::waiting:  // it holds something, made before what it needs
       return "out of date";
     case Standing::start:
-    case Standing::waiting:
       break;
   }
   return "not started";
@@ -79,13 +79,8 @@ class Status : public stages::Stage {
     std::vector<char> runs(job.graph.instances.size(), 0);
     for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
       const auto& name = job.graph.instances[i].name;
-      auto judged = judge.forecast(i, runs);
+      const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
-      // What waits may hold something all the same; its record tells.
-      if (judged.standing == Standing::waiting && holds_anything(job.place.run / name)) {
-        judged.standing = Standing::replace;
-        judged.why = "what it needs is not up to date";
-      }
       const auto progress = folder_progress(job.place.run / name);
       Json row = {{"name", name},
                   {"stage", job.plan.sections[job.graph.instances[i].section].stage},

@@ -37,12 +37,16 @@ TEST(Summaries, MeanAndSampleDeviation) {
   EXPECT_TRUE(summarise("s", {{}, {}}).empty());
 }
 
-TEST(Summaries, TableIsAligned) {
+TEST(Summaries, TableHasARowPerSection) {
   EXPECT_EQ(summary_table({}), "");
-  EXPECT_EQ(summary_table({{"teacher", "top1", 3, 0.5, 0.25}, {"s", "loss", 1, 12, std::nullopt}}),
-            "section  metric  mean  deviation  seeds\n"
-            "teacher  top1    0.5   ± 0.25     3\n"
-            "s        loss    12\n");
+  EXPECT_EQ(summary_table({{"data", "rows", 1, 7, std::nullopt}}), "");
+  EXPECT_EQ(summary_table({{"data", "rows", 1, 7, std::nullopt},
+                           {"teacher", "top1", 3, 0.5, 0.25},
+                           {"teacher", "steps", 3, 8, 0},
+                           {"s", "loss", 1, 12, std::nullopt}}),
+            "section  seeds  top1        loss\n"
+            "teacher  3      0.5 ± 0.25\n"
+            "s        1                  12\n");
 }
 
 TEST(NumberText, SixDigitsAndWholeNumbersWhole) {

@@ -26,15 +26,21 @@ done
 run 0 check killed
 
 # TERM: the running section checkpoints, exit code 75, status says partial, resume ends it.
-"$RETORT" run tiny.ini --out stopped --set teacher.epochs=4000 >out 2>err &
+"$RETORT" run tiny.ini --out stopped --set teacher.epochs=4000 >first.out 2>first.err &
 program=$!
 for _ in $(seq 600); do
   [ -d stopped/teacher/checkpoints ] && ls stopped/teacher/checkpoints | grep -q gen- && break
   sleep 0.1
 done
+run 0 status stopped --json
+says '"alive":true'
+says '"name":"teacher","stage":"train","state":"running"'
+run 64 run tiny.ini --out stopped # a live folder
 kill -TERM $program
 wait $program
 status=$?
+mv first.out out
+mv first.err err
 [ $status -eq 75 ] || fail "exit code $status after TERM"
 says "teacher: stopped on request"
 says "retort resume stopped"

@@ -20,7 +20,7 @@ stop() {
     [ -e run/heartbeat.json ] && pgrep -P "$start" >/dev/null && break
     sleep 0.1
   done
-  sleep 3
+  sleep 1
   kill "-$1" $start
   wait $start
   got=$?
@@ -35,4 +35,36 @@ for signal in TERM USR2; do
   ls -d run/checkpoints/gen-* >/dev/null 2>&1 || fail "no checkpoint after $signal"
   [ ! -e run/manifest.json ] || fail "a stopped run looks complete"
 done
+
+# A stop that comes at once, while ranks are still being started, is no error either.
+for wait in 0 0.05 0.1 0.2 0.4 0.8; do
+  "${train[@]}" --steps 100000000 --evaluate-every 1000000 >out.txt 2>err.txt &
+  start=$!
+  sleep $wait
+  kill -USR2 $start
+  wait $start
+  got=$?
+  out=$(cat out.txt)
+  err=$(cat err.txt)
+  # Before the program has set itself up, a signal ends it as it ends any.
+  [ $got -eq 75 ] || [ $got -eq $((128 + 12)) ] || fail "exit code $got after a stop at $wait s"
+done
+
+# Killed: its ranks end, too. They are known by the folder that they were told to write to.
+ranks() { pgrep -f "[-]-out $work/killed" | wc -l; }
+"$RETORT" -n 2 train --data data --model mlp --out "$work/killed" --batch 32 --micro-shards 2 \
+  --threads 1 --steps 100000000 --evaluate-every 1000000 >out.txt 2>err.txt &
+start=$!
+for _ in $(seq 600); do
+  [ -e killed/heartbeat.json ] && break
+  sleep 0.1
+done
+[ "$(ranks)" -ge 3 ] || fail "expected the start, mpirun and two ranks, found $(ranks)"
+kill -KILL $start
+wait $start
+for _ in $(seq 100); do
+  [ "$(ranks)" -eq 0 ] && break
+  sleep 0.1
+done
+[ "$(ranks)" -eq 0 ] || fail "ranks live on after their start was killed"
 finish
