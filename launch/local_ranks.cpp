@@ -51,8 +51,14 @@ std::string own_program() {
   _exit(kCannotStart);
 }
 
-int exit_code_of(int status) {
+enum class Stop { asked, not_asked };
+
+int exit_code_of(int status, Stop stop) {
   using core::ExitCode;
+  // A stop that came before the ranks could take it: nothing was begun, so nothing is lost.
+  const bool by_stop =
+      WIFSIGNALED(status) ? WTERMSIG(status) == SIGUSR2 : WEXITSTATUS(status) == 128 + SIGUSR2;
+  if (stop == Stop::asked && by_stop) return static_cast<int>(ExitCode::requeue);
   if (WIFSIGNALED(status)) {
     core::log_error(
         "mpirun was ended by signal {} ({}); the last checkpoint is intact, start again",
@@ -121,16 +127,20 @@ int run_local_ranks(int ranks, const std::vector<std::string>& words) {
     throw core::IoError(fmt::format("-n {}: cannot start mpirun: {}", ranks, std::strerror(errno)));
   if (child == 0) become(pointers.data(), before, parent);
 
+  Stop stop = Stop::not_asked;
   while (true) {
     siginfo_t info;
     const int signal = sigwaitinfo(&watched, &info);
-    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) kill(child, SIGUSR2);
+    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) {
+      stop = Stop::asked;
+      kill(child, SIGUSR2);
+    }
     // A terminal sends its interrupt to mpirun itself, too.
     if (signal == SIGINT && info.si_code == SI_USER) kill(child, SIGINT);
     int status = 0;
     if (waitpid(child, &status, WNOHANG) == child) {
       sigprocmask(SIG_SETMASK, &before, nullptr);
-      return exit_code_of(status);
+      return exit_code_of(status, stop);
     }
   }
 }
