@@ -66,18 +66,4 @@ double row_exp(const T* x, std::uint64_t n, T shift, T scale, T* out) {
   return add_lanes(lanes);
 }
 
-/// The sum of exp((x - shift) * scale).
-template <class T>
-double row_exp_sum(const T* x, std::uint64_t n, T shift, T scale) {
-  double lanes[kLanes] = {};
-  T block[kExpBlock];
-  for (std::uint64_t begin = 0; begin < n; begin += kExpBlock) {
-    const std::uint64_t count = n - begin < kExpBlock ? n - begin : kExpBlock;
-    const T* in = x + begin;
-    for (std::uint64_t i = 0; i < count; ++i) block[i] = fast_exp((in[i] - shift) * scale);
-    add_to_lanes(block, count, lanes);
-  }
-  return add_lanes(lanes);
-}
-
 }  // namespace retort::nn

@@ -39,10 +39,9 @@ class RowSelector {
 
   /// First `wanted` candidates in rank order. Returns false when a value is not finite.
   bool select(const T* row) {
-    if (!all_finite(row)) return false;
     T threshold = -std::numeric_limits<T>::infinity();
     if (!maxima_.empty()) threshold = lower_bound(row);
-    collect(row, threshold);
+    if (!collect(row, threshold)) return false;
     if (candidates_.size() > 4 * wanted_) {
       std::nth_element(candidates_.begin(),
                        candidates_.begin() + static_cast<std::ptrdiff_t>(wanted_ - 1),
@@ -55,18 +54,6 @@ class RowSelector {
   const std::vector<Candidate<T>>& candidates() const { return candidates_; }
 
  private:
-  // x * 0 is 0 for every finite x and NaN for all others.
-  bool all_finite(const T* row) const {
-    T lanes[kLanes] = {};
-    std::uint64_t i = 0;
-    for (; i + kLanes <= classes_; i += kLanes)
-      for (std::uint64_t l = 0; l < kLanes; ++l) lanes[l] += row[i + l] * T{0};
-    for (std::uint64_t l = 0; i + l < classes_; ++l) lanes[l] += row[i + l] * T{0};
-    T sum = 0;
-    for (const T lane : lanes) sum += lane;
-    return sum == 0;
-  }
-
   T lower_bound(const T* row) {
     const std::uint64_t groups = maxima_.size();
     T* maxima = maxima_.data();
@@ -84,24 +71,83 @@ class RowSelector {
     return *nth;
   }
 
-  void collect(const T* row, T threshold) {
+  // What reaches the threshold, by ascending id; false when a value is not finite.
+  bool collect(const T* row, T threshold) {
     candidates_.clear();
-    std::uint64_t i = 0;
-    for (; i + kLanes <= classes_; i += kLanes) {
-      std::uint32_t any = 0;
-      for (std::uint64_t l = 0; l < kLanes; ++l) any |= row[i + l] >= threshold ? 1u : 0u;
-      if (any == 0) continue;
-      for (std::uint64_t l = 0; l < kLanes; ++l)
-        if (row[i + l] >= threshold)
-          candidates_.push_back({row[i + l], static_cast<std::uint32_t>(i + l)});
+    for (std::uint64_t begin = 0; begin < classes_; begin += kChunk) {
+      const std::uint64_t end = std::min(classes_, begin + kChunk);
+      // Two counts in one plain loop, which the compiler vectorises; x - x is 0 for finite x alone.
+      std::int32_t reaching = 0, finite = 0;
+      for (std::uint64_t i = begin; i < end; ++i) {
+        reaching += row[i] >= threshold ? 1 : 0;
+        finite += row[i] - row[i] == T{0} ? 1 : 0;
+      }
+      if (finite != static_cast<std::int32_t>(end - begin)) return false;
+      for (std::uint64_t i = begin; reaching > 0; ++i)
+        if (row[i] >= threshold) {
+          candidates_.push_back({row[i], static_cast<std::uint32_t>(i)});
+          --reaching;
+        }
     }
-    for (; i < classes_; ++i)
-      if (row[i] >= threshold) candidates_.push_back({row[i], static_cast<std::uint32_t>(i)});
+    return true;
   }
 
+  static constexpr std::uint64_t kChunk = 64;
   std::uint64_t classes_, wanted_;
   std::vector<T> maxima_, sorted_;
   std::vector<Candidate<T>> candidates_;
+};
+
+// Sums of exp((x - highest) / t) over a row for several temperatures in one pass. Where 2 t is in
+// the list, exp at t is the square of exp at 2 t: one multiplication instead of an exponential, and
+// at most twice its relative error.
+template <class T>
+class TailSums {
+ public:
+  explicit TailSums(std::span<const double> temperatures) : terms_(temperatures.size()) {
+    order_.resize(terms_.size());
+    for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = i;
+    std::sort(order_.begin(), order_.end(),
+              [&](std::size_t a, std::size_t b) { return temperatures[a] > temperatures[b]; });
+    for (std::size_t i = 0; i < terms_.size(); ++i) {
+      terms_[i].scale = static_cast<T>(1 / temperatures[i]);
+      for (std::size_t j = 0; j < terms_.size(); ++j)
+        if (temperatures[j] == 2 * temperatures[i]) terms_[i].root = j;
+    }
+  }
+
+  void run(const T* x, std::uint64_t n, T highest) {
+    for (Term& term : terms_) std::fill_n(term.lanes, kLanes, 0.0);
+    for (std::uint64_t begin = 0; begin < n; begin += kBlock) {
+      const std::uint64_t count = std::min(kBlock, n - begin);
+      for (const std::size_t i : order_) {
+        Term& term = terms_[i];
+        T* to = term.block;
+        if (term.root != kNone) {
+          const T* root = terms_[term.root].block;
+          for (std::uint64_t j = 0; j < count; ++j) to[j] = root[j] * root[j];
+        } else {
+          const T scale = term.scale;
+          for (std::uint64_t j = 0; j < count; ++j)
+            to[j] = fast_exp((x[begin + j] - highest) * scale);
+        }
+        add_to_lanes(to, count, term.lanes);
+      }
+    }
+  }
+  double sum(std::size_t i) { return add_lanes(terms_[i].lanes); }
+
+ private:
+  static constexpr std::uint64_t kBlock = 512;  // several blocks fit the first cache
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  struct Term {
+    T scale = 0;
+    std::size_t root = kNone;  // index of twice the temperature
+    double lanes[kLanes];
+    T block[kBlock];
+  };
+  std::vector<Term> terms_;
+  std::vector<std::size_t> order_;  // temperatures descending
 };
 
 template <class T>
@@ -131,6 +177,7 @@ void top_k_with_tail(std::uint64_t rows, std::uint64_t classes, std::span<const 
       throw core::UsageError("temperature " + std::to_string(t) + " is not above 0");
   const bool has_tail = k < classes;
   RowSelector<T> selector(classes, has_tail ? std::uint64_t{k} + 1 : k);
+  TailSums<T> sums(temperatures);
   std::vector<T> masked(has_tail ? classes : 0);
   for (std::uint64_t row = 0; row < rows; ++row) {
     const T* x = logits.data() + row * classes;
@@ -149,11 +196,10 @@ void top_k_with_tail(std::uint64_t rows, std::uint64_t classes, std::span<const 
     for (std::uint32_t i = 0; i < k; ++i)
       masked[candidates[i].id] = -std::numeric_limits<T>::infinity();
     const T highest = candidates[k].value;
-    for (std::size_t t = 0; t < temperatures.size(); ++t) {
-      const double sum =
-          row_exp_sum(masked.data(), classes, highest, static_cast<T>(1 / temperatures[t]));
-      out[t] = static_cast<T>(static_cast<double>(highest) / temperatures[t] + std::log(sum));
-    }
+    sums.run(masked.data(), classes, highest);
+    for (std::size_t t = 0; t < temperatures.size(); ++t)
+      out[t] =
+          static_cast<T>(static_cast<double>(highest) / temperatures[t] + std::log(sums.sum(t)));
   }
 }
 

@@ -229,14 +229,14 @@ int main() {
   at::set_num_threads(1);
   int code = 0;
   for (const retort::nn::Case& c :
-       {retort::nn::Case{"glyphs convnet 16,32,64 from convnet 32,64,128,256",
+       {retort::nn::Case{"glyphs convnet 16,32,64 from convnet 64,128,256,512",
                          {24, 24, 1},
                          {"convnet", {{"channels", "16,32,64"}, {"strides", "2,2,2"}}},
-                         {"convnet", {}}},
-        retort::nn::Case{"resnet20 width 16 from resnet56 width 32, 16x16",
+                         {"convnet", {{"channels", "64,128,256,512"}}}},
+        retort::nn::Case{"resnet20 width 16 from resnet56 width 48, 16x16",
                          {16, 16, 3},
                          {"resnet20", {}},
-                         {"resnet56", {{"width", "32"}}}}})
+                         {"resnet56", {{"width", "48"}}}}})
     code = std::max(code, retort::nn::run(c));
   return code;
 }
