@@ -93,8 +93,8 @@ class Side:
                           for command in commands]
         self.root = self.processes[0]
 
-    def times(self, floats, repeats):
-        self.root.stdin.write(f"{floats} {repeats}\n")
+    def times(self, what, repeats):
+        self.root.stdin.write(f"{what} {repeats}\n")
         self.root.stdin.flush()
         line = self.root.stdout.readline()
         if not line:
@@ -106,6 +106,14 @@ class Side:
             process.stdin.close()
         for process in self.processes:
             process.wait()
+
+
+def step_figures(ranks, rounds):
+    """A step of a network of 11 M parameters on both ranks, with and without the sum."""
+    ranks.times("step", 2)  # warm
+    times = ranks.times("step", rounds)
+    synced, own = statistics.median(times[0::2]), statistics.median(times[1::2])
+    return {"ratio_step": round(synced / own, 4), "step_ms": round(synced, 3), "own_step_ms": round(own, 3)}
 
 
 def free_port():
@@ -137,8 +145,10 @@ def main():
             own.append(statistics.median(ranks.times(floats, repeats)))
             theirs.append(statistics.median(gloo.times(floats, repeats)))
         ours, gloos = statistics.median(own), statistics.median(theirs)
-        field = "ratio_gloo" if floats == CASES[0][1] else "small_ratio_gloo"
-        print(json.dumps({"bench": "grad_sync", "case": case, field: round(ours / gloos, 4),
+        main_case = floats == CASES[0][1]
+        field = "ratio_gloo" if main_case else "small_ratio_gloo"
+        step = step_figures(ranks, options.rounds) if main_case else {}
+        print(json.dumps({"bench": "grad_sync", "case": case, field: round(ours / gloos, 4), **step,
                           "ms": round(ours, 4), "gloo_ms": round(gloos, 4),
                           "gigabytes_per_s": round(floats * 4 / ours / 1e6, 3), "dtype": "fp32",
                           "micro_shards": 8, "threads": "one per rank", "rounds": options.rounds,

@@ -74,7 +74,8 @@ double plain_inference(const Capture& capture, Workers& workers) {
 double whole_capture(const Capture& capture, int threads) {
   const io::TemporaryFolder folder;
   comm::Communicator one = comm::Communicator::single();
-  StageContext context{.communicator = one, .threads = threads};
+  StageContext context{
+      .communicator = one, .threads = threads, .stage = "teach", .recipe = "", .configuration = ""};
   io::MemberLedger ledger(folder.path() / "logits", "bench");
   const core::Stopwatch watch;
   run_capture(context, capture, ledger);

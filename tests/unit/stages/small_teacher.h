@@ -76,10 +76,12 @@ inline StageOutcome run_stage(comm::Communicator& communicator, std::string_view
   const auto stage = find_stage(name)->make();
   core::OptionTable table;
   apply_options(*stage, table, options);
-  StageContext context{.communicator = communicator, .threads = threads, .in_plan = true};
-  context.stage = std::string(name);
-  context.recipe = table.recipe();
-  context.configuration = table.ini();
+  StageContext context{.communicator = communicator,
+                       .threads = threads,
+                       .in_plan = true,
+                       .stage = std::string(name),
+                       .recipe = table.recipe(),
+                       .configuration = table.ini()};
   return stage->run(context);
 }
 
