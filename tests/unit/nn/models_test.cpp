@@ -11,8 +11,6 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "nn/backward.h"
-#include "nn/batch_norm.h"
-#include "nn/dropout.h"
 #include "nn/model.h"
 
 namespace retort::nn {
@@ -345,66 +343,6 @@ TEST(Models, FoldedStatisticsOfPartsAreThoseOfTheWhole) {
   const auto running = views(model.buffers(), buffers);
   EXPECT_TRUE(at::allclose(running[0].to(at::kDouble), mean, 1e-5, 1e-7));
   EXPECT_TRUE(at::allclose(running[1].to(at::kDouble), variance, 1e-5, 1e-7));
-}
-
-TEST(Models, BatchNormMatchesTorch) {
-  core::RandomStream stream(5, core::RandomUse::test, {});
-  for (const auto activation : {Activation::none, Activation::relu})
-    for (const bool with_residual : {false, true})
-      for (const auto& shape : std::vector<std::vector<std::int64_t>>{
-               {5, 3, 4, 6}, {2, 17, 3, 3}, {33, 40}, {4, 1, 2, 2}}) {
-        const auto leaf = [&](std::vector<std::int64_t> sizes) {
-          at::Tensor t = at::empty(sizes, at::kFloat);
-          for (std::int64_t i = 0; i < t.numel(); ++i)
-            t.data_ptr<float>()[i] = 3 + 2 * stream.normal();
-          return t;
-        };
-        const at::Tensor x = leaf(shape), gamma = leaf({shape[1]}), beta = leaf({shape[1]}) - 4;
-        const at::Tensor residual = with_residual ? leaf(shape) - 3 : at::Tensor();
-        const at::Tensor grad = leaf(shape) - 3;
-        const auto gradients = [&](bool reference) {
-          const auto type = reference ? at::kDouble : at::kFloat;
-          std::vector<at::Tensor> in;
-          for (const at::Tensor& t : {x, gamma, beta, residual})
-            if (t.defined()) in.push_back(t.to(type).detach().requires_grad_(true));
-          at::Tensor y;
-          if (reference) {
-            y = at::batch_norm(in[0], in[1], in[2], {}, {}, true, 0.1, kBatchNormEpsilon, false);
-            if (with_residual) y = y + in[3];
-            if (activation == Activation::relu) y = at::relu(y);
-          } else {
-            std::vector<double> mean(static_cast<std::size_t>(shape[1])), variance(mean.size());
-            y = batch_norm_train(in[0], in[1], in[2], with_residual ? in[3] : at::Tensor(),
-                                 activation, {mean, variance});
-          }
-          (y * grad.to(type)).sum().backward();
-          std::vector<at::Tensor> out = {y.detach().to(at::kDouble)};
-          for (const at::Tensor& t : in) out.push_back(t.grad().to(at::kDouble));
-          return out;
-        };
-        const auto ours = gradients(false), theirs = gradients(true);
-        for (std::size_t i = 0; i < ours.size(); ++i)
-          EXPECT_LT((ours[i] - theirs[i]).abs().max().item<double>(),
-                    2e-5 * (1 + theirs[i].abs().max().item<double>()))
-              << i;
-      }
-}
-
-TEST(Models, DropoutDependsOnSampleStepAndLayerOnly) {
-  const at::Tensor x = at::ones({3, 4000});
-  const std::vector<std::uint64_t> ids = {7, 8, 9}, swapped = {9, 8, 7};
-  const at::Tensor a = dropout(x, 0.25, {1, 2, 0, ids});
-  const at::Tensor b = dropout(x, 0.25, {1, 2, 0, swapped});
-  EXPECT_TRUE(at::equal(a[0], b[2]));
-  EXPECT_TRUE(at::equal(a[1], b[1]));
-  EXPECT_FALSE(at::equal(a[0], a[1]));
-  EXPECT_FALSE(at::equal(a, dropout(x, 0.25, {1, 3, 0, ids})));
-  EXPECT_FALSE(at::equal(a, dropout(x, 0.25, {1, 2, 1, ids})));
-  EXPECT_FALSE(at::equal(a, dropout(x, 0.25, {2, 2, 0, ids})));
-  const double kept = (a > 0).to(at::kDouble).mean().item<double>();
-  EXPECT_NEAR(kept, 0.75, 0.02);
-  EXPECT_NEAR(a.max().item<float>(), 1 / 0.75, 1e-6);
-  EXPECT_THROW(dropout(x, 0.25, {1, 2, 0, std::span(ids).first(2)}), core::InternalError);
 }
 
 TEST(Backward, HandsOutEachGradientOnceInBackwardOrder) {
