@@ -14,6 +14,9 @@ function(retort_use_test_header target)
                               <gmock/gmock.h> <gtest/gtest.h>)
   endif()
   target_precompile_headers(${target} REUSE_FROM retort_test_header)
+  # The header is compiled with -fPIC; a program's own default, -fPIE, would leave it unused.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
 endfunction()
 
 # tests/<tier>/<folder>/*_test.cpp becomes one program that links the layer <folder>.
