@@ -237,25 +237,6 @@ void LogitLayout::validate() const {
   }
 }
 
-int LogitLayout::id_bits() const {
-  if (ids == IdForm::u16) return 16;
-  if (ids == IdForm::u32) return 32;
-  return classes <= 1 ? 0 : std::bit_width(classes - 1);
-}
-
-std::uint64_t LogitLayout::id_bytes() const {
-  return (std::uint64_t{top_k} * static_cast<std::uint64_t>(id_bits()) + 7) / 8;
-}
-
-std::uint64_t LogitLayout::logit_bytes() const {
-  return precision == LogitPrecision::fp32 ? std::uint64_t{4} * top_k
-                                           : 4 + std::uint64_t{2} * (top_k - 1);
-}
-
-std::uint64_t LogitLayout::row_bytes() const {
-  return id_bytes() + logit_bytes() + 4 * temperatures.size() + 4;
-}
-
 void encode_row(const LogitLayout& layout, const LogitRow& row, std::span<std::byte> out) {
   require_sizes(layout, row, out.size());
   check_logits(row.logits);

@@ -1,6 +1,7 @@
 // One row of a teacher's sparse logits as bytes. Format: docs/logit_shard_format.md.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,11 +23,24 @@ struct LogitLayout {
   /// UsageError that names the first wrong field: N outside 1..2^32, K outside 1..N, ids that don't
   /// fit their form, temperatures not positive, finite and strictly increasing.
   void validate() const;
-  /// Bytes of a row; <= K (ceil(log2 N)/8 + 2) + 4 per temperature + 8 for packed fp16_gaps.
-  std::uint64_t row_bytes() const;
-  std::uint64_t id_bytes() const;     // of all K ids
-  std::uint64_t logit_bytes() const;  // of all K logits
-  int id_bits() const;                // of one id: ceil(log2 N), 16 or 32
+  /// Of one id: ceil(log2 N), 16 or 32.
+  int id_bits() const {
+    if (ids == IdForm::u16) return 16;
+    if (ids == IdForm::u32) return 32;
+    return classes <= 1 ? 0 : std::bit_width(classes - 1);
+  }
+  /// Of all K ids, and of all K logits.
+  std::uint64_t id_bytes() const {
+    return (std::uint64_t{top_k} * static_cast<std::uint64_t>(id_bits()) + 7) / 8;
+  }
+  std::uint64_t logit_bytes() const {
+    return precision == LogitPrecision::fp32 ? std::uint64_t{4} * top_k
+                                             : 4 + std::uint64_t{2} * (top_k - 1);
+  }
+  /// Of a row; <= K (ceil(log2 N)/8 + 2) + 4 per temperature + 8 for packed fp16_gaps.
+  std::uint64_t row_bytes() const {
+    return id_bytes() + logit_bytes() + 4 * temperatures.size() + 4;
+  }
 };
 
 /// One row in memory; does not own. Ids by logit descending, then id ascending.

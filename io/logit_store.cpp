@@ -186,13 +186,15 @@ void LogitStore::read(std::uint64_t pass, std::span<const std::uint64_t> samples
     throw core::InternalError("logits: spans don't fit the layout");
 
   Workspace& space = workspace();
-  space.wanted.clear();
+  space.wanted.resize(samples.size());
+  std::uint64_t largest = 0;
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (samples[i] >= facts.samples)
-      throw core::InternalError("logits: sample " + std::to_string(samples[i]) + " of " +
-                                std::to_string(facts.samples));
-    space.wanted.push_back({samples[i], i, 0});
+    largest = std::max(largest, samples[i]);
+    space.wanted[i] = {samples[i], i, 0};
   }
+  if (!samples.empty() && largest >= facts.samples)
+    throw core::InternalError("logits: sample " + std::to_string(largest) + " of " +
+                              std::to_string(facts.samples));
   // File order: neighbours join, and ascending offsets are cheaper to look up.
   order_wanted(space);
 

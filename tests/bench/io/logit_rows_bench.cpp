@@ -38,8 +38,9 @@ void run(const Case& c, const std::filesystem::path& folder) {
   facts.layout = {c.classes, c.top_k, IdForm::packed, c.precision, {1, 2, 3, 4}};
   facts.samples = c.samples;
   facts.shard_samples = 65536;
-  facts.augment = facts.data_digest = facts.class_digest = facts.teacher_digest = "-";
-  facts.split = "train";
+  facts.augment = facts.data_digest = facts.class_digest = facts.teacher_digest =
+      std::string(1, '-');
+  facts.split = std::string("train");
   write_logits(folder, facts);
   const LogitStore store(folder);
 
