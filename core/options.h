@@ -64,12 +64,13 @@ class OptionTable {
   Option& add_repeated(std::string name, std::vector<std::string>* target, std::string help);
   /// A word out of a fixed set, bound to an enumeration.
   template <class E>
-  Option& add_choice(std::string name, E* target, std::vector<std::pair<std::string, E>> words,
-                     std::string help) {
+  Option& add_choice(const std::string& name, E* target,
+                     const std::vector<std::pair<std::string, E>>& words, const std::string& help) {
     std::vector<std::string> choices;
+    choices.reserve(words.size());
     for (const auto& w : words) choices.push_back(w.first);
     return add_choice_by_index(
-        std::move(name), std::move(choices), std::move(help),
+        name, std::move(choices), help,
         [target, words](std::size_t i) { *target = words[i].second; },
         [target, words] {
           for (std::size_t i = 0; i < words.size(); ++i)

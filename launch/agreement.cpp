@@ -91,7 +91,8 @@ int fair_threads(comm::Communicator& communicator) {
   const std::string own(reinterpret_cast<const char*>(&set), sizeof(set));
   const auto all = communicator.all_gather(std::string(host.data()) + '\0' + own);
   const auto rank = static_cast<std::size_t>(communicator.rank());
-  const auto sharing = std::count(all.begin(), all.end(), all[rank]);
+  // At least one: this rank itself.
+  const auto sharing = std::max<std::ptrdiff_t>(1, std::count(all.begin(), all.end(), all[rank]));
   return std::max(1, usable_cores() / static_cast<int>(sharing));
 }
 

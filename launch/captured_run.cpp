@@ -39,6 +39,7 @@ struct Pipe {
 CapturedRun run_captured(const std::vector<std::string>& words, std::chrono::seconds limit) {
   std::vector<std::string> copies = words;
   std::vector<char*> pointers;
+  pointers.reserve(copies.size() + 1);
   for (auto& word : copies) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   Pipe out;

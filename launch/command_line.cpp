@@ -32,7 +32,7 @@ const core::Option* find(std::span<const core::OptionTable* const> tables, std::
   return nullptr;
 }
 
-std::string without_dashes(std::string name) {
+std::string without_dashes(const std::string& name) {
   return name.substr(std::min(name.find_first_not_of('-'), name.size()));
 }
 

@@ -115,6 +115,7 @@ int run_local_ranks(int ranks, const std::vector<std::string>& words) {
     setenv(core::kTerminalVariable, std::to_string(columns).c_str(), 1);
   std::vector<std::string> all = mpirun_words(ranks, usable_cores(), own_program(), words);
   std::vector<char*> pointers;
+  pointers.reserve(all.size() + 1);
   for (auto& word : all) pointers.push_back(word.data());
   pointers.push_back(nullptr);
 
