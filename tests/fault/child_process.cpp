@@ -49,6 +49,7 @@ pid_t spawn(const Start& start, int output) {
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child > 0) return child;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is ended takes its ranks along
   for (const auto& [name, value] : start.environment) ::setenv(name.c_str(), value.c_str(), 1);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
