@@ -14,6 +14,7 @@
 #include "core/stop.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
+#include "io/event_file.h"
 #include "io/manifest.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
@@ -41,7 +42,7 @@ class TrainingRun {
   void evaluate();
   void commit();
   std::uint64_t agree_on_requests() const;
-  void write_metrics() const;
+  void write_metrics();
   StageOutcome finish();
 
   StageContext& context_;
@@ -56,6 +57,7 @@ class TrainingRun {
   TrainingState state_;
   TrainingStep step_;
   std::optional<io::RunFolder> folder_;
+  std::optional<io::EventFile> events_;  // rank 0, from the first evaluation on
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_commit_ = Clock::now();
   std::uint64_t committed_step_ = std::numeric_limits<std::uint64_t>::max();
@@ -165,11 +167,17 @@ void TrainingRun::evaluate() {
   write_metrics();
 }
 
-void TrainingRun::write_metrics() const {
+void TrainingRun::write_metrics() {
   on_root(communicator_, [&] {
     std::string lines;
     for (const auto& record : state_.history) lines += to_json(record).dump() + "\n";
     io::write_file(options_.out / "metrics.jsonl", std::string_view(lines));
+    // For TensorBoard; a resumed start goes on in a file of its own.
+    if (!events_) events_.emplace(options_.out);
+    const nlohmann::json newest = to_json(state_.history.back());
+    for (const auto& [name, value] : newest.items())
+      if (name != "step") events_->scalar(name, state_.step, value.get<double>());
+    events_->flush();
   });
 }
 

@@ -124,6 +124,8 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
         if (!batch || batch->shard < first || batch->shard >= first + count)
           throw core::InternalError(fmt::format("the loader lost its place at step {}", step));
         compute_micro_batch(*batch, step, rows, sums[batch->shard - first]);
+        std::lock_guard lock(mutex);
+        source.recycle(std::move(*batch));
       } catch (...) {
         std::lock_guard lock(mutex);
         failed = true;
