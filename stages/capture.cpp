@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include <fmt/format.h>
@@ -86,15 +87,18 @@ void capture_batch(const Capture& capture, std::uint64_t pass, core::Range sampl
 
 std::string rows_digest(const io::LogitLayout& layout, std::span<const std::byte> rows) {
   const std::size_t row_bytes = layout.row_bytes();
-  std::vector<std::uint32_t> ids(layout.top_k);
-  // Logits and tails side by side: one payload.
-  std::vector<float> values(layout.top_k + layout.temperatures.size());
-  const std::span<float> logits = std::span(values).first(layout.top_k);
-  const std::span<float> tails = std::span(values).subspan(layout.top_k);
+  const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
+  // One payload: ids, logits, tails.
+  std::vector<std::byte> payload((2 * k + temperatures) * sizeof(float));
+  std::vector<std::uint32_t> ids(k);
+  std::vector<float> values(k + temperatures);
   io::SequenceDigest digest;
   for (std::size_t at = 0; at < rows.size(); at += row_bytes) {
-    io::decode_row(layout, rows.subspan(at, row_bytes), {ids, logits, tails});
-    digest.add(std::as_bytes(std::span(values)), ids);
+    io::decode_row(layout, rows.subspan(at, row_bytes),
+                   {ids, std::span(values).first(k), std::span(values).subspan(k)});
+    std::memcpy(payload.data(), ids.data(), k * sizeof(float));
+    std::memcpy(payload.data() + k * sizeof(float), values.data(), values.size() * sizeof(float));
+    digest.add(payload, {});
   }
   return digest.text();
 }

@@ -163,6 +163,6 @@ int main() {
   setenv("MKL_NUM_THREADS", "1", 1);
   retort::core::start_log(retort::core::LogLevel::warning, 0);
   const int threads = retort::stages::pin_to_two_cores();
-  retort::stages::run_case({1000, 16'384, 256}, threads);
-  retort::stages::run_case({100'000, 512, 64}, threads);
+  retort::stages::run_case({1000, 32'768, 256}, threads);
+  retort::stages::run_case({100'000, 2048, 64}, threads);
 }
