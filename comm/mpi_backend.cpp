@@ -116,6 +116,7 @@ std::vector<std::string> MpiBackend::all_gather(const std::string& text) {
   return call([&] {
     const std::vector<std::uint64_t> lengths = gather_numbers(text.size());
     std::vector<std::string> result;
+    result.reserve(lengths.size());
     for (int root = 0; root < size_; ++root)
       result.push_back(root == rank_ ? text
                                      : std::string(lengths[static_cast<std::size_t>(root)], '\0'));

@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <utility>
 
 #include "comm/communicator.h"
 
@@ -18,7 +19,7 @@ struct Pending::State {
     {
       std::lock_guard lock(mutex);
       done = true;
-      error = failure;
+      error = std::move(failure);
     }
     changed.notify_all();
   }

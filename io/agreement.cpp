@@ -22,27 +22,39 @@ namespace {
   }
 }
 
-}  // namespace
-
-void agree(comm::Communicator& communicator, const std::function<void()>& work) {
-  std::string outcome;  // empty: fine; else exit code, blank, message
+/// What became of `work`: empty if it is done, else exit code, blank, message.
+std::string outcome_of(const std::function<void()>& work) {
   try {
     work();
   } catch (const core::Error& error) {
-    outcome = std::to_string(static_cast<int>(error.code())) + " " + error.what();
+    return std::to_string(static_cast<int>(error.code())) + " " + error.what();
   } catch (const std::bad_alloc&) {
-    outcome = "74 out of memory; use fewer ranks on a node or a node with more memory";
+    return "74 out of memory; use fewer ranks on a node or a node with more memory";
   } catch (const std::exception& error) {
-    outcome = std::string("70 ") + error.what();
+    return std::string("70 ") + error.what();
   }
-  const std::vector<std::string> outcomes = communicator.all_gather(outcome);
-  for (std::size_t rank = 0; rank < outcomes.size(); ++rank) {
-    const std::string& text = outcomes[rank];
-    if (text.empty()) continue;
-    const std::string where =
-        outcomes.size() > 1 ? "rank " + std::to_string(rank) + ": " : std::string();
-    rethrow(static_cast<core::ExitCode>(std::stoi(text)), where + text.substr(text.find(' ') + 1));
-  }
+  return "";
+}
+
+/// Throws what outcome_of() told, unless it is empty.
+void throw_outcome(const std::string& outcome, const std::string& where) {
+  if (outcome.empty()) return;
+  rethrow(static_cast<core::ExitCode>(std::stoi(outcome)),
+          where + outcome.substr(outcome.find(' ') + 1));
+}
+
+}  // namespace
+
+void agree(comm::Communicator& communicator, const std::function<void()>& work) {
+  const std::vector<std::string> outcomes = communicator.all_gather(outcome_of(work));
+  for (std::size_t rank = 0; rank < outcomes.size(); ++rank)
+    throw_outcome(outcomes[rank],
+                  outcomes.size() > 1 ? "rank " + std::to_string(rank) + ": " : std::string());
+}
+
+void on_root(comm::Communicator& communicator, const std::function<void()>& work) {
+  const std::string own = communicator.root() ? outcome_of(work) : std::string();
+  throw_outcome(communicator.broadcast(own), "");
 }
 
 }  // namespace retort::io

@@ -12,4 +12,8 @@ namespace retort::io {
 /// there is more than one). `work` must not itself start a collective.
 void agree(comm::Communicator& communicator, const std::function<void()>& work);
 
+/// Collective. Runs `work` on rank 0 while the others wait; its error is thrown on all ranks, with
+/// its type and text.
+void on_root(comm::Communicator& communicator, const std::function<void()>& work);
+
 }  // namespace retort::io

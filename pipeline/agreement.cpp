@@ -1,12 +1,13 @@
 #include "pipeline/agreement.h"
 
+#include "io/agreement.h"
 #include "stages/section_output.h"
 
 namespace retort::pipeline {
 
 std::string from_root(comm::Communicator& communicator, const std::function<std::string()>& work) {
   std::string answer;
-  stages::on_root(communicator, [&] { answer = work(); });
+  io::on_root(communicator, [&] { answer = work(); });
   return communicator.broadcast(answer);
 }
 

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stop.h"
+#include "io/agreement.h"
 #include "stages/section_output.h"
 #include "stages/shard_writer.h"
 #include "stages/workers.h"
@@ -32,7 +33,7 @@ std::vector<ShardName> missing_shards(comm::Communicator& communicator, const io
                                       const io::MemberLedger& ledger) {
   std::string there;  // one byte per shard
   const std::uint64_t count = io::logit_shard_count(facts);
-  on_root(communicator, [&] {
+  io::on_root(communicator, [&] {
     std::set<std::string> names;
     for (const io::Member& member : ledger.adopt()) names.insert(member.name);
     for (std::uint64_t i = 0; i < count * facts.passes; ++i)

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "stages/loaded_model.h"
 #include "stages/scoring.h"
@@ -193,7 +194,7 @@ class Evaluate : public Stage {
     nlohmann::json content = results;
     content.erase("seconds");
     content["details"] = details;
-    on_root(context.communicator, [&] {
+    io::on_root(context.communicator, [&] {
       io::make_folder(options_.out);
       io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
     });

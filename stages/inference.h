@@ -2,12 +2,24 @@
 // answers.
 #pragma once
 
+#include <span>
+
 #include <ATen/core/Tensor.h>
 
 #include "io/loader.h"
 #include "stages/loaded_model.h"
 
 namespace retort::stages {
+
+/// The model's input [n, channels, height, width] fp32. A tensor's own memory, not the batch's: its
+/// alignment, and with it the bits, is the same everywhere.
+at::Tensor input_of(const io::MicroBatch& batch, const io::ImageShape& shape);
+
+/// Logits [n, classes], fp32, contiguous, of a batch's n samples under these tensors: BatchNorm
+/// from running statistics, no dropout, no gradients. Any number of threads at once.
+at::Tensor infer(const nn::Model& model, std::span<const at::Tensor> parameters,
+                 std::span<const at::Tensor> buffers, const io::ImageShape& shape,
+                 const io::MicroBatch& batch);
 
 /// Logits [n, classes], fp32, contiguous, of a batch's n samples: BatchNorm from running
 /// statistics, no dropout, no gradients. Any number of threads at once; each uses its own intra-op

@@ -266,7 +266,7 @@ void Pack::pack_shards(StageContext& context, const io::Catalogue& catalogue,
 std::set<std::string> Pack::adopt(comm::Communicator& communicator,
                                   const io::MemberLedger& ledger) const {
   std::string names;
-  on_root(communicator, [&] {
+  io::on_root(communicator, [&] {
     for (const io::Member& member : ledger.adopt()) names += member.name + '\n';
   });
   names = communicator.broadcast(names);
@@ -284,7 +284,7 @@ std::set<std::string> Pack::adopt(comm::Communicator& communicator,
 StageOutcome Pack::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
   std::string list_text;
-  on_root(communicator, [&] { list_text = list(request(context.threads)).serialise(); });
+  io::on_root(communicator, [&] { list_text = list(request(context.threads)).serialise(); });
   const io::Catalogue catalogue = io::Catalogue::parse(communicator.broadcast(list_text));
   std::string().swap(list_text);
   const io::PackForm form = form_for(catalogue);
@@ -292,7 +292,7 @@ StageOutcome Pack::run(StageContext& context) {
   const std::string recipe = recipe_hash(context, "source " + catalogue.digest());
   if (is_packed(communicator, options_.out, recipe)) {
     core::log_info("{}: already complete", options_.out.string());
-    on_root(communicator, [&] { print_pack(context, read_pack_results(options_.out)); });
+    io::on_root(communicator, [&] { print_pack(context, read_pack_results(options_.out)); });
     return StageOutcome::done;
   }
   const auto live = io::RunFolder::open(
@@ -306,7 +306,7 @@ StageOutcome Pack::run(StageContext& context) {
 
   io::Manifest manifest;
   nlohmann::json results;
-  on_root(communicator, [&] {
+  io::on_root(communicator, [&] {
     const PackTally tally = tally_up(ledger.records(), catalogue, plan);
     if (tally.bad > 0) check_bad(tally.bad, catalogue.size(), tally.bad_samples.front());
     check_packed(tally, catalogue);
@@ -316,7 +316,7 @@ StageOutcome Pack::run(StageContext& context) {
     io::write_file(options_.out / "results.json", std::string_view(results.dump(2) + "\n"));
   });
   ledger.seal(communicator, std::move(manifest));
-  on_root(communicator, [&] { print_pack(context, results); });
+  io::on_root(communicator, [&] { print_pack(context, results); });
   return StageOutcome::done;
 }
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "stages/section_output.h"
 
@@ -191,7 +192,7 @@ void print_pack(const StageContext& context, const nlohmann::json& results) {
 bool is_packed(comm::Communicator& communicator, const std::filesystem::path& folder,
                const std::string& recipe) {
   std::uint64_t complete = 0;
-  on_root(communicator, [&] {
+  io::on_root(communicator, [&] {
     if (!io::has_manifest(folder)) return;
     const io::Manifest manifest = io::read_manifest(folder);
     if (manifest.kind != io::kPackedManifestKind || manifest.recipe_hash != recipe)

@@ -4,12 +4,11 @@
 #include <cmath>
 #include <cstring>
 
-#include <ATen/ops/empty.h>
-#include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "stages/inference.h"
 
 namespace retort::stages {
 
@@ -57,22 +56,13 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
   std::vector<SampleScore> scores(data.size());
   std::atomic<std::uint64_t> next{mine.begin};
   std::atomic<bool> failed{false};
-  const auto& shape = data.facts();
+  const io::ImageShape shape{data.facts().height, data.facts().width, data.facts().channels};
   workers.run([&](int) {
-    c10::InferenceMode inference;
     for (std::uint64_t b = next++; b < mine.end && !failed; b = next++) {
       try {
         const core::Range range{b * batch, std::min(data.size(), (b + 1) * batch)};
         const io::MicroBatch micro = io::load_micro_batch(data, options, 0, range, 0);
-        at::Tensor input = at::empty(
-            {static_cast<std::int64_t>(range.size()), shape.channels, shape.height, shape.width},
-            at::kFloat);
-        std::memcpy(input.data_ptr<float>(), micro.pixels.data(),
-                    micro.pixels.size() * sizeof(float));
-        nn::Pass pass;
-        pass.parameters = parameters;
-        pass.buffers = buffers;
-        const at::Tensor logits = model.forward(input, pass).contiguous();
+        const at::Tensor logits = infer(model, parameters, buffers, shape, micro);
         const auto classes = static_cast<std::size_t>(logits.size(1));
         for (std::uint64_t i = 0; i < range.size(); ++i) {
           scores[range.begin + i] = score_row({logits.data_ptr<float>() + i * classes, classes},

@@ -1,12 +1,12 @@
 #include "stages/section_output.h"
 
 #include <cstdio>
-#include <exception>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/manifest.h"
 
@@ -19,33 +19,10 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
   return hash.hex();
 }
 
-void on_root(comm::Communicator& communicator, const std::function<void()>& work) {
-  std::exception_ptr error;
-  std::string report = "ok";
-  if (communicator.root()) {
-    try {
-      work();
-    } catch (const core::Error& e) {
-      error = std::current_exception();
-      report = fmt::format("{} {}", static_cast<int>(e.code()), e.what());
-    } catch (const std::exception& e) {
-      error = std::current_exception();
-      report = fmt::format("{} {}", static_cast<int>(core::ExitCode::internal), e.what());
-    }
-  }
-  report = communicator.broadcast(report);
-  if (error) std::rethrow_exception(error);
-  if (report != "ok") {
-    const auto space = report.find(' ');
-    throw core::Error(static_cast<core::ExitCode>(std::stoi(report.substr(0, space))),
-                      report.substr(space + 1));
-  }
-}
-
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind) {
   std::uint64_t complete = 0;
-  on_root(communicator, [&] {
+  io::on_root(communicator, [&] {
     if (!io::has_manifest(folder)) return;
     const io::Manifest manifest = io::read_manifest(folder);
     if (manifest.kind != kind || manifest.recipe_hash != recipe)
@@ -73,7 +50,7 @@ void print_results(const StageContext& context, const nlohmann::json& results) {
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results) {
-  on_root(context.communicator, [&] {
+  io::on_root(context.communicator, [&] {
     io::write_file(folder / "config.ini", std::string_view(context.configuration));
     io::write_file(folder / "results.json", std::string_view(results.dump(2) + "\n"));
     io::Manifest manifest;

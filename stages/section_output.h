@@ -3,7 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +31,5 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
 
 /// Rank 0 prints flat results to standard output: one line of JSON, or a line for each.
 void print_results(const StageContext& context, const nlohmann::json& results);
-
-/// Runs `work` on rank 0 while the others wait; its error is thrown on all ranks.
-void on_root(comm::Communicator& communicator, const std::function<void()>& work);
 
 }  // namespace retort::stages

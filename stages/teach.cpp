@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
 #include "io/sequence_digest.h"
@@ -214,7 +215,7 @@ class Teach : public Stage {
     io::Manifest manifest;
     manifest.kind = "logits";
     manifest.facts = facts.to_json();
-    on_root(context.communicator, [&] {
+    io::on_root(context.communicator, [&] {
       io::write_file(options_.out / "config.ini", std::string_view(context.configuration));
       io::write_file(options_.out / "results.json", std::string_view(results.dump(2) + "\n"));
       manifest.content_digest = content_digest(facts, ledger.records());

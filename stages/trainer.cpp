@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stop.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
 #include "io/event_file.h"
@@ -104,7 +105,7 @@ void TrainingRun::restore() {
     committed_step_ = state_.step;
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
-  on_root(communicator_, [&] {
+  io::on_root(communicator_, [&] {
     io::write_file(options_.out / "config.ini", std::string_view(context_.configuration));
   });
 }
@@ -168,7 +169,7 @@ void TrainingRun::evaluate() {
 }
 
 void TrainingRun::write_metrics() {
-  on_root(communicator_, [&] {
+  io::on_root(communicator_, [&] {
     std::string lines;
     for (const auto& record : state_.history) lines += to_json(record).dump() + "\n";
     io::write_file(options_.out / "metrics.jsonl", std::string_view(lines));
@@ -257,8 +258,8 @@ StageOutcome TrainingRun::finish() {
   const io::TensorMap tensors =
       best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
            : state_.model_tensors(state_.evaluated(), state_.buffers);
-  on_root(communicator_,
-          [&] { io::write_model(options_.out / "model", job_.description, tensors); });
+  io::on_root(communicator_,
+              [&] { io::write_model(options_.out / "model", job_.description, tensors); });
   nlohmann::json results = job_.results;
   results["steps"] = state_.step;
   results["parameters"] = job_.model.parameters().count();
@@ -277,7 +278,7 @@ StageOutcome TrainingRun::finish() {
   }
   results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
   std::string content;
-  on_root(communicator_, [&] {
+  io::on_root(communicator_, [&] {
     const auto newest = io::load_newest(options_.out);
     if (!newest) throw core::InternalError("the last generation is gone");
     core::Sha256 hash;

@@ -6,12 +6,12 @@
 #include <map>
 #include <mutex>
 
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "nn/backward.h"
+#include "stages/inference.h"
 
 namespace retort::stages {
 
@@ -47,12 +47,9 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
 
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
                                        std::uint64_t rows, std::vector<double>& sums) {
-  const auto& shape = data_.facts();
+  const auto& facts = data_.facts();
   const auto n = batch.samples.size();
-  // A fresh tensor, not a view: its alignment, and with it the bits, is the same everywhere.
-  at::Tensor input = at::empty(
-      {static_cast<std::int64_t>(n), shape.channels, shape.height, shape.width}, at::kFloat);
-  std::memcpy(input.data_ptr<float>(), batch.pixels.data(), batch.pixels.size() * sizeof(float));
+  const at::Tensor input = input_of(batch, {facts.height, facts.width, facts.channels});
   nn::BatchStatistics statistics;
   statistics.sums.assign(model_.statistics_size(), 0.0);
   nn::Pass pass;
