@@ -251,11 +251,27 @@ void OptionTable::require() const {
       throw UsageError(fmt::format("option '{}' is required ({})", option.name, option.help));
 }
 
+bool OptionTable::counts(const Option& option) const {
+  if (option.chooser.empty()) return true;
+  const Option* chooser = find(option.chooser);
+  if (chooser == nullptr)
+    throw InternalError(fmt::format("option '{}' belongs to '{}', which was never declared",
+                                    option.name, option.chooser));
+  return chooser->print() == option.choice;
+}
+
+std::string OptionTable::choice_fault(std::string_view name) const {
+  const Option* option = find(name);
+  if (option == nullptr || !option->given || counts(*option)) return {};
+  return fmt::format("option '{0}' belongs to {1} {2}, but {1} is {3}; remove it or choose {1} {2}",
+                     option->name, option->chooser, option->choice, find(option->chooser)->print());
+}
+
 std::string OptionTable::ini() const {
   std::string text;
   for (const auto& option : options_) {
     const std::string value = option.print();
-    if (value.empty() && (!option.given || option.repeated)) {
+    if (!counts(option) || (value.empty() && (!option.given || option.repeated))) {
       text += fmt::format("# {} =\n", option.name);
     } else if (option.repeated) {
       for (std::string_view rest = value;;) {

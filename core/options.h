@@ -36,6 +36,9 @@ struct Option {
   bool repeated = false;    // each set() appends one value; in an INI file one line each
   char short_name = 0;      // 'n' for -n; 0: none
   std::vector<std::string> choices;
+  /// It counts only while the option `chooser` has the value `choice` ("from", "glyphs"); given
+  /// beside another choice it is an error. Empty: always.
+  std::string chooser, choice;
   std::string default_text;                       // as --help shows it
   std::function<void(const std::string&)> parse;  // throws UsageError with the reason only
   std::function<std::string()> print;             // the present value, parse(print()) is identity
@@ -47,6 +50,16 @@ class OptionTable {
  public:
   /// Heading for the options added after it.
   void group(std::string title) { group_ = std::move(title); }
+  /// The options of which `declare` adds any belong to one choice of another option: see Option.
+  template <class Declare>
+  void only_with(const std::string& chooser, const std::string& choice, Declare declare) {
+    const std::size_t first = options_.size();
+    declare();
+    for (std::size_t i = first; i < options_.size(); ++i) {
+      options_[i].chooser = chooser;
+      options_[i].choice = choice;
+    }
+  }
 
   // Each add binds `target`, whose present value is the default, and returns the option so that the
   // caller can refine it. Lists are comma separated.
@@ -89,8 +102,12 @@ class OptionTable {
   bool given(std::string_view name) const;
   /// UsageError naming the first required option that was not given.
   void require() const;
+  /// What is wrong with the choices: names an option that was given and the choice that it belongs
+  /// to, if another one was made. Empty: nothing, or `name` is no such option.
+  std::string choice_fault(std::string_view name) const;
   /// `name = value` lines of all options in order, quoted so that core/ini.h reads back the same
-  /// values. An option without value is a comment line (`# out =`).
+  /// values. An option without value, or of a choice that was not made, is a comment line
+  /// (`# out =`).
   std::string ini() const;
   /// `name=value` lines of the options with OptionEffect::result: what a recipe hash covers.
   std::string recipe() const;
@@ -100,6 +117,7 @@ class OptionTable {
                               std::function<void(std::size_t)> store,
                               std::function<std::size_t()> load);
   Option& append(Option option);
+  bool counts(const Option& option) const;  // the choice that it belongs to was made
   std::string group_ = "Options";
   std::vector<Option> options_;
   std::vector<std::string> suggestions_;

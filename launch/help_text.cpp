@@ -28,6 +28,8 @@ std::string notes(const core::Option& option) {
   if (!option.choices.empty()) parts.push_back(fmt::format("{}", fmt::join(option.choices, ", ")));
   if (option.required) parts.emplace_back("required");
   if (option.repeated) parts.emplace_back("may be repeated");
+  if (!option.chooser.empty())
+    parts.push_back(fmt::format("only with --{} {}", option.chooser, option.choice));
   if (!option.required && !option.is_switch && !option.default_text.empty())
     parts.push_back("default " + option.default_text);
   if (option.is_switch && option.default_text == "true") parts.emplace_back("default true");

@@ -197,11 +197,15 @@ void OptimiserOptions::declare(core::OptionTable& table) {
                                   {{"sgd", OptimiserKind::sgd}, {"adamw", OptimiserKind::adamw}},
                                   "Optimiser");
   table.add("learning-rate", &learning_rate, "Highest learning rate");
-  table.add("momentum", &momentum, "Momentum of sgd");
-  table.add("nesterov", &nesterov, "Nesterov's momentum in sgd");
-  table.add("beta1", &beta1, "Decay of the first moment in adamw");
-  table.add("beta2", &beta2, "Decay of the second moment in adamw");
-  table.add("epsilon", &epsilon, "Added to the deviation in adamw");
+  table.only_with("optimiser", "sgd", [&] {
+    table.add("momentum", &momentum, "Momentum of sgd");
+    table.add("nesterov", &nesterov, "Nesterov's momentum in sgd");
+  });
+  table.only_with("optimiser", "adamw", [&] {
+    table.add("beta1", &beta1, "Decay of the first moment in adamw");
+    table.add("beta2", &beta2, "Decay of the second moment in adamw");
+    table.add("epsilon", &epsilon, "Added to the deviation in adamw");
+  });
   table.add("weight-decay", &weight_decay, "Weight decay; biases and BatchNorm are excluded");
   table.add("clip-norm", &clip_norm, "Largest global L2 norm of the gradient; 0: no clipping");
   table.add("average-decay", &average_decay,
@@ -213,9 +217,11 @@ void OptimiserOptions::declare(core::OptionTable& table) {
                                  "Learning rate after the warm-up");
   table.add("warmup", &warmup,
             "Steps of linear warm-up (1 or more), or their fraction of all steps (below 1)");
-  table.add("milestones", &milestones,
-            "Fractions of all steps at which schedule step lowers the rate");
-  table.add("gamma", &gamma, "Factor of schedule step at each milestone");
+  table.only_with("schedule", "step", [&] {
+    table.add("milestones", &milestones,
+              "Fractions of all steps at which schedule step lowers the rate");
+    table.add("gamma", &gamma, "Factor of schedule step at each milestone");
+  });
 }
 
 double learning_rate(const OptimiserOptions& options, std::uint64_t step, std::uint64_t steps) {

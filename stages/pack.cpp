@@ -134,7 +134,8 @@ void Pack::declare(core::OptionTable& table) {
   table.add("shard-samples", &options_.shard_samples,
             "samples per shard file; 0: such that one has about 64 MB");
   table.add("seed", &options_.seed, "seed of the split and of fixed variants");
-  for (const auto& entry : sources_) entry.second->declare(table);
+  for (const auto& [name, source] : sources_)
+    table.only_with("from", name, [&, &declared = *source] { declared.declare(table); });
 }
 
 void Pack::validate() const {

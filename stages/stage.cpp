@@ -29,6 +29,9 @@ void set_options(Stage& stage, core::OptionTable& table, std::span<const GivenOp
   }
   stage.declare_dependent(table);
   for (const auto* option : later) set_option(table, *option);
+  for (const auto& option : given)
+    if (const std::string fault = table.choice_fault(option.name); !fault.empty())
+      throw core::UsageError(option.origin + ": " + fault);
 }
 
 void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given) {

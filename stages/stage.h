@@ -61,8 +61,9 @@ struct GivenOption {
   std::string value;
   std::string origin;  // "command line", "plan.ini:12": goes into messages
 };
-/// declare(), set what is known, declare_dependent(), set the rest. Unknown names and bad values:
-/// UsageError that names the origin. Later options override earlier ones.
+/// declare(), set what is known, declare_dependent(), set the rest. Unknown names, bad values and
+/// options of a choice that was not made: UsageError that names the origin. Later options override
+/// earlier ones.
 void set_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
 /// set_options(), then require() and validate().
 void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);

@@ -188,6 +188,28 @@ TEST_F(Options, TheRecipeHoldsWhatDecidesTheResultOnly) {
   EXPECT_THAT(table.recipe(), testing::Not(testing::HasSubstr("out=")));
 }
 
+TEST(OptionsOfAChoice, CountOnlyWhereItWasMade) {
+  std::string kind = "sgd", other;
+  double momentum = 0.9;
+  OptionTable table;
+  table.add("optimiser", &kind, "which");
+  table.only_with("optimiser", "sgd", [&] { table.add("momentum", &momentum, "of sgd"); });
+  table.add("other", &other, "of all");
+  EXPECT_EQ(table.choice_fault("momentum"), "");
+  table.set("momentum", "0.5");
+  table.set("other", "x");
+  EXPECT_EQ(table.choice_fault("momentum"), "");
+  EXPECT_THAT(table.ini(), testing::HasSubstr("\nmomentum = 0.5\n"));
+  table.set("optimiser", "adamw");
+  EXPECT_EQ(table.choice_fault("momentum"),
+            "option 'momentum' belongs to optimiser sgd, but optimiser is adamw; remove it or "
+            "choose optimiser sgd");
+  EXPECT_EQ(table.choice_fault("other"), "");
+  EXPECT_EQ(table.choice_fault("never"), "");
+  // What doesn't count is a comment: the file can be read back.
+  EXPECT_THAT(table.ini(), testing::HasSubstr("\n# momentum =\n"));
+}
+
 TEST_F(Options, DeclaringANameTwiceIsABug) {
   EXPECT_THROW(table.add("steps", &settings.steps, "again"), InternalError);
   EXPECT_THROW(table.given("never"), InternalError);

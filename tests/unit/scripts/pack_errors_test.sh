@@ -34,6 +34,10 @@ fails 64 'size' "${source[@]}" --size 0x5
 fails 64 'size' "${source[@]}" --size 32x
 fails 64 'crop' "${source[@]}" --store encoded --fit crop
 fails 64 'class-from' "${source[@]}" --class-from leaf
+fails 64 "option 'characters' belongs to from glyphs, but from is folder" \
+  "${source[@]}" --characters 5
+fails 64 "'class-from' belongs to from folder, but from is idx" \
+  --from idx --source "$folder/set" --class-from 2
 fails 65 'split validation is empty' "${source[@]}" --split train=0.99,validation=0.01
 mkdir "$folder/empty"
 fails 65 'no picture found' --from folder --source "$folder/empty"
@@ -47,6 +51,12 @@ fails 65 'strict' "${source[@]}" --strict
 fails 65 'class c has no sound picture' "${source[@]}" --bad-limit 1
 picture set/c/2.pgm
 fails 65 '1 of 14 pictures are broken, more than 0' "${source[@]}"
+# The same from a file and from the environment; what --dump-config prints can be read back.
+printf 'characters = 5\n' > "$folder/pack.ini"
+fails 64 "pack.ini:1: option 'characters' belongs to" "${source[@]}" --config "$folder/pack.ini"
+RETORT_VARIANTS=2 fails 64 "RETORT_VARIANTS: option 'variants' belongs to" "${source[@]}"
+"$RETORT" pack "${source[@]}" --out "$folder/out" --dump-config > "$folder/dumped.ini"
+"$RETORT" pack --config "$folder/dumped.ini" --dump-config | cmp "$folder/dumped.ini" -
 touch "$folder/file"
 rm -rf "$folder/out"
 code=0

@@ -43,6 +43,8 @@ refuse "did you mean 'epochs'" tiny.ini --set teacher.epoch=3
 refuse "--set teacher.epochs: [teacher]" tiny.ini --set teacher.epochs=many
 refuse "the plan has no section [techer]" tiny.ini --set techer.epochs=1
 refuse "SECTION.KEY=VALUE" tiny.ini --set epochs=1
+refuse "--set data.variants: [data]: option 'variants' belongs to from glyphs" tiny.ini --set data.variants=2
+refuse "'nesterov' belongs to optimiser sgd" tiny.ini --set student.optimiser=adamw --set student.nesterov=true
 refuse "remove 'out'" tiny.ini --set teacher.out=x
 refuse "seeds: 3..1 is empty" tiny.ini --set teacher.seeds=3..1
 refuse "has no seed" tiny.ini --set score.seeds=1..2

@@ -38,6 +38,11 @@ refuse 64 "did you mean --learning-rate" train --data data --model mlp --learing
 refuse 64 "batch" train --data data --model mlp --batch many
 refuse 64 "power of two" train --data data --model mlp --micro-shards 6
 refuse 64 "--validation" train --data data --model mlp --patience 2
+refuse 64 "'momentum' belongs to optimiser sgd, but optimiser is adamw" train --data data \
+  --model mlp --optimiser adamw --momentum 0.8
+refuse 64 "'beta1' belongs to optimiser adamw" train --data data --model mlp --beta1 0.8
+refuse 64 "'gamma' belongs to schedule step" train --data data --model mlp --gamma 0.5
+refuse 64 "unknown option --channels" train --data data --model mlp --channels 8
 refuse 65 "manifest.json is missing" train --data nowhere --model mlp
 refuse 65 "no split" train --data data --split nowhere --model mlp
 refuse 65 "--init" train --data data --model mlp --hidden 16 --init stranger
