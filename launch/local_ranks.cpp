@@ -1,5 +1,6 @@
 #include "launch/local_ranks.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -45,6 +46,11 @@ std::string own_program() {
   // A killed parent must not leave ranks behind.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(kCannotStart);
+  // A stop sent to the whole process group (timeout, a terminal) must reach mpirun by way of the
+  // parent alone: mpirun kills its ranks at TERM, before they have written a checkpoint.
+  setpgid(0, 0);
+  // mpirun would read for its ranks, which read nothing; outside the terminal's group it may not.
+  if (const int none = open("/dev/null", O_RDONLY | O_CLOEXEC); none >= 0) dup2(none, STDIN_FILENO);
   std::signal(SIGPIPE, SIG_DFL);
   sigprocmask(SIG_SETMASK, &before, nullptr);
   execvp(words[0], words);
@@ -55,10 +61,15 @@ enum class Stop { asked, not_asked };
 
 int exit_code_of(int status, Stop stop) {
   using core::ExitCode;
-  // A stop that came before the ranks could take it: nothing was begun, so nothing is lost.
-  const bool by_stop =
-      WIFSIGNALED(status) ? WTERMSIG(status) == SIGUSR2 : WEXITSTATUS(status) == 128 + SIGUSR2;
-  if (stop == Stop::asked && by_stop) return static_cast<int>(ExitCode::requeue);
+  // A stop that came before the ranks could take it, or that a scheduler sent to mpirun, too, which
+  // ended them: what the last checkpoint holds is intact, and the next start goes on from it.
+  const int ended_by = WIFSIGNALED(status)         ? WTERMSIG(status)
+                       : WEXITSTATUS(status) > 128 ? WEXITSTATUS(status) - 128
+                                                   : 0;
+  // mpirun's own answer to a TERM, whatever its ranks ended with.
+  const bool mpirun_stopped = WIFEXITED(status) && WEXITSTATUS(status) == 1;
+  if (stop == Stop::asked && (ended_by == SIGUSR2 || ended_by == SIGTERM || mpirun_stopped))
+    return static_cast<int>(ExitCode::requeue);
   if (WIFSIGNALED(status)) {
     core::log_error(
         "mpirun was ended by signal {} ({}); the last checkpoint is intact, start again",
@@ -130,14 +141,12 @@ int run_local_ranks(int ranks, const std::vector<std::string>& words) {
 
   Stop stop = Stop::not_asked;
   while (true) {
-    siginfo_t info;
-    const int signal = sigwaitinfo(&watched, &info);
-    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) {
-      stop = Stop::asked;
-      kill(child, SIGUSR2);
-    }
-    // A terminal sends its interrupt to mpirun itself, too.
-    if (signal == SIGINT && info.si_code == SI_USER) kill(child, SIGINT);
+    const timespec again = {.tv_sec = 1, .tv_nsec = 0};
+    const int signal = sigtimedwait(&watched, nullptr, &again);
+    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) stop = Stop::asked;
+    // Asked again until they end: mpirun loses a signal that comes before it has started its ranks.
+    if (stop == Stop::asked && signal != SIGCHLD) kill(child, SIGUSR2);
+    if (signal == SIGINT) kill(child, SIGINT);
     int status = 0;
     if (waitpid(child, &status, WNOHANG) == child) {
       sigprocmask(SIG_SETMASK, &before, nullptr);

@@ -50,6 +50,30 @@ for wait in 0 0.05 0.1 0.2 0.4 0.8; do
   [ $got -eq 75 ] || [ $got -eq $((128 + 12)) ] || fail "exit code $got after a stop at $wait s"
 done
 
+# timeout signals its whole process group, a terminal's Ctrl-C does the same by INT.
+called="stop of the process group"
+rm -rf run
+timeout --preserve-status 4 "${train[@]}" --steps 100000000 --evaluate-every 1000000 \
+  >out.txt 2>err.txt
+got=$?
+out=$(cat out.txt)
+err=$(cat err.txt)
+[ $got -eq 75 ] || fail "exit code $got"
+ls -d run/checkpoints/gen-* >/dev/null 2>&1 || fail "no checkpoint"
+
+# A scheduler that sends TERM to mpirun, too: its ranks may die at once, the run can go on.
+called="TERM for mpirun and the start"
+"${train[@]}" --steps 100000000 --evaluate-every 1000000 >out.txt 2>err.txt &
+start=$!
+sleep 3
+mpirun=$(pgrep -P $start)
+kill -TERM $start $mpirun
+wait $start
+got=$?
+out=$(cat out.txt)
+err=$(cat err.txt)
+[ $got -eq 75 ] || fail "exit code $got"
+
 # Killed: its ranks end, too. They are known by the folder that they were told to write to.
 ranks() { pgrep -f "[-]-out $work/killed" | wc -l; }
 "$RETORT" -n 2 train --data data --model mlp --out "$work/killed" --batch 32 --micro-shards 2 \
