@@ -38,19 +38,26 @@ inline OwnedRow random_row(const LogitLayout& layout, std::uint64_t pass, std::u
   return row;
 }
 
-inline std::vector<std::byte> encoded_rows(const LogitLayout& layout, std::uint64_t pass,
-                                           core::Range samples) {
+template <class RowOf>
+std::vector<std::byte> encoded_rows(const LogitLayout& layout, std::uint64_t pass,
+                                    core::Range samples, RowOf row_of) {
   const std::uint64_t bytes = layout.row_bytes();
   std::vector<std::byte> rows(samples.size() * bytes);
   for (std::uint64_t s = samples.begin; s < samples.end; ++s) {
-    OwnedRow row = random_row(layout, pass, s);
+    OwnedRow row = row_of(layout, pass, s);
     encode_row(layout, row.view(),
                std::span<std::byte>(rows).subspan((s - samples.begin) * bytes, bytes));
   }
   return rows;
 }
 
-inline void write_logits(const std::filesystem::path& folder, const LogitFacts& facts) {
+inline std::vector<std::byte> encoded_rows(const LogitLayout& layout, std::uint64_t pass,
+                                           core::Range samples) {
+  return encoded_rows(layout, pass, samples, random_row);
+}
+
+template <class RowOf>
+void write_logits(const std::filesystem::path& folder, const LogitFacts& facts, RowOf row_of) {
   Manifest manifest;
   manifest.kind = "logits";
   manifest.content_digest = "digest of the test";
@@ -59,13 +66,17 @@ inline void write_logits(const std::filesystem::path& folder, const LogitFacts& 
     for (std::uint64_t shard = 0; shard < logit_shard_count(facts); ++shard) {
       const core::Range range = logit_shard_range(facts, shard);
       const auto image =
-          logit_shard_image(facts, pass, range, encoded_rows(facts.layout, pass, range));
+          logit_shard_image(facts, pass, range, encoded_rows(facts.layout, pass, range, row_of));
       const std::string name = logit_shard_name(pass, shard);
       std::filesystem::create_directories((folder / name).parent_path());
       manifest.members.push_back({name, write_file(folder / name, image),
                                   logit_member_facts(logit_rows_offset(image, name))});
     }
   write_manifest(folder, manifest);
+}
+
+inline void write_logits(const std::filesystem::path& folder, const LogitFacts& facts) {
+  write_logits(folder, facts, random_row);
 }
 
 }  // namespace retort::io
