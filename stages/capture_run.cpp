@@ -182,8 +182,15 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   workers.run([&work](int) { work.work(); });
   writer.flush();
 
-  outcome.computed_samples = communicator.all_reduce_sum(work.computed_samples());
-  outcome.complete = adopted + communicator.all_reduce_sum(writer.written());
+  outcome.computed_by_rank = communicator.all_gather(work.computed_samples());
+  outcome.shards_by_rank = communicator.all_gather(writer.written());
+  outcome.complete = adopted;
+  for (std::size_t rank = 0; rank < outcome.shards_by_rank.size(); ++rank) {
+    outcome.computed_samples += outcome.computed_by_rank[rank];
+    outcome.complete += outcome.shards_by_rank[rank];
+    core::log_debug("rank {} computed {} shards, {} samples", rank, outcome.shards_by_rank[rank],
+                    outcome.computed_by_rank[rank]);
+  }
   outcome.stopped = outcome.complete < outcome.shards;
   if (!outcome.stopped) progress.finish();
   return outcome;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "io/manifest.h"
 #include "stages/capture.h"
@@ -10,10 +11,11 @@
 namespace retort::stages {
 
 struct CaptureOutcome {
-  std::uint64_t shards = 0;            // of all passes
-  std::uint64_t complete = 0;          // of those
-  std::uint64_t computed_samples = 0;  // by this run, on all ranks
-  bool stopped = false;                // asked to, with shards left
+  std::uint64_t shards = 0;                                     // of all passes
+  std::uint64_t complete = 0;                                   // of those
+  std::uint64_t computed_samples = 0;                           // by this run, on all ranks
+  std::vector<std::uint64_t> computed_by_rank, shards_by_rank;  // by this run
+  bool stopped = false;                                         // asked to, with shards left
 };
 
 /// Collective. Computes the shards that `ledger` does not hold yet. A rank claims the next one when

@@ -152,6 +152,8 @@ class Teach : public Stage {
     }
     nlohmann::json results = size_of_all(facts);
     results["computed"] = outcome.computed_samples;
+    results["computed_by_rank"] = outcome.computed_by_rank;
+    results["shards_by_rank"] = outcome.shards_by_rank;
     results["seconds"] = watch.seconds();
     seal(context, facts, ledger, results);
     return StageOutcome::done;
