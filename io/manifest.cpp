@@ -81,6 +81,11 @@ FileSeal write_manifest(const std::filesystem::path& folder, Manifest manifest) 
                            {"content_digest", manifest.content_digest},
                            {"facts", std::move(manifest.facts)},
                            {"members", std::move(members)}};
+  if (!manifest.companions.empty()) {
+    std::sort(manifest.companions.begin(), manifest.companions.end());
+    for (const std::string& name : manifest.companions) check_member_name(name, where);
+    object["companions"] = std::move(manifest.companions);
+  }
   return write_file(folder / kManifestName, sealed_text(std::move(object)));
 }
 
@@ -109,6 +114,9 @@ Manifest read_manifest(const std::filesystem::path& folder) {
         throw_bad_fields(where, "a member is named twice");
       }
     }
+    if (object.contains("companions"))
+      manifest.companions = object.at("companions").get<std::vector<std::string>>();
+    for (const std::string& name : manifest.companions) check_member_name(name, where);
     return manifest;
   });
 }

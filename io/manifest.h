@@ -28,7 +28,9 @@ struct Manifest {
   std::string recipe_hash;     // what was asked for: options, inputs' digests
   std::string content_digest;  // logical content, whatever the layout
   nlohmann::json facts = nlohmann::json::object();
-  std::vector<Member> members;  // sorted by name when written
+  std::vector<Member> members;          // sorted by name when written
+  std::vector<std::string> companions;  // files beside them that carry their own checksum
+                                        // (io/companions.h); sorted when written
 };
 
 /// SHA-256 over kind, version, facts, and names and hashes of the members: the content digest of

@@ -27,7 +27,9 @@ void throw_io_error(std::string_view what, const std::filesystem::path& path, in
       break;
     case ENOENT:
     case ENOTDIR:
-      text += "; check the path";
+    case EEXIST:  // a file stands where a folder should be
+    case EISDIR:
+      text += "; check the path or choose another one";
       break;
     default:
       text += "; check the disk and run again";

@@ -11,6 +11,7 @@
 #include "core/progress.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
+#include "io/companions.h"
 #include "io/json_text.h"
 #include "io/logit_store.h"
 #include "io/manifest.h"
@@ -150,6 +151,13 @@ class Checker {
 
   void check_complete(const fs::path& folder, const io::Manifest& manifest) {
     for (const auto& member : manifest.members) check_member(folder, member);
+    for (const auto& name : manifest.companions) {
+      guarded(folder / name, [&] {
+        if (const auto wrong = io::companion_fault(folder, name); !wrong.empty())
+          throw core::DataError(wrong);
+        ++report_.files;
+      });
+    }
     if (manifest.kind == "packed_dataset") {
       guarded(folder, [&] { check_dataset_rows(folder, manifest); });
     } else if (manifest.kind == "logits") {

@@ -45,7 +45,7 @@ Recipe Judge::recipe(std::size_t instance) {
   const auto& section = job_.plan.sections[job_.graph.instances[instance].section];
   const auto bound = bind(job_.plan, job_.graph, job_.graph.instances[instance], job_.place);
   try {
-    return recipe_of(bound.stage_name, bound.table, digests_);
+    return recipe_of(bound.stage_name, bound.table, bound.stage->found_inputs(), digests_);
   } catch (const core::DataError& error) {
     throw core::DataError(fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
   }

@@ -63,7 +63,7 @@ Recipe Recipe::from_json(const nlohmann::json& json, const std::string& where) {
 std::string Recipe::hash() const { return core::sha256_hex(std::string_view(to_json().dump())); }
 
 Recipe recipe_of(const std::string& stage, const core::OptionTable& table,
-                 ContentDigests& digests) {
+                 std::span<const stages::Stage::FoundInput> found, ContentDigests& digests) {
   Recipe recipe;
   recipe.stage = stage;
   for (const auto& option : table.options()) {
@@ -82,6 +82,14 @@ Recipe recipe_of(const std::string& stage, const core::OptionTable& table,
       }
       recipe.inputs[option.name] = all;
     }
+  }
+  for (const auto& input : found) {
+    core::Sha256 sha;
+    for (const auto& file : input.files) {
+      const auto name = file.filename().string();  // where it lies does not matter
+      sha.update_u64(name.size()).update(name).update(digests.of(file));
+    }
+    recipe.inputs[input.name] = "files:" + sha.hex();
   }
   return recipe;
 }

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 #include "core/options.h"
 #include "pipeline/content_digest.h"
+#include "stages/stage.h"
 
 namespace retort::pipeline {
 
@@ -27,9 +29,10 @@ struct Recipe {
   static Recipe from_json(const nlohmann::json& json, const std::string& where);
 };
 
-/// The present recipe of a stage with its options set. DataError naming the option if an input is
-/// missing.
-Recipe recipe_of(const std::string& stage, const core::OptionTable& table, ContentDigests& digests);
+/// The present recipe of a stage with its options set, and the files that it finds by itself.
+/// DataError naming the option if an input is missing.
+Recipe recipe_of(const std::string& stage, const core::OptionTable& table,
+                 std::span<const stages::Stage::FoundInput> found, ContentDigests& digests);
 
 /// What differs, for people: "learning-rate was 0.1, is 0.2; input data changed".
 std::string difference(const Recipe& was, const Recipe& is);

@@ -14,6 +14,7 @@
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
+#include "io/companions.h"
 #include "io/manifest.h"
 #include "io/packed_dataset.h"
 #include "io/packed_shard.h"
@@ -22,6 +23,7 @@
 #include "io/sources/split.h"
 #include "stages/pack_results.h"
 #include "stages/section_output.h"
+#include "stages/source_stamp.h"
 #include "stages/stage.h"
 
 namespace retort::stages {
@@ -71,6 +73,7 @@ class Pack : public Stage {
 
   void declare(core::OptionTable& table) override;
   void validate() const override;
+  std::vector<FoundInput> found_inputs() const override;
   StageOutcome run(StageContext& context) override;
 
  private:
@@ -154,6 +157,12 @@ void Pack::validate() const {
     throw UsageError(
         "--store encoded --fit crop: encoded pictures are stretched when they are "
         "loaded; use --store raw to crop");
+}
+
+std::vector<Stage::FoundInput> Pack::found_inputs() const {
+  auto files = source().found_files(request(1));
+  if (files.empty()) return {};
+  return {{"files of " + options_.from, std::move(files)}};
 }
 
 io::SourceRequest Pack::request(int threads) const {
@@ -284,21 +293,29 @@ std::set<std::string> Pack::adopt(comm::Communicator& communicator,
 
 StageOutcome Pack::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
-  std::string list_text;
-  io::on_root(communicator, [&] { list_text = list(request(context.threads)).serialise(); });
+  std::string list_text, stamp;
+  io::on_root(communicator, [&] {
+    const io::Catalogue listed = list(request(context.threads));
+    list_text = listed.serialise();
+    stamp = listed.stamp;
+  });
   const io::Catalogue catalogue = io::Catalogue::parse(communicator.broadcast(list_text));
   std::string().swap(list_text);
   const io::PackForm form = form_for(catalogue);
   const io::ShardPlan plan = io::plan_shards(catalogue, form, options_.shard_samples);
   const std::string recipe = recipe_hash(context, "source " + catalogue.digest());
   if (is_packed(communicator, options_.out, recipe)) {
-    core::log_info("{}: already complete", options_.out.string());
-    io::on_root(communicator, [&] { print_pack(context, read_pack_results(options_.out)); });
+    io::on_root(communicator, [&] {
+      check_source_stamp(options_.out, options_.source, stamp);
+      core::log_info("{}: already complete", options_.out.string());
+      print_pack(context, io::read_sealed(options_.out, io::kResultsName));
+    });
     return StageOutcome::done;
   }
   const auto live = io::RunFolder::open(
       communicator, options_.out, recipe,
       context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
+  io::on_root(communicator, [&] { keep_source_stamp(options_.out, options_.source, stamp); });
   io::MemberLedger ledger(options_.out, recipe);
   const auto present = adopt(communicator, ledger);
   io::agree(communicator,
@@ -313,8 +330,8 @@ StageOutcome Pack::run(StageContext& context) {
     check_packed(tally, catalogue);
     manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
     results = pack_results(manifest, tally, catalogue);
-    io::write_file(options_.out / "config.ini", std::string_view(context.configuration));
-    io::write_file(options_.out / "results.json", std::string_view(results.dump(2) + "\n"));
+    manifest.companions = write_companions(context, options_.out, results);
+    if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
   });
   ledger.seal(communicator, std::move(manifest));
   io::on_root(communicator, [&] { print_pack(context, results); });

@@ -151,17 +151,6 @@ nlohmann::json pack_results(const io::Manifest& manifest, const PackTally& tally
   return results;
 }
 
-nlohmann::json read_pack_results(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "results.json";
-  const auto bytes = io::read_file(path);
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  auto results = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
-  if (!results.is_object() || !results.contains("splits"))
-    throw DataError(
-        fmt::format("{}: damaged; remove it, the dataset itself does not need it", path.string()));
-  return results;
-}
-
 void print_pack(const StageContext& context, const nlohmann::json& results) {
   if (context.json || context.in_plan) {
     print_results(context, results);

@@ -45,8 +45,6 @@ io::Manifest packed_manifest(const PackTally& tally, const io::Catalogue& catalo
 
 nlohmann::json pack_results(const io::Manifest& manifest, const PackTally& tally,
                             const io::Catalogue& catalogue);
-/// Of a finished folder.
-nlohmann::json read_pack_results(const std::filesystem::path& folder);
 /// One line of JSON, or a table; rank 0 calls it.
 void print_pack(const StageContext& context, const nlohmann::json& results);
 

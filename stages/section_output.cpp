@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
+#include "io/companions.h"
 #include "io/manifest.h"
 
 namespace retort::stages {
@@ -47,13 +48,20 @@ void print_results(const StageContext& context, const nlohmann::json& results) {
   std::fflush(stdout);
 }
 
+std::vector<std::string> write_companions(const StageContext& context,
+                                          const std::filesystem::path& folder,
+                                          const nlohmann::json& results) {
+  io::write_configuration(folder, context.configuration);
+  io::write_sealed(folder, io::kResultsName, results);
+  return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
+}
+
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results) {
   io::on_root(context.communicator, [&] {
-    io::write_file(folder / "config.ini", std::string_view(context.configuration));
-    io::write_file(folder / "results.json", std::string_view(results.dump(2) + "\n"));
     io::Manifest manifest;
+    manifest.companions = write_companions(context, folder, results);
     manifest.kind = "section";
     manifest.recipe_hash = recipe;
     manifest.content_digest = content_digest;

@@ -22,6 +22,11 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs);
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
+/// Writes config.ini and results.json; returns their names, for the manifest. One rank calls it.
+std::vector<std::string> write_companions(const StageContext& context,
+                                          const std::filesystem::path& folder,
+                                          const nlohmann::json& results);
+
 /// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
 /// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is
 /// thrown on all ranks. Prints the results.

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/options.h"
@@ -40,6 +41,13 @@ class Stage {
   virtual void declare_dependent(core::OptionTable&) {}
   /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
   virtual void validate() const {}
+  /// Files that decide the result though no option names them; plans look at them as at inputs, by
+  /// `name`.
+  struct FoundInput {
+    std::string name;  // "fonts"
+    std::vector<std::filesystem::path> files;
+  };
+  virtual std::vector<FoundInput> found_inputs() const { return {}; }
   /// Collective. All ranks have equal options (launch and pipeline check it).
   virtual StageOutcome run(StageContext& context) = 0;
   /// The digest `inspect --digest` shows for a finished output folder is the manifest's content

@@ -218,8 +218,7 @@ class Teach : public Stage {
     manifest.kind = "logits";
     manifest.facts = facts.to_json();
     io::on_root(context.communicator, [&] {
-      io::write_file(options_.out / "config.ini", std::string_view(context.configuration));
-      io::write_file(options_.out / "results.json", std::string_view(results.dump(2) + "\n"));
+      manifest.companions = write_companions(context, options_.out, results);
       manifest.content_digest = content_digest(facts, ledger.records());
     });
     ledger.seal(context.communicator, manifest);

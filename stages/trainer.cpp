@@ -15,6 +15,7 @@
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
+#include "io/companions.h"
 #include "io/event_file.h"
 #include "io/manifest.h"
 #include "stages/scoring.h"
@@ -105,9 +106,8 @@ void TrainingRun::restore() {
     committed_step_ = state_.step;
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
-  io::on_root(communicator_, [&] {
-    io::write_file(options_.out / "config.ini", std::string_view(context_.configuration));
-  });
+  io::on_root(communicator_,
+              [&] { io::write_configuration(options_.out, context_.configuration); });
 }
 
 void TrainingRun::train_step(io::Loader& loader) {

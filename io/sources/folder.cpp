@@ -98,6 +98,7 @@ bool is_plain_utf8(std::string_view name) {
 struct Found {
   std::string path;  // relative, '/' between folders
   std::uint64_t bytes = 0;
+  std::int64_t written = 0;  // modification time, in the clock's own ticks
 };
 
 struct Walk {
@@ -132,7 +133,10 @@ void walk(const fs::path& folder, const std::string& relative, int depth, Walk& 
     } else if (is_picture(entries->path())) {
       const bool regular = fs::is_regular_file(status);
       const std::uint64_t size = regular ? fs::file_size(entries->path(), error) : 0;
-      out.pictures.push_back({path, regular && !error ? size : kNoFile});
+      std::error_code no_time;
+      const auto written = fs::last_write_time(entries->path(), no_time).time_since_epoch().count();
+      out.pictures.push_back(
+          {path, regular && !error ? size : kNoFile, no_time ? 0 : std::int64_t{written}});
       ++inside;
     } else {
       ++out.ignored;
@@ -248,6 +252,7 @@ class FolderSource : public SampleSource {
     }
     catalogue.shape = first_shape(request.path, catalogue);
     catalogue.origin = core::sha256_hex(std::string_view("folder"));
+    catalogue.stamp = stamp_of(found.pictures);
     if (found.ignored > 0)
       catalogue.facts["ignored_files"] = {{"count", found.ignored}, {"first", found.first_ignored}};
     return catalogue;
@@ -259,6 +264,16 @@ class FolderSource : public SampleSource {
   }
 
  private:
+  static std::string stamp_of(const std::vector<Found>& pictures) {
+    core::Sha256 stamp;
+    for (const Found& picture : pictures)
+      stamp.update_u64(picture.path.size())
+          .update(picture.path)
+          .update_u64(picture.bytes)
+          .update_u64(static_cast<std::uint64_t>(picture.written));
+    return stamp.hex();
+  }
+
   static void check_root(const fs::path& root) {
     std::error_code error;
     const fs::file_status status = fs::status(root, error);

@@ -207,6 +207,15 @@ class GlyphSource : public SampleSource {
               "first; empty: those of all splits");
   }
 
+  std::vector<fs::path> found_files(const SourceRequest& request) const override {
+    std::vector<fs::path> files;
+    if (!request.path.empty()) return files;
+    const auto paths = find_fonts(font_folders(request));
+    for (const auto& font : used_fonts())
+      if (const auto path = paths.find(font); path != paths.end()) files.push_back(path->second);
+    return files;
+  }
+
   Catalogue list(const SourceRequest& request) const override {
     const std::uint32_t side = check(request);
     const std::vector<std::string> used = used_fonts();

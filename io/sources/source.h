@@ -26,6 +26,9 @@ class Catalogue {
   ImageShape shape;                 // of the pictures, as far as the first one tells
   std::string origin;               // digest of what the list came from; enters the recipe hash
   nlohmann::json facts = nlohmann::json::object();  // "source" in the manifest
+  /// Changes when a file of the source is written, where `origin` does not cover their bytes: a
+  /// digest of names, sizes and times. Known to the rank that listed; not serialised.
+  std::string stamp;
 
   /// `name` says to users and to the source's reader which sample it is; `bytes` as stored there.
   void add(std::string_view name, std::span<const std::uint32_t> labels, std::uint32_t split,
@@ -36,7 +39,7 @@ class Catalogue {
   std::uint32_t split(std::uint64_t item) const { return split_[item]; }
   void set_split(std::uint64_t item, std::uint32_t split) { split_[item] = split; }
   std::uint64_t bytes(std::uint64_t item) const { return bytes_[item]; }
-  /// SHA-256 over all but `facts`.
+  /// SHA-256 over all but `facts` and `stamp`.
   std::string digest() const;
   /// For the broadcast; parse(serialise()) is identity.
   std::string serialise() const;
@@ -81,6 +84,11 @@ class SampleSource {
   virtual void declare(core::OptionTable& table) = 0;
   /// True if --source must be given.
   virtual bool needs_path() const { return true; }
+  /// Files that the source reads without being told where they are (installed fonts), in an order
+  /// that does not depend on it; those that are missing are left out. Plans look at them as at
+  /// inputs. Empty where all is below
+  /// --source.
+  virtual std::vector<std::filesystem::path> found_files(const SourceRequest&) const { return {}; }
   /// Everything that is there. UsageError, DataError, IoError.
   virtual Catalogue list(const SourceRequest& request) const = 0;
   /// A reader for samples of `catalogue`.

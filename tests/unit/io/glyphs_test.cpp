@@ -268,5 +268,18 @@ TEST_F(GlyphSourceTest, NamesWhatIsWrong) {
   EXPECT_THAT(fault({}), HasSubstr("square"));
 }
 
+TEST_F(GlyphSourceTest, TellsWhichFontFilesItReads) {
+  (void)list({});
+  const auto files = source->found_files(request);
+  std::set<std::string> stems;
+  for (const auto& file : files) stems.insert(file.stem().string());
+  EXPECT_EQ(stems.size(), files.size());
+  EXPECT_TRUE(stems.contains("DejaVuSans"));
+  EXPECT_FALSE(stems.contains("no such font"));
+  // Below --source the whole folder counts already.
+  request.path = files.front().parent_path();
+  EXPECT_TRUE(source->found_files(request).empty());
+}
+
 }  // namespace
 }  // namespace retort::io

@@ -15,7 +15,7 @@ flip() {  # FILE OFFSET
 }
 damaged=0
 for file in $(find r -type f \( -name '*.h5' -o -name 'manifest.json' -o -name 'details.json' \
-  -o -name 'model.json' -o -path '*/.plan/sections/*' -o -name settings.json \)); do
+  -o -name 'model.json' -o -name results.json -o -name config.ini -o -name source.json -o -path '*/.plan/sections/*' -o -name settings.json \)); do
   size=$(stat -c %s "$file")
   offsets=(0 $((size / 2)) $((size - 1)))
   offset=${offsets[damaged % 3]}
@@ -24,6 +24,16 @@ for file in $(find r -type f \( -name '*.h5' -o -name 'manifest.json' -o -name '
   grep '^fault' out | grep -qF "$(basename "$(dirname "$file")")" ||
     fail "$file is damaged at $offset, but another is named"
   flip "$file" $offset
+  damaged=$((damaged + 1))
+done
+run 0 check r
+# What is gone is named, in a finished section of its own and in a plan's run.
+for file in r/data/source.json r/data/config.ini r/teacher/results.json r/teacher/config.ini \
+  r/logits/results.json r/score/details.json; do
+  mv "$file" gone
+  run 65 check "$(dirname "$file")"
+  grep '^fault' out | grep -qF "$(basename "$file")" || fail "$file is gone, but another is named"
+  mv gone "$file"
   damaged=$((damaged + 1))
 done
 run 0 check r

@@ -74,4 +74,16 @@ code=0
 [ "$code" -eq 64 ] || { echo "taken folder: exit code $code"; cat "$folder/stderr"; exit 1; }
 "$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 2> /dev/null > "$folder/again"
 cmp "$folder/stdout" "$folder/again"
+# A picture that changed in place, of the same size, is seen, in a finished folder and in one that
+# a kill left half done.
+picture set/a/1.pgm efgh
+code=0
+"$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 2> "$folder/stderr" || code=$?
+[ "$code" -eq 64 ] && grep -q 'files have changed since' "$folder/stderr" &&
+  [ "$(grep -c '' "$folder/stderr")" -eq 1 ] || { echo "in place: $code"; cat "$folder/stderr"; exit 1; }
+rm "$folder/out/manifest.json"
+code=0
+"$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 2> "$folder/stderr" || code=$?
+[ "$code" -eq 64 ] && grep -q 'files have changed since' "$folder/stderr" &&
+  [ ! -e "$folder/out/manifest.json" ] || { echo "half done: $code"; cat "$folder/stderr"; exit 1; }
 echo "$cases wrong calls, each with one line and its exit code"

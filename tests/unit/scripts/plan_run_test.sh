@@ -51,6 +51,16 @@ cp pictures/class-1/3.pgm kept.pgm
 picture 1 3 1 >pictures/class-1/3.pgm
 run 0 run tiny.ini --dry-run
 says "input source changed"
+# Changed in place, of the same size and with its old time.
+cp kept.pgm pictures/class-1/3.pgm
+run 0 run tiny.ini
+silent_about "done in"
+sed -i 's/^\(.*\) 1\([0-9][0-9]\) /\1 2\2 /' pictures/class-1/3.pgm
+touch -r kept.pgm pictures/class-1/3.pgm
+[ "$(stat -c %s kept.pgm)" = "$(stat -c %s pictures/class-1/3.pgm)" ] || fail "another size"
+! cmp -s kept.pgm pictures/class-1/3.pgm || fail "the picture was not changed"
+run 0 run tiny.ini --dry-run
+says "input source changed"
 cp kept.pgm pictures/class-1/3.pgm
 run 0 run tiny.ini
 silent_about "done in"

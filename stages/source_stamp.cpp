@@ -1,0 +1,33 @@
+#include "stages/source_stamp.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "io/companions.h"
+#include "io/json_text.h"
+
+namespace retort::stages {
+
+namespace fs = std::filesystem;
+
+void check_source_stamp(const fs::path& folder, const fs::path& source, const std::string& stamp) {
+  std::error_code error;
+  if (stamp.empty() || !fs::exists(folder / kSourceStampName, error)) return;
+  const nlohmann::json kept = io::read_sealed(folder, kSourceStampName);
+  const std::string was = io::read_fields((folder / kSourceStampName).string(),
+                                          [&] { return kept.at("stamp").get<std::string>(); });
+  if (was != stamp)
+    throw core::UsageError(
+        fmt::format("{}: was packed from {}, whose files have changed since (sizes or times): "
+                    "choose another --out or remove the folder",
+                    folder.string(), source.string()));
+}
+
+void keep_source_stamp(const fs::path& folder, const fs::path& source, const std::string& stamp) {
+  check_source_stamp(folder, source, stamp);
+  std::error_code error;
+  if (!stamp.empty() && !fs::exists(folder / kSourceStampName, error))
+    io::write_sealed(folder, kSourceStampName, {{"stamp", stamp}});
+}
+
+}  // namespace retort::stages
