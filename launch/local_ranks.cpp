@@ -24,6 +24,8 @@ namespace retort::launch {
 namespace {
 
 constexpr int kCannotStart = 127;
+// More than this on one machine is a slip of the keyboard, on which mpirun would spin for minutes.
+constexpr int kRanksPerCore = 16;
 
 sigset_t watched_signals() {
   sigset_t set;
@@ -114,6 +116,11 @@ std::vector<std::string> mpirun_words(int ranks, int cores, const std::string& p
 }
 
 int run_local_ranks(int ranks, const std::vector<std::string>& words) {
+  if (const int cores = usable_cores(); ranks > kRanksPerCore * cores)
+    throw core::UsageError(
+        fmt::format("-n {}: this machine has {} cores, and {} ranks on each are the most that one "
+                    "start may have; use at most -n {}, or start ranks on more machines by srun",
+                    ranks, cores, kRanksPerCore, kRanksPerCore * cores));
   if (find_program("mpirun").empty())
     throw core::UsageError(fmt::format(
         "-n {}: there is no mpirun on PATH; install Open MPI (openmpi-bin) or start ranks by srun",

@@ -16,7 +16,8 @@ std::vector<std::string> mpirun_words(int ranks, int cores, const std::string& p
 
 /// Runs them and waits. USR2 and TERM reach the ranks as USR2 (mpirun itself would kill them a
 /// second after a TERM), so that they checkpoint. Returns the exit code of the ranks; 70 and one
-/// line if a rank was killed or mpirun failed. UsageError if there is no mpirun.
+/// line if a rank was killed or mpirun failed. UsageError if there is no mpirun, or for more than
+/// 16 ranks per core.
 int run_local_ranks(int ranks, const std::vector<std::string>& words);
 
 }  // namespace retort::launch

@@ -133,6 +133,7 @@ fi
 for ranks in 0 -1; do
   refuse 64 "'ranks'" "$RETORT" -n $ranks "${train[@]}" --steps 4 --out refused
 done
+refuse 64 "-n 100000: this machine has" "$RETORT" -n 100000 "${train[@]}" --steps 4 --out refused
 refuse 65 "on rank" "$RETORT" -n 2 train --data data --model mlp --hidden 16 --batch 64 --steps 30 \
   --micro-shards 4 --learning-rate 1e25 --out refused
 grep -qE "step [0-9]+ on rank [01], samples [0-9]+(,[0-9]+)*:" err || fail "step, rank and samples"
