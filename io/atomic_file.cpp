@@ -39,7 +39,7 @@ struct AtomicFile::State {
     size += bytes.size();
     std::vector<std::byte> flipped;
     while (!bytes.empty()) {
-      const FaultAction action = fault_point("atomic-write");
+      const FaultAction action = fault_point("atomic-write", temporary);
       std::size_t wanted = bytes.size();
       if (action == FaultAction::error_eio) throw_io_error("write", temporary, EIO);
       if (action == FaultAction::error_enospc) throw_io_error("write", temporary, ENOSPC);

@@ -9,6 +9,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "io/agreement.h"
+#include "io/fault_point.h"
 #include "io/generation.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
@@ -274,6 +275,7 @@ std::optional<Checkpoint> RunFolder::load() const {
 
 void RunFolder::commit(std::uint64_t step, const nlohmann::json& state,
                        std::span<const TensorRange> ranges, int keep) {
+  const FaultPlace place("checkpoint");
   State& own = *state_;
   comm::Communicator& communicator = own.communicator;
   const std::filesystem::path folder = own.folder_of({step, own.epoch});

@@ -1,5 +1,8 @@
 #include "io/fault_point.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
@@ -7,6 +10,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "io/posix.h"
 
 namespace retort::io {
 namespace {
@@ -15,22 +19,46 @@ namespace {
 // the one piece of state in io that outlives its callers, and it is unused outside tests.
 struct Armed {
   std::mutex mutex;
-  std::string text;  // the value that was parsed
-  std::string name;
+  std::string text;        // the value that was parsed
+  std::string place;       // empty: anywhere
+  std::string name;        // *: any point
   std::uint64_t left = 0;  // passages until the action; 0: done
   FaultAction action = FaultAction::none;
-  bool kill = false;
+  int signal = 0;  // to this process; 0: none
+  bool trace = false;
 };
+
+// Files of a place are written by the thread that announced it.
+thread_local std::string_view current_place;
+
+// Before the action: a killed process says nothing any more.
+void append_report(std::string_view name, const std::filesystem::path& path) {
+  const char* file = std::getenv("RETORT_FAULT_REPORT");
+  if (file == nullptr) return;
+  std::string line(current_place.empty() ? "-" : current_place);
+  line.append(" ").append(name).append(" ").append(std::to_string(::getpid()));
+  line.append(" ").append(path.string()).append("\n");
+  const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+  const Descriptor descriptor(::open(file, flags, 0666));
+  // One call: lines of several ranks do not mix.
+  const ssize_t written = ::write(descriptor.get(), line.data(), line.size());
+  if (written != static_cast<ssize_t>(line.size())) {
+    throw core::IoError("RETORT_FAULT_REPORT: cannot write " + std::string(file) +
+                        "; name a file in a folder that can be written");
+  }
+}
 
 void parse(const std::string& text, Armed& armed) {
   const auto reject = [&](const std::string& why) {
     throw core::UsageError("RETORT_FAULT_POINT=" + text + ": " + why +
-                           "; write NAME:COUNT:kill|EIO|ENOSPC|short|flip");
+                           "; write [PLACE/]POINT:COUNT:kill|hold|EIO|ENOSPC|short|flip|trace");
   };
   armed.text = text;
+  armed.place.clear();
   armed.name.clear();
   armed.left = 0;
-  armed.kill = false;
+  armed.signal = 0;
+  armed.trace = false;
   armed.action = FaultAction::none;
   if (text.empty()) return;
   const std::size_t first = text.find(':');
@@ -43,7 +71,12 @@ void parse(const std::string& text, Armed& armed) {
   }
   const std::string action = text.substr(second + 1);
   if (action == "kill") {
-    armed.kill = true;
+    // SIGKILL, not abort: no destructor and no handler runs, as when a node is lost.
+    armed.signal = SIGKILL;
+  } else if (action == "hold") {
+    armed.signal = SIGSTOP;
+  } else if (action == "trace") {
+    armed.trace = true;
   } else if (action == "EIO") {
     armed.action = FaultAction::error_eio;
   } else if (action == "ENOSPC") {
@@ -55,22 +88,34 @@ void parse(const std::string& text, Armed& armed) {
   } else {
     reject("unknown action");
   }
-  armed.name = text.substr(0, first);
+  const std::size_t slash = text.substr(0, first).find('/');
+  const std::size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  if (slash != std::string::npos) armed.place = text.substr(0, slash);
+  armed.name = text.substr(begin, first - begin);
   armed.left = std::stoull(count);
 }
 
 }  // namespace
 
-FaultAction fault_point(std::string_view name) {
+FaultPlace::FaultPlace(std::string_view name) : outer_(current_place) { current_place = name; }
+FaultPlace::~FaultPlace() { current_place = outer_; }
+
+FaultAction fault_point(std::string_view name, const std::filesystem::path& path) {
   const char* text = std::getenv("RETORT_FAULT_POINT");
   if (text == nullptr) return FaultAction::none;
   static Armed armed;
   const std::lock_guard lock(armed.mutex);
   if (armed.text != text) parse(text, armed);
-  if (armed.left == 0 || armed.name != name) return FaultAction::none;
-  if (--armed.left > 0) return FaultAction::none;
-  // SIGKILL, not abort: no destructor and no handler runs, as when a node is lost.
-  if (armed.kill) std::raise(SIGKILL);
+  if (armed.left == 0) return FaultAction::none;
+  if (armed.name != "*" && armed.name != name) return FaultAction::none;
+  if (!armed.place.empty() && armed.place != current_place) return FaultAction::none;
+  if (armed.left > 1) {
+    --armed.left;
+    return FaultAction::none;
+  }
+  if (!armed.trace) armed.left = 0;
+  append_report(name, path);
+  if (armed.signal != 0) std::raise(armed.signal);
   return armed.action;
 }
 

@@ -5,6 +5,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "io/agreement.h"
+#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
@@ -141,6 +142,7 @@ std::vector<Member> MemberLedger::adopt() const {
 }
 
 void MemberLedger::seal(comm::Communicator& communicator, Manifest manifest) {
+  const FaultPlace place("commit");
   communicator.barrier();
   agree(communicator, [&] {
     if (!communicator.root()) return;
@@ -157,6 +159,7 @@ void MemberLedger::seal(comm::Communicator& communicator, Manifest manifest) {
     }
     if (manifest.content_digest.empty()) manifest.content_digest = content_digest(manifest);
     write_manifest(folder_, std::move(manifest));
+    pass_fault_point("ledger-remove", "remove", folder_ / "members");
     remove_tree(folder_ / "members");
   });
 }

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
@@ -60,6 +61,7 @@ std::string tensor_name(std::size_t index) {
 
 void write_model(const std::filesystem::path& folder, const ModelDescription& description,
                  const TensorMap& tensors) {
+  const FaultPlace place("commit");
   make_folder(folder);
   Manifest manifest;
   manifest.kind = kKind;

@@ -39,7 +39,7 @@ void throw_io_error(std::string_view what, const std::filesystem::path& path, in
 
 void pass_fault_point(std::string_view point, std::string_view what,
                       const std::filesystem::path& path) {
-  const FaultAction action = fault_point(point);
+  const FaultAction action = fault_point(point, path);
   if (action == FaultAction::error_eio) throw_io_error(what, path, EIO);
   if (action == FaultAction::error_enospc) throw_io_error(what, path, ENOSPC);
 }

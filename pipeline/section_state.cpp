@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 
@@ -134,6 +135,7 @@ void SectionStates::mark_started(const std::string& name, const Recipe& recipe) 
 
 void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
                                   double seconds) const {
+  const io::FaultPlace place("commit");
   const auto folder = run_ / name;
   const auto manifest = io::read_manifest(folder);
   write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
+#include "io/fault_point.h"
 #include "stages/loaded_model.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
@@ -195,6 +196,7 @@ class Evaluate : public Stage {
     content.erase("seconds");
     content["details"] = details;
     io::on_root(context.communicator, [&] {
+      const io::FaultPlace place("commit");
       io::make_folder(options_.out);
       io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
     });

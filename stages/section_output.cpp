@@ -9,6 +9,7 @@
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/companions.h"
+#include "io/fault_point.h"
 #include "io/manifest.h"
 
 namespace retort::stages {
@@ -51,6 +52,7 @@ void print_results(const StageContext& context, const nlohmann::json& results) {
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
                                           const nlohmann::json& results) {
+  const io::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
   io::write_sealed(folder, io::kResultsName, results);
   return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
@@ -59,6 +61,7 @@ std::vector<std::string> write_companions(const StageContext& context,
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results) {
+  const io::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
     manifest.companions = write_companions(context, folder, results);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "io/fault_point.h"
 #include "stages/capture.h"
 
 namespace retort::stages {
@@ -66,6 +67,7 @@ void ShardWriter::serve() {
 }
 
 void ShardWriter::write_now(const Shard& shard) {
+  const io::FaultPlace place("capture");
   const std::string name = io::logit_shard_name(shard.pass, shard.index);
   const std::vector<std::byte> image =
       io::logit_shard_image(facts_, shard.pass, shard.samples, shard.rows);

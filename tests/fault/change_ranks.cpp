@@ -16,8 +16,9 @@ Tally change_ranks(const TinyPlan& plan, const FaultOptions& options, const Repo
     std::filesystem::remove_all(folder);
     const Ending ending = run(plan.start(folder, ranks, threads));
     if (ending.timed_out || ending.exit_code != 0) {
-      report(fmt::format("{}: exit code {}; {}", folder.filename().string(), ending.exit_code,
-                         ending.output));
+      report(fmt::format("{}: {}; {}\n{}", folder.filename().string(),
+                         ending.timed_out ? "hangs" : fmt::format("exit code {}", ending.exit_code),
+                         tail(ending.output), ending.state));
       tally.add(ending.timed_out ? Outcome::hang : Outcome::crash);
       continue;
     }

@@ -134,6 +134,7 @@ Ending run(const Start& start) {
     if (ended == child) break;
     if (elapsed > start.limit) {
       ending.timed_out = true;
+      ending.state = state_of_tree(child);
       kill_tree(child);
       ::waitpid(child, &status, 0);
       break;

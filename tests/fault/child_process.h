@@ -19,6 +19,7 @@ struct Ending {
   bool timed_out = false;
   Seconds wall{0};
   std::string output;  // standard output and error together
+  std::string state;   // if it timed out: what each of its processes was doing
 };
 
 /// What a watcher decides while the program runs.
@@ -41,6 +42,9 @@ Ending run(const Start& start);
 std::vector<pid_t> descendants(pid_t ancestor);
 /// Descendants that run `program` and have no descendant that does: the ranks.
 std::vector<pid_t> ranks_of(pid_t ancestor, const std::filesystem::path& program);
+/// What a process and all below it are doing: command, state, and each thread's stack, from gdb
+/// where it is installed, else from the kernel.
+std::string state_of_tree(pid_t ancestor);
 /// SIGKILL to the process and all below it, again until none is left.
 void kill_tree(pid_t ancestor);
 

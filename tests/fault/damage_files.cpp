@@ -99,42 +99,45 @@ void cut_short(const fs::path& path, RandomStream& random) {
 
 using Damage = void (*)(const fs::path&, RandomStream&);
 
-bool is_refusal(const Ending& ending) {
-  return ending.exit_code == static_cast<int>(core::ExitCode::data) ||
-         ending.exit_code == static_cast<int>(core::ExitCode::io);
+/// Exit code 65 and one line that names the damaged file.
+bool is_refusal(const Ending& ending, const fs::path& victim) {
+  if (ending.exit_code != static_cast<int>(core::ExitCode::data)) return false;
+  const std::vector<std::string> lines = error_lines(ending.output);
+  return lines.size() == 1 && lines[0].find(victim.string()) != std::string::npos;
 }
 
-Ending check(const TinyPlan& plan, const fs::path& folder) {
-  Start start;
-  start.command = {plan.program().string(), "check", folder.string()};
-  start.limit = kLimit;
-  return run(start);
-}
+struct Damaged {
+  fs::path folder;
+  fs::path victim;
+  std::string story;
+};
 
-Outcome judge(const TinyPlan& plan, const Undisturbed& reference, const fs::path& folder,
-              const Ending& ending, const std::string& story, Tally& tally, const Report& report) {
+Outcome judge(const TinyPlan& plan, const Undisturbed& reference, const Damaged& damaged,
+              const Ending& ending, Tally& tally, const Report& report) {
+  const std::string& story = damaged.story;
   if (ending.timed_out) {
-    report(story + ": hangs");
+    report(fmt::format("{}: hangs; {}\n{}", story, tail(ending.output), ending.state));
     return Outcome::hang;
   }
-  if (is_refusal(ending)) {
+  if (is_refusal(ending, damaged.victim)) {
     ++tally.refused;
     return Outcome::identical;
   }
   if (ending.exit_code != 0) {
-    report(fmt::format("{}: exit code {}; {}", story, ending.exit_code, ending.output));
+    report(fmt::format("{}: exit code {}, no line that names the file; {}", story, ending.exit_code,
+                       tail(ending.output)));
     return Outcome::crash;
   }
   std::string wrong;
   try {
-    wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+    wrong = differences(reference.fingerprint, plan.fingerprint(damaged.folder));
   } catch (const std::exception& error) {
     wrong = error.what();  // inspect refuses what is damaged
   }
   if (wrong.empty()) return Outcome::identical;
   // Nothing had to read the damaged file: then `check` has to find it.
-  const Ending checked = check(plan, folder);
-  if (is_refusal(checked)) {
+  const Ending checked = check(plan, damaged.folder);
+  if (is_refusal(checked, damaged.victim)) {
     ++tally.refused;
     return Outcome::identical;
   }
@@ -160,18 +163,19 @@ Tally damage_files(const TinyPlan& plan, const FaultOptions& options, const Repo
     const auto kinds = files_by_kind(folder);
     const auto& files = kinds[random.below(kinds.size())];
     const fs::path victim = files[random.below(files.size())];
-    const std::string story = fmt::format("{} {}, {}", folder.filename().string(), from.name,
-                                          fs::relative(victim, folder).string());
+    const Damaged damaged{folder, victim,
+                          fmt::format("{} {}, {}", folder.filename().string(), from.name,
+                                      fs::relative(victim, folder).string())};
     try {
       damage(victim, random);
       Start start = plan.start(folder, 1 + static_cast<int>(random.below(3)), 1);
       start.limit = kLimit;
       const Ending ending = run(start);
-      const Outcome outcome = judge(plan, reference, folder, ending, story, tally, report);
+      const Outcome outcome = judge(plan, reference, damaged, ending, tally, report);
       tally.add(outcome);
       if (outcome == Outcome::identical) fs::remove_all(folder);
     } catch (const std::exception& error) {
-      report(fmt::format("{}: {}", story, error.what()));
+      report(fmt::format("{}: {}", damaged.story, error.what()));
       tally.add(Outcome::crash);
     }
   }

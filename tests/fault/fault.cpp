@@ -1,6 +1,7 @@
 #include "tests/fault/fault.h"
 
 #include <array>
+#include <sstream>
 #include <stdexcept>
 
 namespace retort::fault {
@@ -26,6 +27,7 @@ std::span<const Fault> faults() {
   static constexpr std::array kFaults = {
       Fault{"world-size", "none but another number of ranks and threads", change_ranks},
       Fault{"job-kill", "SIGKILL at random moments, resumed on other ranks", kill_jobs},
+      Fault{"rank-kill", "the same, always to one rank of several", kill_ranks},
       Fault{"bit-flip", "one bit of one file flipped", flip_bits},
       Fault{"truncate", "one file cut short", truncate_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},
@@ -37,18 +39,36 @@ Undisturbed run_undisturbed(const TinyPlan& plan) {
   Undisturbed result;
   result.run = plan.work() / "undisturbed";
   std::filesystem::remove_all(result.run);
-  const Ending ending = run(plan.start(result.run, 2, 1));
+  Start start = plan.start(result.run, 2, 1);
+  const std::filesystem::path trace = plan.work() / "undisturbed.passages";
+  arm(start, "*:1:trace", trace);
+  const Ending ending = run(start);
   if (ending.exit_code != 0)
-    throw std::runtime_error("the undisturbed run failed: " + ending.output);
+    throw std::runtime_error("the undisturbed run failed: " + ending.output + ending.state);
+  result.passages = read_passages(trace);
   result.wall = ending.wall;
   result.fingerprint = plan.fingerprint(result.run);
   return result;
 }
 
-std::string draw_fault_point(core::RandomStream& random) {
-  static constexpr std::array kPoints = {"atomic-open", "atomic-write", "atomic-fsync",
-                                         "atomic-rename", "atomic-committed"};
-  return kPoints[random.below(kPoints.size())];
+Ending check(const TinyPlan& plan, const std::filesystem::path& folder) {
+  Start start;
+  start.command = {plan.program().string(), "check", folder.string()};
+  start.limit = Seconds(90);
+  return run(start);
+}
+
+std::vector<std::string> error_lines(const std::string& output) {
+  std::vector<std::string> lines;
+  std::istringstream stream(output);
+  for (std::string line; std::getline(stream, line);)
+    if (line.starts_with("retort") && line.find(": error: ") != std::string::npos)
+      lines.push_back(line);
+  return lines;
+}
+
+std::string tail(const std::string& text) {
+  return text.size() < 600 ? text : text.substr(text.size() - 600);
 }
 
 }  // namespace retort::fault

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "core/random.h"
+#include "tests/fault/passages.h"
 #include "tests/fault/tiny_plan.h"
 
 namespace retort::fault {
@@ -30,9 +32,12 @@ enum class Outcome {
 
 struct Tally {
   int identical = 0, silent = 0, crashes = 0, hangs = 0;
-  int kills = 0;         // processes or jobs that were killed
-  int kills_inside = 0;  // of these, at a fault point within capture, checkpoint or commit
-  int refused = 0;       // cases that ended with 65 or 74 and named the cause
+  int kills = 0;              // starts that a SIGKILL ended
+  int kills_single_rank = 0;  // of these, one rank was killed and its peers had to notice
+  /// Of these, by the place (io/fault_point.h) that the killed process said it was in; "elsewhere":
+  /// by the clock, wherever that fell.
+  std::map<std::string, int> kills_by_place;
+  int refused = 0;  // cases that ended with 65 or 74 and named the file
   void add(Outcome outcome);
 };
 
@@ -48,6 +53,7 @@ std::span<const Fault> faults();
 
 Tally change_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally kill_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally flip_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
@@ -56,11 +62,18 @@ struct Undisturbed {
   TinyPlan::Fingerprint fingerprint;
   Seconds wall{0};
   std::filesystem::path run;
+  std::vector<Passage> passages;  // of all fault points, in order
 };
 /// The plan run without a fault, on 2 ranks, in work/undisturbed. Throws if it fails.
 Undisturbed run_undisturbed(const TinyPlan& plan);
 
-/// One of the fault points that every committed file passes (io/atomic_file.cpp), by a draw.
-std::string draw_fault_point(core::RandomStream& random);
+/// `retort check` on a folder.
+Ending check(const TinyPlan& plan, const std::filesystem::path& folder);
+
+/// The lines of an output that say an error, whichever rank says it.
+std::vector<std::string> error_lines(const std::string& output);
+
+/// The last words of an output, for reports.
+std::string tail(const std::string& text);
 
 }  // namespace retort::fault

@@ -1,9 +1,13 @@
 // job-kill: a job is killed again and again, resumed on another number of ranks each time, until it
-// is done. The result must be that of the undisturbed run.
+// is done. The result must be that of the undisturbed run. Every second case is killed within
+// capture, checkpoint and commit in turn, as the killed process itself reports.
 #include <signal.h>
+
+#include <algorithm>
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "tests/fault/fault.h"
 
 namespace retort::fault {
@@ -14,135 +18,195 @@ using core::RandomStream;
 
 constexpr int kMostStarts = 24;
 constexpr Seconds kLimit{90};  // many times what an undisturbed run takes
+constexpr int kBySigkill = 128 + SIGKILL;
+
+/// Who dies: all processes of the job at once, or one rank, whose peers must notice by themselves.
+enum class Victim { job, rank };
 
 /// How one start is to be disturbed.
 struct Plot {
-  std::string fault_point;  // empty: by the clock
+  Victim victim = Victim::job;
+  std::string_view place;  // empty: by the clock
   std::uint64_t passage = 1;
   Seconds moment{0};
-  bool single_rank = false;  // the others must notice by themselves
 };
 
-Plot draw_plot(RandomStream& random, bool inside, Seconds wall, double shrink) {
+struct Case {
+  const TinyPlan& plan;
+  const Undisturbed& reference;
+  fs::path folder;
+  std::string_view place;
+  Victim victim;
+  RandomStream random;
+
+  fs::path strikes() const { return folder.string() + ".passages"; }
+};
+
+Plot draw_plot(Case& c, int ranks, double shrink) {
   Plot plot;
-  if (inside) {
-    plot.fault_point = draw_fault_point(random);
-    plot.passage = 1 + random.below(static_cast<std::uint64_t>(1 + 120 * shrink));
+  plot.victim = c.victim;
+  plot.place = c.place;
+  if (plot.place.empty()) {
+    plot.moment = Seconds(c.random.uniform() * c.reference.wall.count() * shrink);
   } else {
-    plot.moment = Seconds(random.uniform() * wall.count() * shrink);
-    plot.single_rank = random.below(4) == 0;
+    const auto most = static_cast<double>(reach(c.reference.passages, plot.place, ranks)) * shrink;
+    plot.passage = 1 + c.random.below(std::max<std::uint64_t>(1, static_cast<std::uint64_t>(most)));
   }
   return plot;
+}
+
+std::string story_of(const Plot& plot) {
+  const char* who = plot.victim == Victim::rank ? "a rank" : "all";
+  if (plot.place.empty()) return fmt::format("{} at {:.2f} s", who, plot.moment.count());
+  return fmt::format("{} at {}:{}", who, plot.place, plot.passage);
 }
 
 struct Disturbed {
   Ending ending;
   bool struck = false;
+  std::string place = "elsewhere";
 };
 
-Disturbed disturb(const TinyPlan& plan, const fs::path& folder, int ranks, int threads,
-                  const Plot& plot) {
+/// Kills by the clock.
+Watch strike(Case& c, const Plot& plot, pid_t program) {
+  const std::vector<pid_t> ranks = ranks_of(program, c.plan.program());
+  if (plot.victim == Victim::job || ranks.empty())
+    kill_tree(program);
+  else
+    ::kill(ranks[c.random.below(ranks.size())], SIGKILL);
+  return Watch::done;
+}
+
+Disturbed disturb(Case& c, Start start, const Plot& plot) {
   Disturbed result;
-  Start start = plan.start(folder, ranks, threads);
-  start.limit = kLimit;
-  if (!plot.fault_point.empty()) {
-    start.environment["RETORT_FAULT_POINT"] =
-        fmt::format("{}:{}:kill", plot.fault_point, plot.passage);
-  } else {
+  if (plot.place.empty()) {
     start.watch = [&](pid_t program, Seconds elapsed) {
       if (elapsed < plot.moment) return Watch::go_on;
       result.struck = true;
-      const auto ranks_alive = ranks_of(program, plan.program());
-      if (plot.single_rank && !ranks_alive.empty())
-        ::kill(ranks_alive.back(), SIGKILL);
-      else
-        kill_tree(program);
+      return strike(c, plot, program);
+    };
+    result.ending = run(start);
+    return result;
+  }
+  // One rank kills itself. For the death of all, one stands still there until they are killed.
+  const bool alone = plot.victim == Victim::rank;
+  arm(start, fmt::format("{}/*:{}:{}", plot.place, plot.passage, alone ? "kill" : "hold"),
+      c.strikes());
+  if (!alone) {
+    start.watch = [&](pid_t program, Seconds) {
+      if (!fs::exists(c.strikes())) return Watch::go_on;
+      kill_tree(program);
       return Watch::done;
     };
   }
   result.ending = run(start);
-  // A fault point kills one rank; the job ends by itself and not with 0.
-  if (!plot.fault_point.empty()) result.struck = result.ending.exit_code != 0;
+  const std::vector<Passage> passages = read_passages(c.strikes());
+  result.struck = !passages.empty();
+  if (result.struck) result.place = passages.front().place;
   return result;
 }
 
-std::string tail(const std::string& text) {
-  return text.size() < 600 ? text : text.substr(text.size() - 600);
+/// True if the SIGKILL ended the start, not the program itself before it. Peers that end the job
+/// after a rank's death do so with 70.
+bool is_killed(const Disturbed& result, Victim victim) {
+  const int code = result.ending.exit_code;
+  return result.struck &&
+         (code == kBySigkill ||
+          (victim == Victim::rank && code == static_cast<int>(core::ExitCode::internal)));
 }
 
-Outcome kill_one_job(const TinyPlan& plan, const Undisturbed& reference, RandomStream random,
-                     bool inside, const fs::path& folder, Tally& tally, const Report& report) {
-  const int kills_wanted = 1 + static_cast<int>(random.below(2));
+Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
+  const int kills_wanted = 1 + static_cast<int>(c.random.below(2));
   int kills = 0;
   int ranks = 0;
   double shrink = 1;
-  std::string story;
+  std::string story = c.folder.filename().string();
   for (int starts = 0; starts < kMostStarts; ++starts) {
-    ranks = 1 + static_cast<int>((ranks + random.below(3)) % 4);  // never as before
-    const int threads = 1 + static_cast<int>(random.below(2));
-    Start start = plan.start(folder, ranks, threads);
+    ranks = 1 + static_cast<int>((ranks + c.random.below(3)) % 4);  // never as before
+    if (c.victim == Victim::rank && kills < kills_wanted && ranks == 1) ranks = 2 + starts % 3;
+    Start start = c.plan.start(c.folder, ranks, 1 + static_cast<int>(c.random.below(2)));
+    start.limit = kLimit;
     Disturbed result;
+    story += fmt::format("; {} ranks", ranks);
     if (kills < kills_wanted) {
-      const Plot plot = draw_plot(random, inside, reference.wall, shrink);
-      result = disturb(plan, folder, ranks, threads, plot);
-      story += plot.fault_point.empty()
-                   ? fmt::format("; {} ranks, {} at {:.2f} s", ranks,
-                                 plot.single_rank ? "a rank" : "all", plot.moment.count())
-                   : fmt::format("; {} ranks, {}:{}", ranks, plot.fault_point, plot.passage);
+      const Plot plot = draw_plot(c, ranks, shrink);
+      story += ", " + story_of(plot);
+      result = disturb(c, start, plot);
     } else {
-      start.limit = kLimit;
       result.ending = run(start);
-      story += fmt::format("; {} ranks", ranks);
     }
-    if (result.ending.timed_out) {
-      report(fmt::format("{}{}: hangs; {}", folder.filename().string(), story,
-                         tail(result.ending.output)));
+    const Ending& ending = result.ending;
+    if (ending.timed_out) {
+      report(fmt::format("{}: hangs; {}\n{}", story, tail(ending.output), ending.state));
       return Outcome::hang;
     }
-    if (result.struck && result.ending.exit_code != 0) {
+    if (is_killed(result, c.victim)) {
       ++kills;
       ++tally.kills;
-      if (inside) ++tally.kills_inside;
-    } else if (result.ending.exit_code != 0) {
-      report(fmt::format("{}{}: exit code {}; {}", folder.filename().string(), story,
-                         result.ending.exit_code, tail(result.ending.output)));
+      ++tally.kills_by_place[result.place];
+      if (c.victim == Victim::rank) ++tally.kills_single_rank;
+    } else if (ending.exit_code != 0) {
+      report(fmt::format("{}: exit code {}; {}", story, ending.exit_code, tail(ending.output)));
       return Outcome::crash;
     } else if (kills == 0) {  // done before the blow fell: once more, and earlier
-      fs::remove_all(folder);
+      fs::remove_all(c.folder);
       shrink /= 2;
-      story.clear();
+      story = c.folder.filename().string();
     } else {
-      const std::string wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+      const std::string wrong = differences(c.reference.fingerprint, c.plan.fingerprint(c.folder));
       if (wrong.empty()) {
-        fs::remove_all(folder);
+        fs::remove_all(c.folder);
         return Outcome::identical;
       }
-      report(fmt::format("{}{}: differs in {}", folder.filename().string(), story, wrong));
+      report(fmt::format("{}: differs in {}", story, wrong));
       return Outcome::silent;
     }
   }
-  report(fmt::format("{}{}: not done after {} starts", folder.filename().string(), story,
-                     kMostStarts));
+  report(fmt::format("{}: not done after {} starts", story, kMostStarts));
   return Outcome::crash;
+}
+
+/// Every second case by the clock, the others in each place in turn.
+std::string_view place_of(int number) {
+  return number % 2 == 0 ? kPlaces[static_cast<std::size_t>(number / 2) % kPlaces.size()]
+                         : std::string_view();
+}
+
+/// A quarter of the cases, of all places and of none.
+Victim victim_of(int number) { return (number + number / 6) % 4 == 0 ? Victim::rank : Victim::job; }
+
+Tally kill_all(const TinyPlan& plan, const FaultOptions& options, const Report& report,
+               Victim (*victim)(int number)) {
+  const Undisturbed reference = run_undisturbed(plan);
+  Tally tally;
+  for (const std::string_view place : kPlaces) tally.kills_by_place[std::string(place)] = 0;
+  tally.kills_by_place["elsewhere"] = 0;
+  for (int i = 0; i < options.count; ++i) {
+    Case c{plan,
+           reference,
+           plan.work() / fmt::format("case-{:04}", i),
+           place_of(i),
+           victim(i),
+           {options.seed, core::RandomUse::test, {1, static_cast<std::uint64_t>(i)}}};
+    fs::remove_all(c.folder);
+    try {
+      tally.add(kill_one_job(c, tally, report));
+    } catch (const std::exception& error) {
+      report(fmt::format("{}: {}", c.folder.filename().string(), error.what()));
+      tally.add(Outcome::crash);
+    }
+  }
+  return tally;
 }
 
 }  // namespace
 
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
-  const Undisturbed reference = run_undisturbed(plan);
-  Tally tally;
-  for (int i = 0; i < options.count; ++i) {
-    const fs::path folder = plan.work() / fmt::format("case-{:04}", i);
-    fs::remove_all(folder);
-    RandomStream random(options.seed, core::RandomUse::test, {1, static_cast<std::uint64_t>(i)});
-    try {
-      tally.add(kill_one_job(plan, reference, random, i % 2 == 0, folder, tally, report));
-    } catch (const std::exception& error) {
-      report(fmt::format("{}: {}", folder.filename().string(), error.what()));
-      tally.add(Outcome::crash);
-    }
-  }
-  return tally;
+  return kill_all(plan, options, report, victim_of);
+}
+
+Tally kill_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
+  return kill_all(plan, options, report, [](int) { return Victim::rank; });
 }
 
 }  // namespace retort::fault

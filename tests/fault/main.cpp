@@ -78,12 +78,17 @@ int drive(const Settings& settings) {
     fs::remove_all(work);
   else
     std::cerr << "retort-fault: folders are in " << work.string() << '\n';
-  const nlohmann::ordered_json line = {
-      {"fault", settings.fault.fault},      {"count", settings.fault.count},
-      {"identical", tally.identical},       {"silent", tally.silent},
-      {"crashes", tally.crashes},           {"hangs", tally.hangs},
-      {"seed", settings.fault.seed},        {"kills", tally.kills},
-      {"kills_inside", tally.kills_inside}, {"refused", tally.refused}};
+  const nlohmann::ordered_json line = {{"fault", settings.fault.fault},
+                                       {"count", settings.fault.count},
+                                       {"identical", tally.identical},
+                                       {"silent", tally.silent},
+                                       {"crashes", tally.crashes},
+                                       {"hangs", tally.hangs},
+                                       {"seed", settings.fault.seed},
+                                       {"kills", tally.kills},
+                                       {"kills_by_place", tally.kills_by_place},
+                                       {"kills_single_rank", tally.kills_single_rank},
+                                       {"refused", tally.refused}};
   if (settings.json)
     std::cout << line.dump() << std::endl;
   else

@@ -159,7 +159,9 @@ std::string TinyPlan::digest(const fs::path& path) const {
   start.command = {program_.string(), "inspect", path.string(), "--digest"};
   const Ending ending = run(start);
   if (ending.exit_code != 0)
-    throw std::runtime_error(fmt::format("inspect --digest {}: {}", path.string(), ending.output));
+    throw std::runtime_error(fmt::format("inspect --digest {}: {}{} {}", path.string(),
+                                         ending.timed_out ? "hangs; " : "", ending.output,
+                                         ending.state));
   return ending.output.substr(0, ending.output.find_first_of(" \n"));
 }
 

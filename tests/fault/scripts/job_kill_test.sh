@@ -1,5 +1,24 @@
 #!/usr/bin/env bash
-# 30 jobs killed at random moments, half of them inside capture, checkpoint or commit, and resumed
-# on another number of ranks: always the undisturbed result.
+# 30 jobs killed and resumed on another number of ranks: always the undisturbed result. At least 30
+# SIGKILLs, a third of them inside capture, checkpoint and commit, where the killed process itself
+# said that it was; each of the three, and a single rank of several, more than once.
 set -euo pipefail
-exec "$(dirname -- "$RETORT")/retort-fault" --fault job-kill --count "${RETORT_KILLS:-30}" --seed 1 --json
+cases=${RETORT_KILLS:-30}
+result=$("$(dirname -- "$RETORT")/retort-fault" --fault job-kill --count "$cases" --seed 1 --json)
+echo "$result"
+python3 - "$cases" "$result" <<'PYTHON'
+import json, sys
+cases, result = int(sys.argv[1]), json.loads(sys.argv[2])
+places, kills = result["kills_by_place"], result["kills"]
+inside = [places["capture"], places["checkpoint"], places["commit"]]
+demands = {
+    "every result identical": result["identical"] == cases,
+    f"at least {cases} kills": kills >= cases,
+    "each kill has a place": sum(places.values()) == kills,
+    "a third of them inside": 3 * sum(inside) >= kills,
+    "each place hit twice": min(inside) >= 2,
+    "single ranks hit twice": result["kills_single_rank"] >= 2,
+}
+missed = [demand for demand, met in demands.items() if not met]
+sys.exit("missed: " + ", ".join(missed) if missed else 0)
+PYTHON

@@ -204,8 +204,9 @@ TEST_F(AtomicFileTest, TheCountOfAFaultPointIsExact) {
 }
 
 TEST_F(AtomicFileTest, BadFaultTextIsAUsageError) {
-  for (const std::string text : {"atomic-open", "atomic-open:x:kill", "atomic-open:0:kill",
-                                 "atomic-open:1:burn", "atomic-open::kill"}) {
+  for (const std::string text :
+       {"atomic-open", "atomic-open:x:kill", "atomic-open:0:kill", "atomic-open:1:burn",
+        "atomic-open::kill", "commit/atomic-open:kill"}) {
     SCOPED_TRACE(text);
     EXPECT_EQ(WEXITSTATUS(in_child(text, [&] { write_file(path_, "x"); })), 64);
   }

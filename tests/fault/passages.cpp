@@ -1,0 +1,43 @@
+#include "tests/fault/passages.h"
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+
+namespace retort::fault {
+
+void arm(Start& start, const std::string& armed, const std::filesystem::path& report) {
+  std::filesystem::remove(report);
+  start.environment["RETORT_FAULT_POINT"] = armed;
+  start.environment["RETORT_FAULT_REPORT"] = report.string();
+}
+
+std::vector<Passage> read_passages(const std::filesystem::path& report) {
+  std::vector<Passage> passages;
+  std::ifstream file(report);
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    std::istringstream words(line);
+    Passage passage;
+    words >> passage.place >> passage.point >> passage.process >> std::ws;
+    if (!std::getline(words, passage.path))
+      throw std::runtime_error(report.string() + " holds no passage: " + line);
+    passages.push_back(std::move(passage));
+  }
+  return passages;
+}
+
+std::uint64_t reach(const std::vector<Passage>& passages, std::string_view place, int ranks) {
+  std::map<pid_t, std::uint64_t> counts;
+  std::uint64_t total = 0, most = 0;
+  for (const Passage& passage : passages) {
+    if (passage.place != place) continue;
+    ++total;
+    most = std::max(most, ++counts[passage.process]);
+  }
+  // Shards are dealt out among the ranks; rank 0 has a part in every checkpoint and commit.
+  return place == "capture" ? total / static_cast<std::uint64_t>(ranks) : most;
+}
+
+}  // namespace retort::fault

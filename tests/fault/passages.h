@@ -1,0 +1,37 @@
+// What passed a fault point, as the program under test reports it (RETORT_FAULT_REPORT in
+// io/fault_point.h).
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/fault/child_process.h"
+
+namespace retort::fault {
+
+inline constexpr std::array<std::string_view, 3> kPlaces = {"capture", "checkpoint", "commit"};
+
+struct Passage {
+  std::string place;  // one of kPlaces; -: none of them
+  std::string point;
+  pid_t process = 0;
+  std::string path;
+};
+
+/// Arms `start`: `armed` is the value of RETORT_FAULT_POINT; what acts goes to `report`, made anew.
+void arm(Start& start, const std::string& armed, const std::filesystem::path& report);
+
+/// All whole lines of `report`; none if it is not there. Throws if a line is no passage.
+std::vector<Passage> read_passages(const std::filesystem::path& report);
+
+/// How many points of a place one process is likely to pass in an undisturbed run on `ranks` ranks,
+/// judged from the passages of such a run on any number of ranks.
+std::uint64_t reach(const std::vector<Passage>& passages, std::string_view place, int ranks);
+
+}  // namespace retort::fault
