@@ -65,7 +65,8 @@ std::vector<MemberFault> verify_members(const std::filesystem::path& folder,
 /// Members that are written over a long time by many ranks (packed shards, logit shards): each
 /// finished member gets a record FOLDER/members/NAME.json (seal, facts, recipe hash), written after
 /// the member. A restart adopts the members whose record fits the recipe and whose bytes verify;
-/// seal() gathers all records into manifest.json and removes the records.
+/// seal() gathers all records into manifest.json and removes the records. Fault points:
+/// ledger-remove, and those of AtomicFile.
 class MemberLedger {
  public:
   MemberLedger(std::filesystem::path folder, std::string recipe_hash);

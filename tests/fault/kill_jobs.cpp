@@ -156,6 +156,7 @@ Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
       const std::string wrong = differences(c.reference.fingerprint, c.plan.fingerprint(c.folder));
       if (wrong.empty()) {
         fs::remove_all(c.folder);
+        fs::remove(c.strikes());
         return Outcome::identical;
       }
       report(fmt::format("{}: differs in {}", story, wrong));
