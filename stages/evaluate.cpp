@@ -78,6 +78,7 @@ std::vector<Confusion> worst_confusions(std::span<const SampleScore> scores,
     if (scores[i].gold_rank != 0)
       for (const std::uint32_t gold : data.labels(i)) ++counts[{gold, scores[i].predicted}];
   std::vector<Confusion> list;
+  list.reserve(counts.size());
   for (const auto& [pair, count] : counts) list.push_back({pair.first, pair.second, count});
   std::stable_sort(list.begin(), list.end(),
                    [](const auto& a, const auto& b) { return a.count > b.count; });
