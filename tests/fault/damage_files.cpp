@@ -162,7 +162,7 @@ Tally damage_files(const TinyPlan& plan, const FaultOptions& options, const Repo
     copy_run(from.folder, folder);
     const auto kinds = files_by_kind(folder);
     const auto& files = kinds[random.below(kinds.size())];
-    const fs::path victim = files[random.below(files.size())];
+    const fs::path& victim = files[random.below(files.size())];
     const Damaged damaged{folder, victim,
                           fmt::format("{} {}, {}", folder.filename().string(), from.name,
                                       fs::relative(victim, folder).string())};
