@@ -192,7 +192,10 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
                     outcome.computed_by_rank[rank]);
   }
   outcome.stopped = outcome.complete < outcome.shards;
-  if (!outcome.stopped) progress.finish();
+  if (!outcome.stopped) {
+    progress.update(total);  // what the other ranks did since this one's last claim
+    progress.finish();
+  }
   return outcome;
 }
 
