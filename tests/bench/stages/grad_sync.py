@@ -3,14 +3,12 @@
   python3 grad_sync.py PROGRAM [--rounds N]
 
 Prints one JSON line per case. PyTorch comes from PyPI into an environment of its own, made when it
-is missing: RETORT_GLOO_ENV, by default build/gloo-env. The LibTorch of .deps is used if it is there,
-so that only PyTorch's further libraries are fetched.
+is missing: RETORT_GLOO_ENV, by default build/gloo-env (LibTorch in .deps has no Python parts).
 """
 import argparse
 import json
 import os
 import pathlib
-import re
 import socket
 import statistics
 import subprocess
@@ -18,39 +16,25 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-DEPS = ROOT / ".deps"
 VERSION = "2.11.0"
 CASES = [("11M floats ranks=2", 11_000_000), ("1M floats ranks=2", 1_000_000),
          ("64K floats ranks=2", 65_536), ("1K floats ranks=2", 1_024)]
 
 
-def torch_requirements():
-    """What the unpacked wheel asks for, without itself; or the wheel, if it isn't there."""
-    metadata = DEPS / f"torch-{VERSION}.dist-info" / "METADATA"
-    if not metadata.exists():
-        return [f"torch=={VERSION}"], {}
-    wanted = []
-    for line in metadata.read_text().splitlines():
-        found = re.match(r"Requires-Dist: ([^;]+?)\s*(;.*)?$", line)
-        if found and "extra" not in (found[2] or "") and not re.match("triton|cuda-bindings", found[1]):
-            wanted.append(found[1])
-    return wanted, {"PYTHONPATH": str(DEPS)}
-
-
 def environment():
-    """The Python of the throw-away environment, and what it needs to find PyTorch."""
+    """The Python of the throw-away environment."""
     folder = pathlib.Path(os.environ.get("RETORT_GLOO_ENV", ROOT / "build/gloo-env"))
     python = folder / "bin/python"
-    wanted, variables = torch_requirements()
-    variables = {**os.environ, **variables}
-    probe = [str(python), "-c", "import torch.distributed as d; assert d.is_gloo_available()"]
-    if python.exists() and subprocess.run(probe, env=variables, stderr=subprocess.DEVNULL).returncode == 0:
-        return str(python), variables
-    print(f"grad_sync: making {folder} with PyTorch {VERSION} from PyPI", file=sys.stderr)
+    probe = [str(python), "-c", f"import torch; assert torch.__version__.startswith('{VERSION}');"
+             "import torch.distributed as d; assert d.is_gloo_available()"]
+    if python.exists() and subprocess.run(probe, stderr=subprocess.DEVNULL).returncode == 0:
+        return str(python)
+    print(f"grad_sync: making {folder} with PyTorch {VERSION} from PyPI (some GB)", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", *wanted], check=True)
-    subprocess.run(probe, env=variables, check=True)
-    return str(python), variables
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", f"torch=={VERSION}"],
+                   check=True)
+    subprocess.run(probe, check=True)
+    return str(python)
 
 
 def gloo_rank(rank, port):
@@ -130,9 +114,10 @@ def main():
     options = parser.parse_args()
     if options.gloo_rank is not None:
         return gloo_rank(options.gloo_rank, int(options.program))
-    python, variables = environment()
+    python = environment()
     port = free_port()
-    gloo = Side([[python, __file__, str(port), "--gloo-rank", str(rank)] for rank in (0, 1)], variables)
+    gloo = Side([[python, __file__, str(port), "--gloo-rank", str(rank)] for rank in (0, 1)],
+                dict(os.environ))
     ranks = Side([["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
                    "-n", "2", options.program]],
                  {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
