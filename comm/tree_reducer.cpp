@@ -75,9 +75,11 @@ TreeReducer::TreeReducer(Communicator& communicator, std::uint32_t shards, Path 
     throw core::UsageError("micro-shards: " + std::to_string(shards) +
                            " is not a power of two; take one");
   if (static_cast<std::uint64_t>(impl_->size) > shards)
-    throw core::UsageError("micro-shards: " + std::to_string(shards) + " are fewer than the " +
-                           std::to_string(impl_->size) +
-                           " ranks; start fewer ranks or make more micro-shards");
+    throw core::UsageError(
+        "micro-shards: " + std::to_string(shards) + " are fewer than the " +
+        std::to_string(impl_->size) +
+        " ranks; start fewer ranks, or give --micro-shards a power of two that is at least "
+        "their number (part of the recipe: it changes the result)");
   if (path == Path::automatic && impl_->size > 1) impl_->window = SharedWindow::open(communicator);
 }
 

@@ -20,6 +20,14 @@ void install_stop_handlers() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
+void install_interrupt_handler() {
+  struct sigaction action = {};
+  action.sa_handler = retort_on_stop_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+}
+
 bool stop_requested() { return stop_flag != 0; }
 
 void request_stop() { stop_flag = 1; }

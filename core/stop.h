@@ -1,4 +1,4 @@
-// The stop flag: USR2 and TERM only set it; stages look at it at step boundaries.
+// The stop flag: USR2, TERM and a first INT only set it; stages look at it at step boundaries.
 #pragma once
 
 #include <csignal>
@@ -7,6 +7,9 @@ namespace retort::core {
 
 /// Installs handlers for SIGUSR2 and SIGTERM that set the flag (launch calls it once).
 void install_stop_handlers();
+/// The first SIGINT (Ctrl-C) sets the flag, too; a second one ends the process at once. For
+/// commands that look at the flag.
+void install_interrupt_handler();
 /// True once a stop was asked for in this process. Async-signal-safe to set, cheap to read.
 bool stop_requested();
 /// For tests and for a stage that stops itself.

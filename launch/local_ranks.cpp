@@ -68,9 +68,10 @@ int exit_code_of(int status, Stop stop) {
   const int ended_by = WIFSIGNALED(status)         ? WTERMSIG(status)
                        : WEXITSTATUS(status) > 128 ? WEXITSTATUS(status) - 128
                                                    : 0;
-  // mpirun's own answer to a TERM, whatever its ranks ended with.
+  // mpirun's own answer to TERM and INT, whatever its ranks ended with.
   const bool mpirun_stopped = WIFEXITED(status) && WEXITSTATUS(status) == 1;
-  if (stop == Stop::asked && (ended_by == SIGUSR2 || ended_by == SIGTERM || mpirun_stopped))
+  if (stop == Stop::asked &&
+      (ended_by == SIGUSR2 || ended_by == SIGTERM || ended_by == SIGINT || mpirun_stopped))
     return static_cast<int>(ExitCode::requeue);
   if (WIFSIGNALED(status)) {
     core::log_error(
@@ -150,10 +151,14 @@ int run_local_ranks(int ranks, const std::vector<std::string>& words) {
   while (true) {
     const timespec again = {.tv_sec = 1, .tv_nsec = 0};
     const int signal = sigtimedwait(&watched, nullptr, &again);
-    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP) stop = Stop::asked;
+    // A second Ctrl-C does not wait for the checkpoint.
+    if (signal == SIGINT && stop == Stop::asked) kill(child, SIGINT);
+    if (signal == SIGINT && stop == Stop::not_asked)
+      core::log_info("stopping with a checkpoint; Ctrl-C again ends at once");
+    if (signal == SIGTERM || signal == SIGUSR2 || signal == SIGHUP || signal == SIGINT)
+      stop = Stop::asked;
     // Asked again until they end: mpirun loses a signal that comes before it has started its ranks.
     if (stop == Stop::asked && signal != SIGCHLD) kill(child, SIGUSR2);
-    if (signal == SIGINT) kill(child, SIGINT);
     int status = 0;
     if (waitpid(child, &status, WNOHANG) == child) {
       sigprocmask(SIG_SETMASK, &before, nullptr);

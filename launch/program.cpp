@@ -17,6 +17,7 @@
 #include "comm/communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "launch/agreement.h"
 #include "launch/command_line.h"
 #include "launch/help_text.h"
@@ -87,11 +88,22 @@ bool contains(const std::vector<std::string>& words, std::string_view word) {
   return false;
 }
 
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
+// IoError if anything that was written to standard output got lost. errno: of the last write.
+void flush_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  if (errno == EPIPE) {
+    std::clearerr(stdout);  // the reader has seen enough: `retort --help | head`
     return;
-  if (errno == EPIPE) return;  // the reader has seen enough: `retort --help | head`
-  throw core::IoError(fmt::format("standard output cannot be written: {}", std::strerror(errno)));
+  }
+  throw core::IoError(
+      fmt::format("standard output cannot be written: {}; what is on disk is complete",
+                  errno == 0 ? "an earlier part was lost" : std::strerror(errno)));
+}
+
+void print(const std::string& text) {
+  errno = 0;
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  flush_output();
 }
 
 // Help must come even where an option is wrong; with a good --model it shows that model's options.
@@ -128,6 +140,9 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
       .recipe = made.table.recipe(),
       .configuration = made.table.ini(),
   };
+  // evaluate does not look at the flag: a Ctrl-C ends it as it ends any program.
+  if (made.command.entry.ranks == stages::Ranks::many && made.command.entry.name != "evaluate")
+    core::install_interrupt_handler();
   const auto outcome = made.stage->run(context);
   return outcome == stages::StageOutcome::stopped ? ExitCode::requeue : ExitCode::done;
 }
@@ -202,6 +217,8 @@ int run_program(const std::vector<std::string>& words) {
                                                     : comm::Communicator::single());
     core::start_log(core::LogLevel::information, communicator->rank());
     const int code = execute(words, *communicator);
+    errno = 0;
+    flush_output();
     communicator.reset();
     return code;
   } catch (...) {

@@ -25,6 +25,18 @@ std::string flat_name(std::string name) {
   return name;
 }
 
+/// True if a stage began or ended in the folder, or in one below it that belongs to a seed.
+bool made_by_retort(const fs::path& folder) {
+  std::error_code code;
+  for (const char* mark : {"manifest.json", "config.ini", "claims", "checkpoints"})
+    if (fs::exists(folder / mark, code)) return true;
+  for (auto entry = fs::directory_iterator(folder, code);
+       !code && entry != fs::directory_iterator(); entry.increment(code))
+    if (entry->path().filename().string().starts_with("seed-") && made_by_retort(entry->path()))
+      return true;
+  return false;
+}
+
 }  // namespace
 
 std::string quick_fault(const fs::path& folder, const std::string& manifest_sha256) {
@@ -143,6 +155,12 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
 }
 
 fs::path SectionStates::set_aside(const std::string& name) const {
+  // What is set aside is deleted two changes later: never a folder that somebody else filled.
+  if (!fs::exists(record_path(name)) && !made_by_retort(run_ / name))
+    throw core::UsageError(
+        fmt::format("{} holds files that Retort did not make; move them away or choose another "
+                    "--out",
+                    (run_ / name).string()));
   const auto old = run_ / ".old";
   io::make_folder(old);
   const auto prefix = flat_name(name) + "-";

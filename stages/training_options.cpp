@@ -88,6 +88,8 @@ std::uint64_t TrainingOptions::fill() const {
 
 void TrainingOptions::validate() const {
   if (batch < 1) throw core::UsageError("--batch 0: a batch needs at least one sample");
+  if (batch > (1U << 30))
+    throw core::UsageError(fmt::format("--batch {}: must be at most {}", batch, 1U << 30));
   if (micro_shards > 0 && !std::has_single_bit(micro_shards))
     throw core::UsageError(
         fmt::format("--micro-shards {}: must be a power of two, such as {} or {}", micro_shards,
@@ -97,6 +99,7 @@ void TrainingOptions::validate() const {
         fmt::format("--micro-shards {}: more than the {} samples of a batch", shards(), batch));
   if (steps == 0 && !(epochs > 0))
     throw core::UsageError(fmt::format("--epochs {}: must be above 0", epochs));
+  if (epochs > 1e9) throw core::UsageError(fmt::format("--epochs {}: must be at most 1e9", epochs));
   if (keep < 2) throw core::UsageError("--keep: at least 2 generations are kept");
   if ((patience > 0 || stop_accuracy > 0 || select == Selection::best) && validation.empty())
     throw core::UsageError(

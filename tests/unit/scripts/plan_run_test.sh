@@ -27,6 +27,16 @@ tail -20 out | grep -A20 '^section' | diff table - || fail "another table"
 run 0 run tiny.ini --threads 2 --set student.checkpoint-every=1
 silent_about "done in"
 
+# What goes to a full standard output is no success; files that a plan did not make are not touched.
+"$RETORT" inspect --digest runs/tiny >/dev/full 2>err
+[ $? -eq 74 ] || fail "an output that was lost"
+grep -q "standard output cannot be written" err || fail "no word about the lost output"
+mkdir -p foreign/data
+echo words >foreign/data/thesis.txt
+run 64 run tiny.ini --out foreign
+warns "foreign/data holds files that Retort did not make"
+[ "$(cat foreign/data/thesis.txt)" = words ] || fail "a file that the plan did not make is gone"
+
 # A change reaches what follows from it, and no more; the old output is set aside.
 run 0 run tiny.ini --set student.epochs=2 --dry-run
 says "epochs was 3, is 2"

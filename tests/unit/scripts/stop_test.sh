@@ -50,16 +50,25 @@ for wait in 0 0.05 0.1 0.2 0.4 0.8; do
   [ $got -eq 75 ] || [ $got -eq $((128 + 12)) ] || fail "exit code $got after a stop at $wait s"
 done
 
-# timeout signals its whole process group, a terminal's Ctrl-C does the same by INT.
-called="stop of the process group"
-rm -rf run
-timeout --preserve-status 4 "${train[@]}" --steps 100000000 --evaluate-every 1000000 \
-  >out.txt 2>err.txt
-got=$?
-out=$(cat out.txt)
-err=$(cat err.txt)
-[ $got -eq 75 ] || fail "exit code $got"
-ls -d run/checkpoints/gen-* >/dev/null 2>&1 || fail "no checkpoint"
+# timeout signals its whole process group by TERM. A Ctrl-C is one INT; timeout would send two, and
+# the second one ends a program at once, so it sends it to the program alone.
+one=("$RETORT" train --data data --model mlp --out run --batch 32 --micro-shards 2 --threads 1)
+for start in "-n 2, TERM" "-n 2, INT" "one process, INT"; do
+  called="stop of the process group: $start"
+  rm -rf run
+  words=("${train[@]}")
+  [ "$start" = "one process, INT" ] && words=("${one[@]}")
+  foreground=()
+  [ "${start#*, }" = INT ] && foreground=(--foreground)
+  timeout --preserve-status "${foreground[@]}" --signal "${start#*, }" 4 "${words[@]}" --steps 100000000 \
+    --evaluate-every 1000000 >out.txt 2>err.txt
+  got=$?
+  out=$(cat out.txt)
+  err=$(cat err.txt)
+  [ $got -eq 75 ] || fail "exit code $got"
+  case "$err" in *error*) fail "an error" ;; esac
+  ls -d run/checkpoints/gen-* >/dev/null 2>&1 || fail "no checkpoint"
+done
 
 # A scheduler that sends TERM to mpirun, too: its ranks may die at once, the run can go on.
 called="TERM for mpirun and the start"
