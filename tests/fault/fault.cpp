@@ -17,6 +17,9 @@ void Tally::add(Outcome outcome) {
     case Outcome::crash:
       ++crashes;
       break;
+    case Outcome::restarted:
+      ++restarted;
+      break;
     case Outcome::hang:
       ++hangs;
       break;

@@ -27,17 +27,20 @@ enum class Outcome {
   identical,  // found and made good, or refused with exit code 65 or 74: no wrong result
   silent,     // the program said all is well and the result was another one
   crash,      // any other end
+  restarted,  // a start threw away what the one before it had completed
   hang,       // out of time
 };
 
 struct Tally {
-  int identical = 0, silent = 0, crashes = 0, hangs = 0;
+  int identical = 0, silent = 0, crashes = 0, hangs = 0, restarted = 0;
+  int resumed = 0;            // cases in which a later start went on from a generation or shards
   int kills = 0;              // starts that a SIGKILL ended
   int kills_single_rank = 0;  // of these, one rank was killed and its peers had to notice
   /// Of these, by the place (io/fault_point.h) that the killed process said it was in; "elsewhere":
   /// by the clock, wherever that fell.
   std::map<std::string, int> kills_by_place;
-  int refused = 0;  // cases that ended with 65 or 74 and named the file
+  int refused = 0;     // cases that ended with 65 or 74 and named the file
+  std::string missed;  // what all cases together had to show and did not; empty: nothing
   void add(Outcome outcome);
 };
 

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "tests/fault/fault.h"
+#include "tests/fault/resumption.h"
 
 namespace retort::fault {
 namespace {
@@ -19,6 +20,8 @@ using core::RandomStream;
 constexpr int kMostStarts = 24;
 constexpr Seconds kLimit{90};  // many times what an undisturbed run takes
 constexpr int kBySigkill = 128 + SIGKILL;
+// With fewer cases the draws may miss a place altogether.
+constexpr int kEnoughToDemand = 10;
 
 /// Who dies: all processes of the job at once, or one rank, whose peers must notice by themselves.
 enum class Victim { job, rank };
@@ -94,7 +97,8 @@ Disturbed disturb(Case& c, Start start, const Plot& plot) {
       c.strikes());
   if (!alone) {
     start.watch = [&](pid_t program, Seconds) {
-      if (!fs::exists(c.strikes())) return Watch::go_on;
+      // Not at the mere file: its writer would die before the line, and the kill have no place.
+      if (read_passages(c.strikes()).empty()) return Watch::go_on;
       kill_tree(program);
       return Watch::done;
     };
@@ -106,13 +110,23 @@ Disturbed disturb(Case& c, Start start, const Plot& plot) {
   return result;
 }
 
-/// True if the SIGKILL ended the start, not the program itself before it. Peers that end the job
-/// after a rank's death do so with 70.
+/// True if a start on several ranks says that a SIGKILL ended one of them, or mpirun on its way to
+/// its ranks (launch/local_ranks.cpp). Exit code 70 alone would cover up an internal error.
+bool says_sigkill(const std::string& output) {
+  const std::vector<std::string> errors = error_lines(output);
+  return std::any_of(errors.begin(), errors.end(), [](const std::string& line) {
+    return line.find(fmt::format(" was ended by signal {} ", SIGKILL)) != std::string::npos;
+  });
+}
+
+/// True if the SIGKILL ended the start, not the program itself before it. After the death of one
+/// rank the start ends with 70.
 bool is_killed(const Disturbed& result, Victim victim) {
   const int code = result.ending.exit_code;
   return result.struck &&
          (code == kBySigkill ||
-          (victim == Victim::rank && code == static_cast<int>(core::ExitCode::internal)));
+          (victim == Victim::rank && code == static_cast<int>(core::ExitCode::internal) &&
+           says_sigkill(result.ending.output)));
 }
 
 Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
@@ -120,12 +134,14 @@ Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
   int kills = 0;
   int ranks = 0;
   double shrink = 1;
+  bool resumed = false;
   std::string story = c.folder.filename().string();
   for (int starts = 0; starts < kMostStarts; ++starts) {
     ranks = 1 + static_cast<int>((ranks + c.random.below(3)) % 4);  // never as before
     if (c.victim == Victim::rank && kills < kills_wanted && ranks == 1) ranks = 2 + starts % 3;
     Start start = c.plan.start(c.folder, ranks, 1 + static_cast<int>(c.random.below(2)));
     start.limit = kLimit;
+    const std::vector<SectionState> before = state_of_run(c.folder);
     Disturbed result;
     story += fmt::format("; {} ranks", ranks);
     if (kills < kills_wanted) {
@@ -139,6 +155,16 @@ Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
     if (ending.timed_out) {
       report(fmt::format("{}: hangs; {}\n{}", story, tail(ending.output), ending.state));
       return Outcome::hang;
+    }
+    const Resumption resumption = judge_resumption(before, ending);
+    if (!resumption.restarted.empty()) {
+      report(
+          fmt::format("{}: not resumed; {}{}", story, resumption.restarted, tail(ending.output)));
+      return Outcome::restarted;
+    }
+    if (resumption.sections > 0 && !resumed) {
+      resumed = true;
+      ++tally.resumed;
     }
     if (is_killed(result, c.victim)) {
       ++kills;
@@ -203,7 +229,13 @@ Tally kill_all(const TinyPlan& plan, const FaultOptions& options, const Report& 
 }  // namespace
 
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
-  return kill_all(plan, options, report, victim_of);
+  Tally tally = kill_all(plan, options, report, victim_of);
+  const int inside = tally.kills - tally.kills_by_place["elsewhere"];
+  if (options.count >= kEnoughToDemand && 3 * inside < tally.kills)
+    tally.missed = fmt::format(
+        "{} of {} kills fell inside capture, checkpoint or commit; a third of them must", inside,
+        tally.kills);
+  return tally;
 }
 
 Tally kill_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report) {

@@ -73,7 +73,8 @@ int drive(const Settings& settings) {
   const Tally tally = fault.run(plan, settings.fault, [](const std::string& line) {
     std::cerr << "retort-fault: " << line << std::endl;
   });
-  const bool good = tally.identical == settings.fault.count;
+  if (!tally.missed.empty()) std::cerr << "retort-fault: " << tally.missed << '\n';
+  const bool good = tally.identical == settings.fault.count && tally.missed.empty();
   if (good && temporary && !settings.keep)
     fs::remove_all(work);
   else
@@ -84,6 +85,8 @@ int drive(const Settings& settings) {
                                        {"silent", tally.silent},
                                        {"crashes", tally.crashes},
                                        {"hangs", tally.hangs},
+                                       {"restarted", tally.restarted},
+                                       {"resumed", tally.resumed},
                                        {"seed", settings.fault.seed},
                                        {"kills", tally.kills},
                                        {"kills_by_place", tally.kills_by_place},
