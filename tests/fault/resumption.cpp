@@ -99,10 +99,10 @@ void judge_training(const SectionState& before, const Ending& ending, Resumption
   const auto said = step_said(ending.output, before.name);
   const bool silent_end = ending.exit_code == 0 && !before.finished && !said;
   if ((claimed && *claimed != before.newest_generation) || (said && *said != step) || silent_end)
-    judged.restarted += fmt::format(
-        "{}: there was {}, the claim names {}, and it said {}; ", before.name,
-        before.newest_generation, claimed ? (claimed->empty() ? "none" : *claimed) : "(no claim)",
-        said ? fmt::format("step {}", *said) : "no step");
+    judged.restarted += fmt::format("{}: there was {}, the claim names {}, and it said {}; ",
+                                    before.name, before.newest_generation,
+                                    claimed ? (claimed->empty() ? "none" : *claimed) : "(no claim)",
+                                    said ? fmt::format("step {}", *said) : "no step");
   else if (claimed && said && step > 0)
     ++judged.sections;
 }
