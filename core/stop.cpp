@@ -20,7 +20,8 @@ void install_stop_handlers() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-void install_interrupt_handler() {
+void stop_on_interrupt() {
+  if (stop_flag != 0) return;  // the second one must not be taken for a first
   struct sigaction action = {};
   action.sa_handler = retort_on_stop_signal;
   sigemptyset(&action.sa_mask);

@@ -7,9 +7,9 @@ namespace retort::core {
 
 /// Installs handlers for SIGUSR2 and SIGTERM that set the flag (launch calls it once).
 void install_stop_handlers();
-/// The first SIGINT (Ctrl-C) sets the flag, too; a second one ends the process at once. For
-/// commands that look at the flag.
-void install_interrupt_handler();
+/// From now on a first SIGINT (Ctrl-C) sets the flag, too; a second one ends the process at once.
+/// Called where a loop begins that looks at the flag; elsewhere an interrupt ends the process.
+void stop_on_interrupt();
 /// True once a stop was asked for in this process. Async-signal-safe to set, cheap to read.
 bool stop_requested();
 /// For tests and for a stage that stops itself.

@@ -3,8 +3,7 @@
 
 namespace retort::launch {
 
-/// Called first in main, before threads. Keeps freed memory in the process (glibc gives big blocks
-/// back and fetches them again page by page: measured 1.2 to 2.8 times slower steps), sets
+/// Called first in main, before threads. Keeps freed memory in the process (core/heap.h), sets
 /// intra-op threads of BLAS libraries to one (a rank's cores run micro-shards side by side),
 /// installs the stop handlers, and lets writes to a closed pipe fail instead of kill.
 void set_process_up();

@@ -17,7 +17,6 @@
 #include "comm/communicator.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/stop.h"
 #include "launch/agreement.h"
 #include "launch/command_line.h"
 #include "launch/help_text.h"
@@ -140,9 +139,6 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
       .recipe = made.table.recipe(),
       .configuration = made.table.ini(),
   };
-  // evaluate does not look at the flag: a Ctrl-C ends it as it ends any program.
-  if (made.command.entry.ranks == stages::Ranks::many && made.command.entry.name != "evaluate")
-    core::install_interrupt_handler();
   const auto outcome = made.stage->run(context);
   return outcome == stages::StageOutcome::stopped ? ExitCode::requeue : ExitCode::done;
 }

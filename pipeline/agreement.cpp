@@ -1,7 +1,6 @@
 #include "pipeline/agreement.h"
 
 #include "io/agreement.h"
-#include "stages/section_output.h"
 
 namespace retort::pipeline {
 

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/companions.h"
 #include "io/manifest.h"
 #include "pipeline/job.h"
 #include "stages/stage.h"
@@ -39,8 +40,8 @@ ReportSection read_section(const fs::path& folder, const std::string& name) {
     section.complete = true;
     section.stage = manifest.facts.value("stage", manifest.kind);
   }
-  if (const fs::path file = folder / "results.json"; fs::exists(file))
-    (section.results = parse(text_of(file), file)).erase("checksum");
+  if (fs::exists(folder / io::kResultsName))
+    section.results = io::read_sealed(folder, io::kResultsName);
   if (const fs::path file = folder / "details.json"; fs::exists(file))
     section.details = parse(text_of(file), file);
   if (const fs::path file = folder / "config.ini"; fs::exists(file))
@@ -57,7 +58,7 @@ ReportSection read_section(const fs::path& folder, const std::string& name) {
 }
 
 bool tells_something(const fs::path& folder) {
-  return fs::exists(folder / "results.json") || fs::exists(folder / "metrics.jsonl") ||
+  return fs::exists(folder / io::kResultsName) || fs::exists(folder / "metrics.jsonl") ||
          fs::exists(folder / "details.json");
 }
 

@@ -10,12 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/atomic_file.h"
+#include "io/companions.h"
 
 namespace retort::pipeline {
 namespace {
 
-// What a reader looks for first; other numbers follow in the file's order.
+// What a reader looks for first; other numbers follow by name.
 constexpr std::array<std::string_view, 6> kFirst = {"top1",        "top5",       "loss",
                                                     "mean_recall", "train_top1", "train_loss"};
 
@@ -32,14 +32,8 @@ std::size_t columns(const std::string& text) {
 }  // namespace
 
 Results read_results(const std::filesystem::path& folder) {
-  const auto path = folder / "results.json";
-  if (!std::filesystem::exists(path)) return {};
-  const auto bytes = io::read_file(path);
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const auto json = nlohmann::ordered_json::parse(text, text + bytes.size(), nullptr, false);
-  if (!json.is_object())
-    throw core::DataError(fmt::format(
-        "{}: is no JSON object; remove the section's folder, and it runs again", path.string()));
+  if (!std::filesystem::exists(folder / io::kResultsName)) return {};
+  const nlohmann::json json = io::read_sealed(folder, io::kResultsName);
   Results results;
   for (const auto& [name, value] : json.items())
     if (value.is_number()) results.emplace_back(name, value.get<double>());

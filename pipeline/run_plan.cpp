@@ -150,6 +150,7 @@ class PlanRun {
   }
 
   void run_instance(std::size_t index) {
+    core::stop_on_interrupt();
     if (context_.communicator.any(core::stop_requested())) {
       stopped_ = true;
       return;

@@ -179,6 +179,7 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   ShardWriter writer(ledger, facts);
   ShardWork work(communicator, capture, missing, writer, progress, total - todo);
   Workers workers(context.threads);
+  core::stop_on_interrupt();
   workers.run([&work](int) { work.work(); });
   writer.flush();
 

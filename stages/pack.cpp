@@ -251,6 +251,7 @@ void Pack::pack_shards(StageContext& context, const io::Catalogue& catalogue,
   core::Progress progress("pack", catalogue.size(), "samples", done);
   const std::string claims = fmt::format("pack {} {}", options_.out.string(), recipe);
   std::uint64_t bad = 0;
+  core::stop_on_interrupt();
   try {
     while (!core::stop_requested()) {
       const std::uint64_t next = context.communicator.claim(claims);

@@ -232,6 +232,7 @@ StageOutcome TrainingRun::run() {
                     state_.step, steps_);
   core::Progress progress(context_.stage, steps_, "steps");
   std::string reason = rules.reason(state_.history);
+  core::stop_on_interrupt();
   while (state_.step < steps_ && reason.empty()) {
     train_step(loader);
     progress.update(state_.step);

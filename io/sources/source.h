@@ -85,9 +85,8 @@ class SampleSource {
   /// True if --source must be given.
   virtual bool needs_path() const { return true; }
   /// Files that the source reads without being told where they are (installed fonts), in an order
-  /// that does not depend on it; those that are missing are left out. Plans look at them as at
-  /// inputs. Empty where all is below
-  /// --source.
+  /// that does not depend on where; those that are missing are left out. Plans look at them as at
+  /// inputs. Empty where all is below --source.
   virtual std::vector<std::filesystem::path> found_files(const SourceRequest&) const { return {}; }
   /// Everything that is there. UsageError, DataError, IoError.
   virtual Catalogue list(const SourceRequest& request) const = 0;

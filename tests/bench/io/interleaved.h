@@ -4,7 +4,6 @@
 // it.
 #pragma once
 
-#include <malloc.h>
 #include <sched.h>
 #include <time.h>
 
@@ -65,14 +64,6 @@ inline std::vector<int> allowed_cores() {
   for (int core = 0; core < CPU_SETSIZE; ++core)
     if (CPU_ISSET(core, &set)) cores.push_back(core);
   return cores;
-}
-
-/// Keeps freed memory in the heap, as the program itself does at its start: else glibc gives big
-/// blocks back to the system and takes page faults to get them again, whenever a heap's layout has
-/// it.
-inline void keep_heap() {
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
 }
 
 /// Keeps this thread, and the threads it starts from now on, on one core.

@@ -16,6 +16,7 @@
 #include <turbojpeg.h>
 
 #include "core/error.h"
+#include "core/heap.h"
 #include "core/random.h"
 #include "io/loader.h"
 #include "tests/bench/io/interleaved.h"
@@ -221,7 +222,7 @@ void run(const Case& c, const fs::path& folder) {
 
 int main() {
   using retort::io::Case;
-  retort::bench::keep_heap();
+  retort::core::keep_heap();
   const auto cores = retort::bench::allowed_cores();
   if (!cores.empty()) retort::bench::pin_to(cores.back());
   std::string name = (std::filesystem::temp_directory_path() / "retort-bench-XXXXXX").string();

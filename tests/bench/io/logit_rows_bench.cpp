@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/heap.h"
 #include "core/random.h"
 #include "io/logit_store.h"
 #include "tests/bench/io/interleaved.h"
@@ -112,7 +113,7 @@ void run(const Case& c, const std::filesystem::path& folder) {
 int main() {
   using retort::io::Case;
   using retort::io::LogitPrecision;
-  retort::bench::keep_heap();
+  retort::core::keep_heap();
   const auto cores = retort::bench::allowed_cores();
   if (!cores.empty()) retort::bench::pin_to(cores.back());
   std::string name = (std::filesystem::temp_directory_path() / "retort-bench-XXXXXX").string();

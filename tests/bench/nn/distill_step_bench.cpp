@@ -2,7 +2,6 @@
 // backward, optimiser) against the same step with plain cross-entropy (ratio_plain), and against
 // the step with the teacher evaluated online (speedup_online). One thread, whose own CPU time is
 // measured: rounds of the three in turn, medians of the rounds' ratios.
-#include <malloc.h>
 #include <time.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "core/heap.h"
 #include "core/random.h"
 #include "nn/backward.h"
 #include "nn/kernels/top_k.h"
@@ -222,10 +222,7 @@ int run(const Case& c) {
 }  // namespace retort::nn
 
 int main() {
-  // As the program sets its allocator up (launch/process_setup.cpp): the heap is kept.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
+  retort::core::keep_heap();
   at::set_num_threads(1);
   int code = 0;
   for (const retort::nn::Case& c :

@@ -1,7 +1,6 @@
 // grad_sync: the fixed-order all-reduce of gradients against PyTorch's gloo. Started plainly it
 // runs grad_sync.py, which starts two ranks of this program and two of gloo and lets them take
 // turns.
-#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 
 #include "comm/communicator.h"
 #include "comm/tree_reducer.h"
+#include "core/heap.h"
 #include "nn/loss.h"
 #include "stages/loaded_model.h"
 #include "stages/training_step.h"
@@ -211,10 +211,7 @@ fs::path script() {
 
 int main() {
   // As launch sets the process up.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
-  mallopt(M_ARENA_MAX, 1);
+  retort::core::keep_heap();
   setenv("OMP_NUM_THREADS", "1", 1);
   setenv("MKL_NUM_THREADS", "1", 1);
   if (retort::comm::started_with_ranks()) return retort::serve();

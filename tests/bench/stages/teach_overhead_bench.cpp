@@ -1,6 +1,5 @@
 // teach_overhead: the capture of a teacher's top-K logits, to shards on disk, against the same
 // model's plain inference over the same samples with the same workers.
-#include <malloc.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 
 #include "comm/communicator.h"
 #include "core/clock.h"
+#include "core/heap.h"
 #include "core/log.h"
 #include "stages/capture_run.h"
 #include "stages/inference.h"
@@ -155,10 +155,7 @@ void run_case(const Case& what, int threads) {
 
 int main() {
   // As launch sets the process up: freed blocks stay in the heap, on both sides of the comparison.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
-  mallopt(M_ARENA_MAX, 1);
+  retort::core::keep_heap();
   setenv("OMP_NUM_THREADS", "1", 1);
   setenv("MKL_NUM_THREADS", "1", 1);
   retort::core::start_log(retort::core::LogLevel::warning, 0);

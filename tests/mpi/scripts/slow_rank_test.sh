@@ -1,21 +1,12 @@
 #!/usr/bin/env bash
 # teach: ranks claim shards, so a slow rank claims fewer and holds nobody up. The slow one is rank 1,
 # stopped right after the first shard is there and let go when rank 0 has done most of the rest.
-set -euo pipefail
-work=$(mktemp -d)
+. "$(dirname "$0")/../../unit/scripts/strict.sh"
 slow=""
-cleanup() {
+leave() {
   if [ -n "$slow" ]; then kill -CONT "$slow" 2>/dev/null || true; fi
   rm -rf "$work"
 }
-trap cleanup EXIT
-cd "$work"
-fail() {
-  echo "FAILED: $*"
-  cat out err 2>/dev/null || true
-  exit 1
-}
-quietly() { "$RETORT" "$@" --log-level warning >/dev/null; }
 
 quietly pack --from glyphs --characters 60 --out data
 quietly train --data data --model resnet20 --width 16 --batch 64 --steps 2 --out teacher

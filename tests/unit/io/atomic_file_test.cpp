@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "io/fault_point.h"
+#include "tests/unit/io/in_child.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
@@ -24,25 +25,6 @@ using ::testing::HasSubstr;
 std::string text_of(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-// Runs `work` in a child with a fault armed; gives its wait status.
-template <class F>
-int in_child(const std::string& fault, F work) {
-  const pid_t child = fork();
-  if (child == 0) {
-    setenv("RETORT_FAULT_POINT", fault.c_str(), 1);
-    int code = 0;
-    try {
-      work();
-    } catch (const core::Error& error) {
-      code = static_cast<int>(error.code());
-    }
-    _exit(code);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
 }
 
 class AtomicFileTest : public ::testing::Test {

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "io/generation.h"
 #include "io/manifest.h"
+#include "tests/unit/io/in_child.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
@@ -74,23 +75,6 @@ class CheckpointTest : public ::testing::Test {
     const char old = static_cast<char>(file.get());
     file.seekp(middle);
     file.put(static_cast<char>(old ^ 0x10));
-  }
-  template <class F>
-  int in_child(const std::string& fault, F work) {
-    const pid_t child = fork();
-    if (child == 0) {
-      setenv("RETORT_FAULT_POINT", fault.c_str(), 1);
-      int code = 0;
-      try {
-        work();
-      } catch (const core::Error& error) {
-        code = static_cast<int>(error.code());
-      }
-      _exit(code);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    return status;
   }
 
   TemporaryFolder temporary_;

@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "tests/unit/io/in_child.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
@@ -24,31 +25,6 @@ using ::testing::ElementsAre;
 
 class FaultPointTest : public ::testing::Test {
  protected:
-  // Runs `work` in a child with a fault armed; gives its wait status, of a stop, too.
-  template <class F>
-  int in_child(const std::string& fault, F work) {
-    const pid_t child = fork();
-    if (child == 0) {
-      setenv("RETORT_FAULT_POINT", fault.c_str(), 1);
-      setenv("RETORT_FAULT_REPORT", report_.c_str(), 1);
-      int code = 0;
-      try {
-        work();
-      } catch (const core::Error& error) {
-        code = static_cast<int>(error.code());
-      }
-      _exit(code);
-    }
-    int status = 0;
-    waitpid(child, &status, WUNTRACED);
-    if (WIFSTOPPED(status)) {
-      kill(child, SIGKILL);
-      int ignored = 0;
-      waitpid(child, &ignored, 0);
-    }
-    return status;
-  }
-
   // The report without its process ids.
   std::vector<std::string> reported() const {
     std::vector<std::string> lines;
@@ -82,49 +58,51 @@ void pass_three_places() {
 }
 
 TEST_F(FaultPointTest, TheInnermostPlaceCountsUntilItEnds) {
-  EXPECT_EQ(in_child("*:1:trace", pass_three_places), 0);
+  EXPECT_EQ(in_child("*:1:trace", pass_three_places, report_.string()), 0);
   EXPECT_THAT(reported(), ElementsAre("- open a", "commit open b", "checkpoint open c",
                                       "commit write d", "- open e"));
 }
 
 TEST_F(FaultPointTest, APlaceAndAPointSelectPassages) {
-  EXPECT_EQ(in_child("commit/*:2:trace", pass_three_places), 0);
+  EXPECT_EQ(in_child("commit/*:2:trace", pass_three_places, report_.string()), 0);
   EXPECT_THAT(reported(), ElementsAre("commit write d"));
 }
 
 TEST_F(FaultPointTest, AKilledProcessHasSaidWhere) {
-  const int status = in_child("checkpoint/open:1:kill", pass_three_places);
+  const int status = in_child("checkpoint/open:1:kill", pass_three_places, report_.string());
   ASSERT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(WTERMSIG(status), SIGKILL);
   EXPECT_THAT(reported(), ElementsAre("checkpoint open c"));
 }
 
 TEST_F(FaultPointTest, AProcessIsHeldAtThePoint) {
-  const int status = in_child("commit/write:1:hold", pass_three_places);
+  const int status = in_child("commit/write:1:hold", pass_three_places, report_.string());
   ASSERT_TRUE(WIFSTOPPED(status));
   EXPECT_EQ(WSTOPSIG(status), SIGSTOP);
   EXPECT_THAT(reported(), ElementsAre("commit write d"));
 }
 
 TEST_F(FaultPointTest, APlaceIsOfItsThread) {
-  EXPECT_EQ(in_child("*:1:trace",
-                     [] {
-                       const FaultPlace place("commit");
-                       std::thread([] { fault_point("open", "a"); }).join();
-                     }),
+  EXPECT_EQ(in_child(
+                "*:1:trace",
+                [] {
+                  const FaultPlace place("commit");
+                  std::thread([] { fault_point("open", "a"); }).join();
+                },
+                report_.string()),
             0);
   EXPECT_THAT(reported(), ElementsAre("- open a"));
 }
 
 TEST_F(FaultPointTest, WhatIsNotReachedIsNotReported) {
-  EXPECT_EQ(in_child("capture/*:1:kill", pass_three_places), 0);
-  EXPECT_EQ(in_child("commit/*:3:kill", pass_three_places), 0);
+  EXPECT_EQ(in_child("capture/*:1:kill", pass_three_places, report_.string()), 0);
+  EXPECT_EQ(in_child("commit/*:3:kill", pass_three_places, report_.string()), 0);
   EXPECT_THAT(reported(), ElementsAre());
 }
 
 TEST_F(FaultPointTest, AReportThatCannotBeWrittenIsAnIoError) {
   report_ = folder_.path() / "no" / "report";
-  const int status = in_child("*:1:trace", pass_three_places);
+  const int status = in_child("*:1:trace", pass_three_places, report_.string());
   EXPECT_EQ(WEXITSTATUS(status), 74);
 }
 

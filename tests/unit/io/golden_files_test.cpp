@@ -15,18 +15,11 @@
 #include "io/checkpoint.h"
 #include "io/manifest.h"
 #include "io/model_folder.h"
+#include "tests/unit/io/golden_folder.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
-
-std::filesystem::path golden(const std::string& name) {
-  const char* source = std::getenv("RETORT_SOURCE");
-  const std::filesystem::path root =
-      source != nullptr ? std::filesystem::path(source)
-                        : std::filesystem::path(__FILE__).parent_path() / "../../..";
-  return root / "tests/golden_files" / name;
-}
 
 Tensor tensor(DType type, std::vector<std::uint64_t> shape) {
   Tensor out{type, std::move(shape), {}};

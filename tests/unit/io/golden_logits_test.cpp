@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "io/logit_store.h"
+#include "tests/unit/io/golden_folder.h"
 #include "tests/unit/io/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 
@@ -18,13 +19,6 @@ namespace retort::io {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path golden(const std::string& name) {
-  const char* source = std::getenv("RETORT_SOURCE");
-  const fs::path root =
-      source != nullptr ? fs::path(source) : fs::path(__FILE__).parent_path() / "../../..";
-  return root / "tests/golden_files" / name;
-}
 
 /// Numbers by rule, so that any reader can be asked for them: quarters, which fp16 holds exactly.
 OwnedRow row_by_rule(const LogitLayout& layout, std::uint64_t pass, std::uint64_t sample) {
@@ -70,14 +64,6 @@ std::vector<Case> cases() {
       {"logits_whole_v1", {1ull << 32, 3, IdForm::u32, LogitPrecision::fp32, {4}}, 1},
       {"logits_all_v1", {4, 4, IdForm::u16, LogitPrecision::fp32, {1}}, 1},
   };
-}
-
-std::map<std::string, std::vector<std::byte>> files_of(const fs::path& folder) {
-  std::map<std::string, std::vector<std::byte>> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file())
-      files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
-  return files;
 }
 
 TEST(GoldenLogits, LoadForEver) {

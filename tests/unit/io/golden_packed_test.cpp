@@ -8,6 +8,7 @@
 
 #include "io/atomic_file.h"
 #include "io/packed_dataset.h"
+#include "tests/unit/io/golden_folder.h"
 #include "tests/unit/io/temporary_folder.h"
 #include "tests/unit/io/write_packed.h"
 
@@ -15,13 +16,6 @@ namespace retort::io {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path golden(const std::string& name) {
-  const char* source = std::getenv("RETORT_SOURCE");
-  const fs::path root =
-      source != nullptr ? fs::path(source) : fs::path(__FILE__).parent_path() / "../../..";
-  return root / "tests/golden_files" / name;
-}
 
 PackedSample sample(std::uint64_t i, std::uint64_t bytes) {
   PackedSample sample;
@@ -48,14 +42,6 @@ std::vector<Case> cases() {
           {"packed_encoded_v1",
            {SampleForm::encoded_image, {8, 9, 1}, {"a", "b", "c"}, 7, 5},
            "94ce66b1a6ac3d637735813d15653dc48371d95b017eb84e1fe72a4529149f10"}};
-}
-
-std::map<std::string, std::vector<std::byte>> files_of(const fs::path& folder) {
-  std::map<std::string, std::vector<std::byte>> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file())
-      files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
-  return files;
 }
 
 TEST(GoldenPacked, LoadsForEver) {

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/companions.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::pipeline {
@@ -15,11 +16,18 @@ using ::testing::ElementsAre;
 TEST(Results, NumbersAccuraciesAndLossesFirst) {
   const io::TemporaryFolder folder;
   EXPECT_TRUE(read_results(folder.path()).empty());
-  io::write_file(
-      folder.path() / "results.json",
-      std::string_view(R"({"rows": 7, "b": 2, "top5": 1, "top1": 0.25, "name": "x", "n": null})"));
+  io::write_sealed(
+      folder.path(), io::kResultsName,
+      {{"rows", 7}, {"b", 2}, {"top5", 1}, {"top1", 0.25}, {"name", "x"}, {"n", nullptr}});
   EXPECT_EQ(read_results(folder.path()),
-            (Results{{"top1", 0.25}, {"top5", 1}, {"rows", 7}, {"b", 2}}));
+            (Results{{"top1", 0.25}, {"top5", 1}, {"b", 2}, {"rows", 7}}));
+  // A number that somebody changed.
+  std::string text;
+  for (const std::byte byte : io::read_file(folder.path() / io::kResultsName))
+    text += static_cast<char>(byte);
+  text.replace(text.find("0.25"), 4, "0.75");
+  io::write_file(folder.path() / io::kResultsName, std::string_view(text));
+  EXPECT_THROW(read_results(folder.path()), core::DataError);
   io::write_file(folder.path() / "results.json", std::string_view("[1"));
   EXPECT_THROW(read_results(folder.path()), core::DataError);
 }

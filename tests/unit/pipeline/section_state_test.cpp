@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "io/companions.h"
 #include "io/manifest.h"
 #include "tests/unit/io/temporary_folder.h"
 
@@ -29,7 +30,7 @@ class SectionStateTest : public ::testing::Test {
     manifest.content_digest = "digest of " + content;
     manifest.members.push_back(
         {"model.bin", io::write_file(run() / name / "model.bin", std::string_view(content))});
-    io::write_file(run() / name / "results.json", std::string_view(R"({"top1": 0.5, "who": "x"})"));
+    io::write_sealed(run() / name, io::kResultsName, {{"top1", 0.5}, {"who", "x"}});
     io::write_manifest(run() / name, manifest);
   }
   Assessment assess(const std::string& rate = "0.1") const {

@@ -1,31 +1,8 @@
 #!/usr/bin/env bash
 # Files that are damaged or cut, folders that can't be written, ranks that meet a loss that is no
 # number: one line, the right exit code, nothing half-written under a final name.
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-fail() {
-  echo "FAILED: $*"
-  cat out err 2>/dev/null || true
-  exit 1
-}
-quietly() { "$RETORT" "$@" --log-level error >/dev/null; }
-cases=0
-# refuse CODE TEXT PROGRAM ARGUMENTS...: one line that holds TEXT, no result in `refused`.
-refuse() {
-  local code=$1 text=$2 got=0
-  shift 2
-  rm -rf refused
-  "$@" --log-level error >out 2>err || got=$?
-  [ "$got" = "$code" ] || fail "exit code $got instead of $code: $*"
-  [ "$(wc -l <err)" = 1 ] || fail "not one line: $*"
-  grep -qF -- "$text" err || fail "no '$text': $*"
-  [ -z "$(find refused -name manifest.json -not -path '*/checkpoints/*' 2>/dev/null)" ] ||
-    fail "a result was written: $*"
-  [ -z "$(find refused -name '*.tmp' 2>/dev/null)" ] || fail "a half-written file was left: $*"
-  cases=$((cases + 1))
-}
+. "$(dirname "$0")/strict.sh"
+
 flip() {  # FILE OFFSET
   local byte
   byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
@@ -38,10 +15,10 @@ damaged() {
   size=$(stat -c %s "$file")
   cp "$file" kept
   flip "$file" $((size / 2))
-  refuse 65 "$text" "$RETORT" "$@" --out refused
+  refuse 65 "$text" retort "$@" --out refused
   for length in $((size * 2 / 3)) 0; do
     head -c $length kept >"$file"
-    refuse 65 "$text" "$RETORT" "$@" --out refused
+    refuse 65 "$text" retort "$@" --out refused
   done
   cp kept "$file"
 }
@@ -61,7 +38,7 @@ for picture in '\377\330\377\340\0\20JFIF\0' '\211PNG\r\n\032\n' 'P5 9 9 255 x' 
   for kind in jpg png pgm; do
     # shellcheck disable=SC2059
     printf "$picture" >"pictures/b/2.$kind"
-    refuse 65 "b/2.$kind" "$RETORT" pack --from folder --source pictures --size 2 --channels 1 \
+    refuse 65 "b/2.$kind" retort pack --from folder --source pictures --size 2 --channels 1 \
       --strict --out refused
     rm "pictures/b/2.$kind"
   done
@@ -85,7 +62,7 @@ for file in manifest.json model.h5 model.json; do
 done
 # A wrong file of options names its line.
 printf 'hidden = 16\n\377\376 \001\n' >wrong.ini
-refuse 64 "wrong.ini:2" "$RETORT" "${train[@]}" --config wrong.ini --out refused
+refuse 64 "wrong.ini:2" retort "${train[@]}" --config wrong.ini --out refused
 
 # Checkpoints: with every generation damaged there is no silent fresh start.
 "$RETORT" "${train[@]}" --steps 100000 --evaluate-every 100000 --checkpoint-every 20 --out run \
@@ -100,7 +77,7 @@ wait $first 2>/dev/null || true
 find run/checkpoints -name '*.h5' >parts
 [ -s parts ] || fail "no checkpoint was written"
 while read -r part; do flip "$part" $(($(stat -c %s "$part") / 2)); done <parts
-refuse 65 "generation" "$RETORT" "${train[@]}" --steps 100000 --evaluate-every 100000 \
+refuse 65 "generation" retort "${train[@]}" --steps 100000 --evaluate-every 100000 \
   --checkpoint-every 20 --out run --take-over
 [ ! -e run/manifest.json ] || fail "a run without a sound generation is complete"
 
@@ -110,7 +87,7 @@ commands=("pack --from glyphs --characters 20" "${train[*]} --steps 4" "${teach[
   "evaluate --data data --model teacher")
 for command in "${commands[@]}"; do
   read -r -a words <<<"$command"
-  refuse 74 "check the path or choose another" "$RETORT" "${words[@]}" --out file/out
+  refuse 74 "check the path or choose another" retort "${words[@]}" --out file/out
 done
 mkdir fixed
 if unshare -m mount -t tmpfs -o ro none fixed 2>/dev/null; then
@@ -123,7 +100,7 @@ elif [ "$(id -u)" != 0 ]; then
   chmod a-w fixed
   for command in "${commands[@]}"; do
     read -r -a words <<<"$command"
-    refuse 74 "check the permissions" "$RETORT" "${words[@]}" --out fixed/out
+    refuse 74 "check the permissions" retort "${words[@]}" --out fixed/out
   done
 else
   echo "not tested here: a folder without write permission (root, and mount is not allowed)"
@@ -131,10 +108,10 @@ fi
 
 # The number of ranks, and a loss that is no number on several of them.
 for ranks in 0 -1; do
-  refuse 64 "'ranks'" "$RETORT" -n $ranks "${train[@]}" --steps 4 --out refused
+  refuse 64 "'ranks'" retort -n $ranks "${train[@]}" --steps 4 --out refused
 done
-refuse 64 "-n 100000: this machine has" "$RETORT" -n 100000 "${train[@]}" --steps 4 --out refused
-refuse 65 "on rank" "$RETORT" -n 2 train --data data --model mlp --hidden 16 --batch 64 --steps 30 \
+refuse 64 "-n 100000: this machine has" retort -n 100000 "${train[@]}" --steps 4 --out refused
+refuse 65 "on rank" retort -n 2 train --data data --model mlp --hidden 16 --batch 64 --steps 30 \
   --micro-shards 4 --learning-rate 1e25 --out refused
 grep -qE "step [0-9]+ on rank [01], samples [0-9]+(,[0-9]+)*:" err || fail "step, rank and samples"
 echo "$cases wrong inputs, each with one line and its exit code"

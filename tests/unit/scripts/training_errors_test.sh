@@ -1,27 +1,9 @@
 #!/usr/bin/env bash
 # What train, teach, distill and evaluate refuse: one line that says what, where and what to do, the
 # right exit code, and no manifest under the output's name.
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  echo "FAILED: $*"
-  cat out err 2>/dev/null || true
-  exit 1
-}
-quietly() { "$RETORT" "$@" --log-level warning >/dev/null; }
-# refuse CODE TEXT ARGUMENTS...: must end with CODE, one error line that holds TEXT, no result.
-refuse() {
-  local code=$1 text=$2 got=0
-  shift 2
-  rm -rf refused
-  "$RETORT" "$@" --out refused --log-level error >out 2>err || got=$?
-  [ "$got" = "$code" ] || fail "exit code $got instead of $code: $*"
-  [ "$(grep -c 'error:' err)" = 1 ] || fail "not one error line: $*"
-  grep -qF -- "$text" err || fail "no '$text': $*"
-  [ ! -e refused/manifest.json ] || fail "a result was written: $*"
+. "$(dirname "$0")/strict.sh"
+refuse_stage() {  # CODE TEXT STAGE OPTIONS...
+  refuse "${@:1:2}" retort "${@:3}" --out refused
 }
 
 quietly pack --from glyphs --characters 20 --out data
@@ -33,42 +15,42 @@ quietly teach --data data --model teacher --top-k 5 --out logits
 quietly teach --data data --model teacher --top-k 5 --augment-shift 0.1 --passes 2 --out moved
 
 # train
-refuse 64 "did you mean resnet20" train --data data --model resnet21
-refuse 64 "did you mean --learning-rate" train --data data --model mlp --learing-rate 1
-refuse 64 "batch" train --data data --model mlp --batch many
-refuse 64 "power of two" train --data data --model mlp --micro-shards 6
-refuse 64 "--validation" train --data data --model mlp --patience 2
-refuse 64 "'momentum' belongs to optimiser sgd, but optimiser is adamw" train --data data \
+refuse_stage 64 "did you mean resnet20" train --data data --model resnet21
+refuse_stage 64 "did you mean --learning-rate" train --data data --model mlp --learing-rate 1
+refuse_stage 64 "batch" train --data data --model mlp --batch many
+refuse_stage 64 "power of two" train --data data --model mlp --micro-shards 6
+refuse_stage 64 "--validation" train --data data --model mlp --patience 2
+refuse_stage 64 "'momentum' belongs to optimiser sgd, but optimiser is adamw" train --data data \
   --model mlp --optimiser adamw --momentum 0.8
-refuse 64 "'beta1' belongs to optimiser adamw" train --data data --model mlp --beta1 0.8
-refuse 64 "'gamma' belongs to schedule step" train --data data --model mlp --gamma 0.5
-refuse 64 "unknown option --channels" train --data data --model mlp --channels 8
-refuse 65 "manifest.json is missing" train --data nowhere --model mlp
-refuse 65 "no split" train --data data --split nowhere --model mlp
-refuse 65 "--init" train --data data --model mlp --hidden 16 --init stranger
-refuse 65 "on rank" train --data data --model mlp --batch 64 --steps 30 --learning-rate 1e25
+refuse_stage 64 "'beta1' belongs to optimiser adamw" train --data data --model mlp --beta1 0.8
+refuse_stage 64 "'gamma' belongs to schedule step" train --data data --model mlp --gamma 0.5
+refuse_stage 64 "unknown option --channels" train --data data --model mlp --channels 8
+refuse_stage 65 "manifest.json is missing" train --data nowhere --model mlp
+refuse_stage 65 "no split" train --data data --split nowhere --model mlp
+refuse_stage 65 "--init" train --data data --model mlp --hidden 16 --init stranger
+refuse_stage 65 "on rank" train --data data --model mlp --batch 64 --steps 30 --learning-rate 1e25
 grep -qE "step [0-9]+ on rank [0-9]+, samples [0-9]+" err || fail "a loss that is not finite names step, rank, samples"
 
 # teach
-refuse 64 "top-k" teach --data data --model teacher --top-k 21
-refuse 65 "30 classes" teach --data data --model stranger --top-k 5
+refuse_stage 64 "top-k" teach --data data --model teacher --top-k 21
+refuse_stage 65 "30 classes" teach --data data --model stranger --top-k 5
 
 # distill
 student=(--data data --model mlp --hidden 8 --batch 64 --steps 2)
-refuse 64 "(0.5, 1)" distill "${student[@]}" --logits logits --alpha 0.5
-refuse 64 "1, 2, 3, 4" distill "${student[@]}" --logits logits --temperature 2.5
-refuse 65 "another data set" distill "${student[@]}" --split validation --logits logits
-refuse 65 "20 classes" distill --data other --model mlp --logits logits
-refuse 65 "augmentation" distill "${student[@]}" --logits moved
-refuse 65 "augmentation" distill "${student[@]}" --augment-flip --logits logits
-refuse 65 "manifest.json is missing" distill "${student[@]}" --logits nowhere
+refuse_stage 64 "(0.5, 1)" distill "${student[@]}" --logits logits --alpha 0.5
+refuse_stage 64 "1, 2, 3, 4" distill "${student[@]}" --logits logits --temperature 2.5
+refuse_stage 65 "another data set" distill "${student[@]}" --split validation --logits logits
+refuse_stage 65 "20 classes" distill --data other --model mlp --logits logits
+refuse_stage 65 "augmentation" distill "${student[@]}" --logits moved
+refuse_stage 65 "augmentation" distill "${student[@]}" --augment-flip --logits logits
+refuse_stage 65 "manifest.json is missing" distill "${student[@]}" --logits nowhere
 quietly distill "${student[@]}" --augment-shift 0.1 --logits moved --out fits
 quietly distill "${student[@]}" --logits logits --temperature 2.5 \
   --unlisted-temperature interpolate --out between
 
 # evaluate
-refuse 65 "30 classes" evaluate --data data --model stranger
-refuse 65 "no split" evaluate --data data --split nowhere --model teacher
+refuse_stage 65 "30 classes" evaluate --data data --model stranger
+refuse_stage 65 "no split" evaluate --data data --split nowhere --model teacher
 
 # A finished folder is kept: the same command has nothing to do, another one is refused.
 cp -r teacher before
