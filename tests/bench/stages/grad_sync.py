@@ -2,8 +2,7 @@
 
   python3 grad_sync.py PROGRAM [--rounds N]
 
-Prints one JSON line per case. PyTorch comes from PyPI into an environment of its own, made when it
-is missing: RETORT_GLOO_ENV, by default build/gloo-env (LibTorch in .deps has no Python parts).
+Prints one JSON line per case. PyTorch is that of scripts/peers (LibTorch in .deps has no Python parts).
 """
 import argparse
 import json
@@ -16,25 +15,14 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-VERSION = "2.11.0"
 CASES = [("11M floats ranks=2", 11_000_000), ("1M floats ranks=2", 1_000_000),
          ("64K floats ranks=2", 65_536), ("1K floats ranks=2", 1_024)]
 
 
 def environment():
-    """The Python of the throw-away environment."""
-    folder = pathlib.Path(os.environ.get("RETORT_GLOO_ENV", ROOT / "build/gloo-env"))
-    python = folder / "bin/python"
-    probe = [str(python), "-c", f"import torch; assert torch.__version__.startswith('{VERSION}');"
-             "import torch.distributed as d; assert d.is_gloo_available()"]
-    if python.exists() and subprocess.run(probe, stderr=subprocess.DEVNULL).returncode == 0:
-        return str(python)
-    print(f"grad_sync: making {folder} with PyTorch {VERSION} from PyPI (some GB)", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    subprocess.run([str(python), "-m", "pip", "install", "-q", "numpy", f"torch=={VERSION}"],
-                   check=True)
-    subprocess.run(probe, check=True)
-    return str(python)
+    """The Python of the peers' environment (scripts/peers makes it when it is missing)."""
+    return subprocess.run([str(ROOT / "scripts/peers")], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
 
 
 def gloo_rank(rank, port):

@@ -7,18 +7,11 @@ mkdir "$folder/shards"
 unit=$(dirname "$RETORT")/unit_io
 RETORT_LOGIT_FOLDER=$folder/shards "$unit" --gtest_filter=LogitStoreTest.LeavesShardsForOtherReaders
 
-environment=${RETORT_H5PY_ENV:-$folder/env}
-if ! "$environment/bin/python" -c "import h5py" 2>/dev/null; then
-  python3 -m venv "$environment"
-  if ! "$environment/bin/pip" install --quiet h5py; then
-    echo "skipped: h5py can't be installed from PyPI here"
-    exit 77
-  fi
-fi
+python=$("$RETORT_SOURCE/scripts/peers") || { code=$?; echo "$python"; exit $code; }
 sed -n '/^```python$/,/^```$/p' "$RETORT_SOURCE/docs/logit_shard_format.md" |
   sed '/^```/d' >"$folder/decoder.py"
 [ "$(grep -c . "$folder/decoder.py")" -le 20 ] || { echo "the decoder has more than 20 lines"; exit 1; }
-PYTHONPATH=$folder "$environment/bin/python" - "$folder/shards" "$RETORT_SOURCE/tests/golden_files" <<'PYTHON'
+PYTHONPATH=$folder "$python" - "$folder/shards" "$RETORT_SOURCE/tests/golden_files" <<'PYTHON'
 import pathlib, sys
 import h5py, numpy as np
 from decoder import read_logits

@@ -11,14 +11,7 @@ for name in mnist omniglot cifar10-jpg cfp orl-faces; do
   fi
   ln -s "$unpacked" "$folder/$name"
 done
-environment=${RETORT_PACK_ENV:-$folder/env}
-if ! "$environment/bin/python" -c "import h5py, numpy, PIL" 2>/dev/null; then
-  python3 -m venv "$environment"
-  if ! "$environment/bin/pip" install --quiet numpy h5py pillow; then
-    echo "skipped: numpy, h5py and pillow can't be installed from PyPI here"
-    exit 77
-  fi
-fi
+python=$("$RETORT_SOURCE/scripts/peers") || { code=$?; echo "$python"; exit $code; }
 pack() {
   local name=$1
   shift
@@ -31,4 +24,4 @@ pack omniglot --from folder --source omniglot/omniglot/images_background
 pack cifar --from folder --source cifar10-jpg/cifar10-jpg
 pack cfp --from folder --source cfp/cfp/Data/Images --class-from 2 --store encoded --size 64 \
   --channels 3 --split train=rest,validation=2,test=2
-"$environment/bin/python" "$RETORT_SOURCE/tests/data/scripts/pack_oracle.py" "$folder"
+"$python" "$RETORT_SOURCE/tests/data/scripts/pack_oracle.py" "$folder"

@@ -6,15 +6,8 @@ trap 'rm -rf "$folder"' EXIT
 unit=$(dirname "$RETORT")/unit_io
 RETORT_EVENT_FOLDER=$folder/run "$unit" --gtest_filter=EventFileTest.LeavesAFileForTensorBoard
 
-environment=${RETORT_TENSORBOARD_ENV:-$folder/env}
-if ! "$environment/bin/python" -c "import tensorboard" 2>/dev/null; then
-  python3 -m venv "$environment"
-  if ! "$environment/bin/pip" install --quiet "tensorboard==2.20.0" "setuptools<81"; then
-    echo "skipped: tensorboard can't be installed from PyPI here"
-    exit 77
-  fi
-fi
-"$environment/bin/python" - "$folder/run" <<'PYTHON'
+python=$("$RETORT_SOURCE/scripts/peers") || { code=$?; echo "$python"; exit $code; }
+"$python" - "$folder/run" <<'PYTHON'
 import struct, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
