@@ -78,11 +78,14 @@ void encode_batch(const Capture& capture, const io::MicroBatch& batch,
 }
 
 void capture_batch(const Capture& capture, std::uint64_t pass, core::Range samples,
-                   std::span<std::byte> rows) {
+                   std::span<std::byte> rows, PhaseClock& clock) {
   const io::MicroBatch batch = load_batch(capture, pass, samples);
+  clock.mark(Phase::load);
   const at::Tensor logits = infer(capture.teacher, batch);
+  clock.mark(Phase::forward);
   encode_batch(capture, batch,
                {logits.const_data_ptr<float>(), static_cast<std::size_t>(logits.numel())}, rows);
+  clock.mark(Phase::top_k);
 }
 
 std::string rows_digest(const io::LogitLayout& layout, std::span<const std::byte> rows) {

@@ -12,6 +12,7 @@
 #include "io/logit_store.h"
 #include "io/packed_dataset.h"
 #include "stages/loaded_model.h"
+#include "stages/phase_times.h"
 
 namespace retort::stages {
 
@@ -35,9 +36,10 @@ io::MicroBatch load_batch(const Capture& capture, std::uint64_t pass, core::Rang
 /// names the samples whose logits are not finite.
 void encode_batch(const Capture& capture, const io::MicroBatch& batch,
                   std::span<const float> logits, std::span<std::byte> rows);
-/// The three together, with the teacher between them: one worker's task.
+/// The three together, with the teacher between them: one worker's task; books load, forward,
+/// top-K.
 void capture_batch(const Capture& capture, std::uint64_t pass, core::Range samples,
-                   std::span<std::byte> rows);
+                   std::span<std::byte> rows, PhaseClock& clock);
 
 /// Digest of the logical content of encoded rows: ids, logits and tails as a reader decodes them,
 /// whatever form the ids have and wherever shards were cut (io/sequence_digest.h).

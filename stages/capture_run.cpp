@@ -64,11 +64,14 @@ class ShardWork {
   }
 
   /// One worker, until nothing is left or somebody failed.
-  void work() {
+  void work(PhaseTimes& times) {
+    auto clock = PhaseClock::of_worker(times);
     try {
       while (const auto batch = next_batch()) {
-        capture_batch(capture_, batch->shard->out.pass, batch->samples, rows_of(*batch));
+        clock = PhaseClock::of_worker(times);  // a claim's way to rank 0 is no phase
+        capture_batch(capture_, batch->shard->out.pass, batch->samples, rows_of(*batch), clock);
         finish(*batch);
+        clock.mark(Phase::write);
       }
     } catch (...) {
       failed_ = true;
@@ -180,8 +183,11 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   ShardWork work(communicator, capture, missing, writer, progress, total - todo);
   Workers workers(context.threads);
   core::stop_on_interrupt();
-  workers.run([&work](int) { work.work(); });
+  PhaseTimes times(workers.count());
+  workers.run([&](int) { work.work(times); });
+  auto clock = PhaseClock::of_rank(times);
   writer.flush();
+  clock.mark(Phase::write);
 
   outcome.computed_by_rank = communicator.all_gather(work.computed_samples());
   outcome.shards_by_rank = communicator.all_gather(writer.written());
@@ -193,6 +199,7 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
                     outcome.computed_by_rank[rank]);
   }
   outcome.stopped = outcome.complete < outcome.shards;
+  outcome.time = gather_phase_times(communicator, times);
   if (!outcome.stopped) {
     progress.update(total);  // what the other ranks did since this one's last claim
     progress.finish();
@@ -208,11 +215,13 @@ double measure_rate(StageContext& context, const Capture& capture) {
   const auto rank = static_cast<std::uint64_t>(context.communicator.rank());
   Workers workers(context.threads);
   std::atomic<std::uint64_t> next{rank}, computed{0};
+  PhaseTimes times(workers.count());
   const auto one_batch = [&] {
+    auto clock = PhaseClock::of_worker(times);
     const std::uint64_t begin = next.fetch_add(ranks) % batches * capture.batch;
     const core::Range samples{begin, std::min(begin + capture.batch, facts.samples)};
     std::vector<std::byte> rows(samples.size() * facts.layout.row_bytes());
-    capture_batch(capture, 0, samples, rows);
+    capture_batch(capture, 0, samples, rows, clock);
     return samples.size();
   };
   workers.run([&](int) { one_batch(); });

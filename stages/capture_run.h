@@ -6,6 +6,7 @@
 
 #include "io/manifest.h"
 #include "stages/capture.h"
+#include "stages/phase_times.h"
 #include "stages/stage.h"
 
 namespace retort::stages {
@@ -16,6 +17,7 @@ struct CaptureOutcome {
   std::uint64_t computed_samples = 0;                           // by this run, on all ranks
   std::vector<std::uint64_t> computed_by_rank, shards_by_rank;  // by this run
   bool stopped = false;                                         // asked to, with shards left
+  nlohmann::json time;                                          // gather_phase_times() of this run
 };
 
 /// Collective. Computes the shards that `ledger` does not hold yet. A rank claims the next one when

@@ -154,6 +154,8 @@ class Teach : public Stage {
     results["computed"] = outcome.computed_samples;
     results["computed_by_rank"] = outcome.computed_by_rank;
     results["shards_by_rank"] = outcome.shards_by_rank;
+    results["time"] = outcome.time;
+    core::log_info("{}", phase_line(outcome.time));
     results["seconds"] = watch.seconds();
     seal(context, facts, ledger, results);
     return StageOutcome::done;

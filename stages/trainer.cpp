@@ -43,7 +43,7 @@ class TrainingRun {
   void train_step(io::Loader& loader);
   void evaluate();
   void commit();
-  std::uint64_t agree_on_requests() const;
+  std::uint64_t agree_on_requests();
   void write_metrics();
   StageOutcome finish();
 
@@ -60,6 +60,8 @@ class TrainingRun {
   TrainingStep step_;
   std::optional<io::RunFolder> folder_;
   std::optional<io::EventFile> events_;  // rank 0, from the first evaluation on
+  PhaseSeconds shown_times_;             // at the evaluation before, at its step
+  std::uint64_t shown_step_ = 0;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_commit_ = Clock::now();
   std::uint64_t committed_step_ = std::numeric_limits<std::uint64_t>::max();
@@ -114,6 +116,7 @@ void TrainingRun::train_step(io::Loader& loader) {
   const double rate = nn::learning_rate(options_.optimiser, state_.step, steps_);
   TrainingStep::Result result =
       step_.compute(state_.step, state_.parameters, state_.buffers, loader);
+  auto clock = PhaseClock::of_rank(step_.times());
   state_.last_norm =
       state_.optimiser->step(rate, state_.step, state_.parameters, result.gradient, state_.average);
   if (!std::isfinite(state_.last_norm))
@@ -128,9 +131,11 @@ void TrainingRun::train_step(io::Loader& loader) {
   state_.rows += result.rows;
   state_.samples_computed += result.rows;
   ++state_.step;
+  clock.mark(Phase::optimise);
 }
 
 void TrainingRun::evaluate() {
+  auto clock = PhaseClock::of_rank(step_.times());
   EvaluationRecord record;
   record.step = state_.step;
   record.learning_rate = nn::learning_rate(options_.optimiser, state_.step - 1, steps_);
@@ -166,6 +171,7 @@ void TrainingRun::evaluate() {
                         record.validation_loss, 100 * record.validation_top1);
   core::log_info("{}", line);
   write_metrics();
+  clock.mark(Phase::evaluate);
 }
 
 void TrainingRun::write_metrics() {
@@ -178,11 +184,20 @@ void TrainingRun::write_metrics() {
     const nlohmann::json newest = to_json(state_.history.back());
     for (const auto& [name, value] : newest.items())
       if (name != "step") events_->scalar(name, state_.step, value.get<double>());
+    // Seconds a step of each phase since the evaluation before, on this rank.
+    const PhaseSeconds now = step_.times().seconds();
+    const double steps = static_cast<double>(state_.step - shown_step_);
+    const nlohmann::json phases = stages::to_json(now - shown_times_);
+    for (const auto& [phase, seconds] : phases.items())
+      events_->scalar("time/" + phase, state_.step, seconds.get<double>() / steps);
+    shown_times_ = now;
+    shown_step_ = state_.step;
     events_->flush();
   });
 }
 
-std::uint64_t TrainingRun::agree_on_requests() const {
+std::uint64_t TrainingRun::agree_on_requests() {
+  auto clock = PhaseClock::of_rank(step_.times());
   std::uint64_t wanted = kNothing;
   if (core::stop_requested()) wanted |= kStop | kCheckpoint;
   if (communicator_.root() && options_.checkpoint_minutes > 0 &&
@@ -193,10 +208,12 @@ std::uint64_t TrainingRun::agree_on_requests() const {
   wanted = communicator_.all_reduce_max(wanted);
   if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0)
     wanted |= kCheckpoint;
+  clock.mark(Phase::exchange);
   return wanted;
 }
 
 void TrainingRun::commit() {
+  auto clock = PhaseClock::of_rank(step_.times());
   if (committed_step_ != state_.step) {
     folder_->commit(state_.step, state_.to_json(),
                     state_.ranges(communicator_.rank(), communicator_.size()),
@@ -204,6 +221,7 @@ void TrainingRun::commit() {
     committed_step_ = state_.step;
   }
   last_commit_ = Clock::now();
+  clock.mark(Phase::checkpoint);
 }
 
 StageOutcome TrainingRun::run() {
@@ -233,6 +251,8 @@ StageOutcome TrainingRun::run() {
   core::Progress progress(context_.stage, steps_, "steps");
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();
+  shown_step_ = state_.step;
+  step_.times().restart();
   while (state_.step < steps_ && reason.empty()) {
     train_step(loader);
     progress.update(state_.step);
@@ -277,6 +297,8 @@ StageOutcome TrainingRun::finish() {
       results["validation_top5"] = record.validation_top5;
     }
   }
+  results["time"] = gather_phase_times(communicator_, step_.times());
+  core::log_info("{}", phase_line(results["time"]));
   results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
   std::string content;
   io::on_root(communicator_, [&] {

@@ -37,6 +37,7 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const io::LoaderOptions& loader, std::uint64_t bucket_elements)
     : communicator_(communicator),
       workers_(workers),
+      times_(workers.count()),
       model_(model),
       objective_(objective),
       data_(data),
@@ -46,7 +47,8 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       reducer_(communicator, plan.shards()) {}
 
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
-                                       std::uint64_t rows, std::vector<double>& sums) {
+                                       std::uint64_t rows, std::vector<double>& sums,
+                                       PhaseClock& clock) {
   const auto& facts = data_.facts();
   const auto n = batch.samples.size();
   const at::Tensor input = input_of(batch, {facts.height, facts.width, facts.channels});
@@ -65,6 +67,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
   nn::forward_backward(
       model_, input, pass,
       [&](const at::Tensor& logits, at::Tensor& grad) {
+        clock.mark(Phase::forward);
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
         loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
@@ -73,6 +76,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
               "the loss is not finite at step {} on rank {}, samples {}: lower --learning-rate, "
               "add --warmup or --clip-norm, or look at these samples",
               step, communicator_.rank(), fmt::join(batch.samples, ",")));
+        clock.mark(Phase::loss);
       },
       [&](int parameter, const at::Tensor& gradient) {
         exchange_.ready(slot, parameter, gradient);
@@ -86,6 +90,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
   sums[kRows] = static_cast<double>(n);
   for (const std::uint64_t sample : batch.samples) sums[kChecksum] += checksum(sample);
   std::copy(statistics.sums.begin(), statistics.sums.end(), sums.begin() + kSums);
+  clock.mark(Phase::backward);
 }
 
 TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor& parameters,
@@ -109,6 +114,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   std::uint64_t taken = 0;
   bool failed = false;
   workers_.run([&](int) {
+    auto clock = PhaseClock::of_worker(times_);
     for (;;) {
       std::optional<io::MicroBatch> batch;
       try {
@@ -120,7 +126,8 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
         }
         if (!batch || batch->shard < first || batch->shard >= first + count)
           throw core::InternalError(fmt::format("the loader lost its place at step {}", step));
-        compute_micro_batch(*batch, step, rows, sums[batch->shard - first]);
+        clock.mark(Phase::load);
+        compute_micro_batch(*batch, step, rows, sums[batch->shard - first], clock);
         std::lock_guard lock(mutex);
         source.recycle(std::move(*batch));
       } catch (...) {
@@ -131,6 +138,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
     }
   });
 
+  auto clock = PhaseClock::of_rank(times_);
   // The sums of losses and statistics go along the same tree as the gradients.
   const std::size_t width = kSums + model_.statistics_size();
   std::vector<std::vector<double>> nodes;
@@ -171,6 +179,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   result.rows = rows;
   result.statistics.assign(total.begin() + kSums, total.end());
   result.gradient = exchange_.finish();
+  clock.mark(Phase::exchange);
   return result;
 }
 

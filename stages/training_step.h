@@ -13,6 +13,7 @@
 #include "nn/model.h"
 #include "stages/gradient_exchange.h"
 #include "stages/objective.h"
+#include "stages/phase_times.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -35,12 +36,16 @@ class TrainingStep {
   Result compute(std::uint64_t step, const at::Tensor& parameters, const at::Tensor& buffers,
                  io::Loader& source);
 
+  /// Where this rank's time goes: compute() books its phases, the loop those between steps.
+  PhaseTimes& times() { return times_; }
+
  private:
   struct Local;
   void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, std::uint64_t rows,
-                           std::vector<double>& statistics);
+                           std::vector<double>& statistics, PhaseClock& clock);
   comm::Communicator& communicator_;
   Workers& workers_;
+  PhaseTimes times_;
   const nn::Model& model_;
   const Objective& objective_;
   const io::PackedDataset& data_;
