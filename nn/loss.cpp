@@ -7,13 +7,11 @@
 #include <utility>
 
 #include "core/error.h"
+#include "nn/kernels/hard_term.h"
 #include "nn/kernels/head.h"
 #include "nn/kernels/row_ops.h"
 
 namespace retort::nn {
-namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double scale_factor(SoftScale scale, double temperature) {
   switch (scale) {
@@ -26,6 +24,10 @@ double scale_factor(SoftScale scale, double temperature) {
   }
   throw core::InternalError("unknown scale of the soft loss");
 }
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // NaN on either side comes out as NaN (std::max would drop it).
 double log_add_exp(double a, double b) {
@@ -49,20 +51,19 @@ class RowLoss {
   RowLoss(std::uint64_t classes, const HardTargets<T>* hard, T hard_weight,
           const SparseTargets<T>* soft, const SoftOptions& options, T soft_weight)
       : n_(classes),
-        hard_(hard),
+        hard_(classes, hard, hard_weight),
         soft_(soft),
         mode_(options.tail),
         temperature_(options.temperature),
-        hard_weight_(static_cast<double>(hard_weight)),
         scale_(scale_factor(options.scale, options.temperature)),
         soft_weight_(static_cast<double>(soft_weight) * scale_ / temperature_),
         student_(soft == nullptr ? 1 : soft->k),
         teacher_(soft == nullptr ? 1 : soft->k) {
-    if (soft_ != nullptr && hard_ != nullptr && !shared()) hard_exp_.resize(classes);
+    if (soft_ != nullptr && hard_.present() && !shared()) hard_exp_.resize(classes);
   }
 
   void run(std::uint64_t row, const T* logits, T* grad, LossSums& sums) {
-    if (soft_ == nullptr) return hard_alone(row, logits, grad, sums);
+    if (soft_ == nullptr) return hard_.alone(row, logits, grad, sums);
     const std::span<const std::uint32_t> ids = soft_->ids.subspan(row * soft_->k, soft_->k);
     const SplitSoftmax split = split_softmax(row, ids, logits, grad);
     const Target target = make_target(row);
@@ -85,64 +86,6 @@ class RowLoss {
   bool shared() const { return temperature_ == 1; }
   bool has_tail() const { return soft_->k < n_; }
 
-  std::span<const std::uint32_t> gold(std::uint64_t row) const {
-    const std::uint32_t begin = hard_->label_begin[row], end = hard_->label_begin[row + 1];
-    if (begin >= end) throw core::DataError(where(row) + "has no gold label");
-    const auto labels = hard_->labels.subspan(begin, end - begin);
-    for (const std::uint32_t label : labels)
-      if (label >= n_)
-        throw core::DataError(where(row) + "has gold label " + std::to_string(label) +
-                              " but the model has " + std::to_string(n_) + " classes");
-    return labels;
-  }
-
-  static std::string where(std::uint64_t row) {
-    return "loss: row " + std::to_string(row) + " of the micro-shard ";
-  }
-
-  // Value of the hard loss from the row's log-sum-exp, and whether the first-ranked class is gold.
-  void hard_value(std::uint64_t row, const T* logits, double log_all, double highest,
-                  LossSums& sums) const {
-    const auto labels = gold(row);
-    double gold_sum = 0;
-    bool correct = false;
-    for (const std::uint32_t label : labels) {
-      gold_sum += static_cast<double>(logits[label]);
-      // First-ranked: no higher value, no equal value with a lower id.
-      if (static_cast<double>(logits[label]) == highest)
-        correct = correct || std::find(logits, logits + label, logits[label]) == logits + label;
-    }
-    const double smoothing = static_cast<double>(hard_->smoothing);
-    double expected = (1 - smoothing) * gold_sum / static_cast<double>(labels.size());
-    if (smoothing != 0) expected += smoothing * row_sum(logits, n_) / static_cast<double>(n_);
-    sums.hard += log_all - expected;
-    sums.correct += correct;
-  }
-
-  // Takes weight * y' of the hard target off the gradient; the uniform share of smoothing is in the
-  // dense pass (smoothing_share).
-  void subtract_gold(std::uint64_t row, T* grad) const {
-    const auto labels = gold(row);
-    const double share = hard_weight_ * (1 - static_cast<double>(hard_->smoothing)) /
-                         static_cast<double>(labels.size());
-    for (const std::uint32_t label : labels)
-      grad[label] = static_cast<T>(static_cast<double>(grad[label]) - share);
-  }
-  double smoothing_share() const {
-    return hard_weight_ * static_cast<double>(hard_->smoothing) / static_cast<double>(n_);
-  }
-
-  void hard_alone(std::uint64_t row, const T* logits, T* grad, LossSums& sums) const {
-    const T highest = row_max(logits, n_);
-    const double sum = row_exp(logits, n_, highest, T{1}, grad);
-    hard_value(row, logits, static_cast<double>(highest) + std::log(sum),
-               static_cast<double>(highest), sums);
-    const T factor = static_cast<T>(hard_weight_ / sum);
-    const T share = static_cast<T>(smoothing_share());
-    for (std::uint64_t j = 0; j < n_; ++j) grad[j] = grad[j] * factor - share;
-    subtract_gold(row, grad);
-  }
-
   // Fills student_ (a_k = s_k / t) and the dense row with exp of the masked row.
   SplitSoftmax split_softmax(std::uint64_t row, std::span<const std::uint32_t> ids, const T* logits,
                              T* dense) {
@@ -150,10 +93,10 @@ class RowLoss {
     std::copy_n(logits, n_, dense);
     for (std::size_t k = 0; k < ids.size(); ++k) {
       if (ids[k] >= n_)
-        throw core::DataError(where(row) + "stores class " + std::to_string(ids[k]) +
+        throw core::DataError(row_of_micro_shard(row) + "stores class " + std::to_string(ids[k]) +
                               " but the model has " + std::to_string(n_) + " classes");
       if (dense[ids[k]] == kMasked && logits[ids[k]] != kMasked)
-        throw core::DataError(where(row) + "stores class " + std::to_string(ids[k]) +
+        throw core::DataError(row_of_micro_shard(row) + "stores class " + std::to_string(ids[k]) +
                               " twice: check the logits");
       dense[ids[k]] = kMasked;
       student_[k] = static_cast<double>(logits[ids[k]]) / temperature_;
@@ -240,20 +183,20 @@ class RowLoss {
         constant = soft_weight_ * target.rest / static_cast<double>(n_ - soft_->k);
     }
     double hard_factor = 0;
-    if (hard_ != nullptr) {
-      constant += smoothing_share();
+    if (hard_.present()) {
+      constant += hard_.smoothing_share();
       if (shared()) {
         double highest = has_tail() ? split.tail_reference : -kInfinity;
         highest = student_.highest() < highest ? highest : student_.highest();
-        hard_value(row, logits, split.log_all, highest, sums);
-        if (has_tail()) factor += hard_weight_ * tail_scale;
+        hard_.add_value(row, logits, split.log_all, highest, sums);
+        if (has_tail()) factor += hard_.weight() * tail_scale;
         dense_pass(grad, factor, constant);
       } else {
         const T highest = row_max(logits, n_);
         const double sum = row_exp(logits, n_, highest, T{1}, hard_exp_.data());
-        hard_value(row, logits, static_cast<double>(highest) + std::log(sum),
-                   static_cast<double>(highest), sums);
-        hard_factor = hard_weight_ / sum;
+        hard_.add_value(row, logits, static_cast<double>(highest) + std::log(sum),
+                        static_cast<double>(highest), sums);
+        hard_factor = hard_.weight() / sum;
         dense_pass(grad, factor, constant, hard_factor);
       }
     } else {
@@ -265,14 +208,14 @@ class RowLoss {
     for (std::size_t k = 0; k < ids.size(); ++k) {
       double value = soft_weight_ * (student_.probability(k, student_scale) -
                                      teacher_.probability(k, teacher_scale));
-      if (hard_ != nullptr) {
-        const double softmax = shared() ? hard_weight_ * student_.probability(k, shared_scale)
+      if (hard_.present()) {
+        const double softmax = shared() ? hard_.weight() * student_.probability(k, shared_scale)
                                         : hard_factor * static_cast<double>(hard_exp_[ids[k]]);
-        value += softmax - smoothing_share();
+        value += softmax - hard_.smoothing_share();
       }
       grad[ids[k]] = static_cast<T>(value);
     }
-    if (hard_ != nullptr) subtract_gold(row, grad);
+    if (hard_.present()) hard_.subtract_gold(row, grad);
   }
 
   void dense_pass(T* grad, double factor, double constant) const {
@@ -287,10 +230,10 @@ class RowLoss {
   }
 
   std::uint64_t n_;
-  const HardTargets<T>* hard_;
+  HardTerm<T> hard_;
   const SparseTargets<T>* soft_;
   TailMode mode_;
-  double temperature_, hard_weight_, scale_, soft_weight_;
+  double temperature_, scale_, soft_weight_;
   Head<T> student_, teacher_;  // a_k = s_k / t, b_k = z_k / t
   std::vector<T> hard_exp_, masked_;
 };

@@ -40,10 +40,22 @@ struct SoftOptions {
   double temperature = 1;
 };
 
+/// Ragged targets with any weights on listed classes: the draws of the sampled tail, or the top-H
+/// of an unlabelled row.
+template <class T>
+struct WeightedTargets {
+  std::span<const std::uint64_t> begin;  // rows + 1 offsets into the others
+  std::span<const std::uint32_t> ids;    // distinct within a row
+  std::span<const T> weights;            // finite, >= 0; a row's sum may differ from 1
+  // log of the teacher's probability of each id at the temperature used; empty: kl stays 0.
+  std::span<const T> log_probability;
+};
+
 struct LossSums {
   double hard = 0;            // sum over rows of the unweighted hard loss
   double soft = 0;            // sum over rows of the soft loss times c(tau)
   double kl = 0;              // soft minus target entropy, same scale (metric only)
+  double unlabelled = 0;      // sum over unlabelled rows of the unlabelled loss
   std::uint64_t correct = 0;  // rows whose first-ranked class is gold
 };
 
@@ -55,6 +67,36 @@ template <class T>
 LossSums loss_and_gradient(std::uint64_t rows, std::uint64_t classes, std::span<const T> logits,
                            const HardTargets<T>* hard, T hard_weight, const SparseTargets<T>* soft,
                            const SoftOptions& options, T soft_weight, std::span<T> grad);
+
+/// The sampled tail mode, with the hard loss fused: overwrites `grad` with the gradient of
+///   hard_weight * sum hard + soft_weight * sum soft,  soft = -c(tau) sum_i w_i log q_i(tau),
+/// whose gradient on the logits is c/tau (W q_j - w_j), W the row's sum of weights. `hard` nullptr:
+/// soft alone. `options.tail` is not looked at. kl = c(tau) sum_i w_i (log p_i - log q_i): with
+/// importance weights an unbiased estimate, which may be negative. A row without ids has soft loss
+/// 0. DataError for a class that is out of range or listed twice.
+template <class T>
+LossSums weighted_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
+                                    std::span<const T> logits, const HardTargets<T>* hard,
+                                    T hard_weight, const WeightedTargets<T>& soft,
+                                    const SoftOptions& options, T soft_weight, std::span<T> grad);
+
+/// The unlabelled loss, equation (3): -sum_i w_i log q_i at temperature 1 over the listed ids.
+/// Overwrites `grad` with `weight` times its gradient; returns the sum in `unlabelled`.
+template <class T>
+LossSums unlabelled_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
+                                      std::span<const T> logits, const WeightedTargets<T>& targets,
+                                      T weight, std::span<T> grad);
+
+/// Weights of an unlabelled row's listed labels: its probabilities scaled to 1, 1/H each, or as
+/// they are.
+enum class UnlabelledWeights { renormalised, uniform, raw };
+/// `probabilities` and `weights`: [rows, h]. DataError for a row whose probabilities sum to 0.
+template <class T>
+void unlabelled_weights(std::uint32_t h, std::span<const T> probabilities, UnlabelledWeights choice,
+                        std::span<T> weights);
+
+/// c(tau).
+double scale_factor(SoftScale scale, double temperature);
 
 /// The row of stored temperatures to use for `temperature`; UsageError that lists those stored.
 std::size_t temperature_index(std::span<const double> stored, double temperature);

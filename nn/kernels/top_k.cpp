@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "nn/kernels/row_ops.h"
+#include "nn/kernels/temperature_sums.h"
 
 namespace retort::nn {
 namespace {
@@ -98,58 +99,6 @@ class RowSelector {
   std::vector<Candidate<T>> candidates_;
 };
 
-// Sums of exp((x - highest) / t) over a row for several temperatures in one pass. Where 2 t is in
-// the list, exp at t is the square of exp at 2 t: one multiplication instead of an exponential, and
-// at most twice its relative error.
-template <class T>
-class TailSums {
- public:
-  explicit TailSums(std::span<const double> temperatures) : terms_(temperatures.size()) {
-    order_.resize(terms_.size());
-    for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = i;
-    std::sort(order_.begin(), order_.end(),
-              [&](std::size_t a, std::size_t b) { return temperatures[a] > temperatures[b]; });
-    for (std::size_t i = 0; i < terms_.size(); ++i) {
-      terms_[i].scale = static_cast<T>(1 / temperatures[i]);
-      for (std::size_t j = 0; j < terms_.size(); ++j)
-        if (temperatures[j] == 2 * temperatures[i]) terms_[i].root = j;
-    }
-  }
-
-  void run(const T* x, std::uint64_t n, T highest) {
-    for (Term& term : terms_) std::fill_n(term.lanes, kLanes, 0.0);
-    for (std::uint64_t begin = 0; begin < n; begin += kBlock) {
-      const std::uint64_t count = std::min(kBlock, n - begin);
-      for (const std::size_t i : order_) {
-        Term& term = terms_[i];
-        T* to = term.block;
-        if (term.root != kNone) {
-          const T* root = terms_[term.root].block;
-          for (std::uint64_t j = 0; j < count; ++j) to[j] = root[j] * root[j];
-        } else {
-          const T scale = term.scale;
-          for (std::uint64_t j = 0; j < count; ++j)
-            to[j] = fast_exp((x[begin + j] - highest) * scale);
-        }
-        add_to_lanes(to, count, term.lanes);
-      }
-    }
-  }
-  double sum(std::size_t i) { return add_lanes(terms_[i].lanes); }
-
- private:
-  static constexpr std::uint64_t kBlock = 512;  // several blocks fit the first cache
-  static constexpr std::size_t kNone = ~std::size_t{0};
-  struct Term {
-    T scale = 0;
-    std::size_t root = kNone;  // index of twice the temperature
-    double lanes[kLanes];
-    T block[kBlock];
-  };
-  std::vector<Term> terms_;
-  std::vector<std::size_t> order_;  // temperatures descending
-};
-
 template <class T>
 [[noreturn]] void refuse_row(std::uint64_t row, std::uint64_t classes, const T* logits) {
   std::uint64_t at = 0;
@@ -177,7 +126,7 @@ void top_k_with_tail(std::uint64_t rows, std::uint64_t classes, std::span<const 
       throw core::UsageError("temperature " + std::to_string(t) + " is not above 0");
   const bool has_tail = k < classes;
   RowSelector<T> selector(classes, has_tail ? std::uint64_t{k} + 1 : k);
-  TailSums<T> sums(temperatures);
+  TemperatureSums<T> sums(temperatures);
   std::vector<T> masked(has_tail ? classes : 0);
   for (std::uint64_t row = 0; row < rows; ++row) {
     const T* x = logits.data() + row * classes;
@@ -203,6 +152,27 @@ void top_k_with_tail(std::uint64_t rows, std::uint64_t classes, std::span<const 
   }
 }
 
+template <class T>
+void top_probabilities(std::uint64_t rows, std::uint64_t classes, std::span<const T> logits,
+                       std::uint32_t h, std::span<std::uint32_t> ids, std::span<T> probabilities) {
+  const std::vector<double> temperatures = {1};
+  std::vector<T> tails(rows);
+  top_k_with_tail<T>(rows, classes, logits, h, temperatures, ids, probabilities, tails);
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::span<T> values = probabilities.subspan(row * h, h);
+    // Relative to the highest value, which is listed: sums of terms of at most 1.
+    const double highest = static_cast<double>(values[0]);
+    double sum = std::exp(static_cast<double>(tails[row]) - highest);
+    for (const T value : values) sum += std::exp(static_cast<double>(value) - highest);
+    for (T& value : values)
+      value = static_cast<T>(std::exp(static_cast<double>(value) - highest) / sum);
+  }
+}
+
+template void top_probabilities<float>(std::uint64_t, std::uint64_t, std::span<const float>,
+                                       std::uint32_t, std::span<std::uint32_t>, std::span<float>);
+template void top_probabilities<double>(std::uint64_t, std::uint64_t, std::span<const double>,
+                                        std::uint32_t, std::span<std::uint32_t>, std::span<double>);
 template void top_k_with_tail<float>(std::uint64_t, std::uint64_t, std::span<const float>,
                                      std::uint32_t, std::span<const double>,
                                      std::span<std::uint32_t>, std::span<float>, std::span<float>);

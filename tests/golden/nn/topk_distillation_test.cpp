@@ -1,65 +1,21 @@
 // Every case of golden/topk-distillation.json whose kind is in scope, in fp64 and fp32.
 #include <iostream>
-#include <map>
 #include <set>
 
 #include "core/error.h"
 #include "nn/kernels/top_k.h"
 #include "nn/loss.h"
 #include "nn/tail_bounds.h"
-#include "tests/golden/nn/golden_file.h"
+#include "tests/golden/nn/topk_cases.h"
 
 namespace retort::nn {
 namespace {
 
-using golden::expect_close;
-using golden::flat;
-using golden::Json;
-using golden::Quantity;
-
-constexpr const char* kFile = "topk-distillation.json";
+using namespace golden;
 
 template <class T>
 class TopKDistillation : public ::testing::Test {};
-using Precisions = ::testing::Types<double, float>;
 TYPED_TEST_SUITE(TopKDistillation, Precisions);
-
-SoftScale scale_of(const std::string& name) {
-  if (name == "none") return SoftScale::none;
-  if (name == "inverse_temperature") return SoftScale::inverse_temperature;
-  EXPECT_EQ(name, "temperature_squared");
-  return SoftScale::temperature_squared;
-}
-
-double factor_of(SoftScale scale, double temperature) {
-  if (scale == SoftScale::none) return 1;
-  return scale == SoftScale::inverse_temperature ? 1 / temperature : temperature * temperature;
-}
-
-TailMode mode_of(const std::string& name) {
-  static const std::map<std::string, TailMode> modes = {
-      {"residual", TailMode::residual},
-      {"uniform", TailMode::uniform},
-      {"renormalise", TailMode::renormalise},
-      {"renormalise_stored", TailMode::renormalise_stored}};
-  return modes.at(name);
-}
-
-std::vector<Json> cases_of(const Json& file, const std::string& kind) {
-  std::vector<Json> cases;
-  for (const Json& each : file.at("cases"))
-    if (each.at("kind") == kind) cases.push_back(each);
-  EXPECT_FALSE(cases.empty()) << kind;
-  return cases;
-}
-
-struct Gold {
-  std::vector<std::uint32_t> begin = {0}, labels;
-  void add(const Json& row) {
-    for (const Json& label : row) labels.push_back(label.get<std::uint32_t>());
-    begin.push_back(static_cast<std::uint32_t>(labels.size()));
-  }
-};
 
 TYPED_TEST(TopKDistillation, Capture) {
   using T = TypeParam;
@@ -83,8 +39,13 @@ TYPED_TEST(TopKDistillation, Capture) {
     EXPECT_EQ(top.ids, flat<std::uint32_t>(expected.at("topk_ids")));
     EXPECT_EQ(top.values, flat<T>(expected.at("topk_logits")));
     expect_close<T>(top.tail, flat<double>(expected.at("tail_lse")), Quantity::loss, 1, "tail_lse");
-    EXPECT_EQ(run(parameters.at("H").get<std::uint32_t>()).ids,
-              flat<std::uint32_t>(expected.at("toph_ids")));
+    const std::uint32_t h = parameters.at("H");
+    std::vector<std::uint32_t> best(rows * h);
+    std::vector<T> probabilities(rows * h);
+    top_probabilities<T>(rows, n, logits, h, best, probabilities);
+    EXPECT_EQ(best, flat<std::uint32_t>(expected.at("toph_ids")));
+    expect_close<T>(probabilities, flat<double>(expected.at("toph_probs")), Quantity::gradient, 1,
+                    "toph_probs");
     // full_lse must come out of what is stored.
     const std::size_t k = parameters.at("K");
     std::vector<double> full;
@@ -165,71 +126,6 @@ TYPED_TEST(TopKDistillation, SoftInEveryMode) {
   }
 }
 
-// The hard and soft terms of `total`, over its labelled rows; their gradient is all of the
-// gradient of these rows. The value of the total is checked where no row is unlabelled.
-TYPED_TEST(TopKDistillation, TotalOverLabelledRows) {
-  using T = TypeParam;
-  RETORT_LOAD_GOLDEN(file, kFile);
-  int whole = 0;
-  for (const Json& each : cases_of(file, "total")) {
-    const std::string name = each.at("name");
-    SCOPED_TRACE(name);
-    const Json &parameters = each.at("parameters"), &inputs = each.at("inputs");
-    const Json& expected = each.at("expected");
-    const std::string mode = parameters.at("tail_mode");
-    if (mode == "sampled") {
-      std::cout << "not covered: " << name << " (tail mode sampled)\n";
-      continue;
-    }
-    std::vector<T> logits, stored, tail;
-    std::vector<double> grad_expected;
-    std::vector<std::uint32_t> ids;
-    Gold gold;
-    std::uint64_t rows = 0;
-    for (std::size_t row = 0; row < inputs.at("is_labelled").size(); ++row) {
-      if (!inputs.at("is_labelled")[row].get<bool>()) continue;
-      ++rows;
-      golden::append(inputs.at("student_logits")[row], logits);
-      golden::append(inputs.at("topk_ids")[row], ids);
-      golden::append(inputs.at("topk_logits")[row], stored);
-      tail.push_back(static_cast<T>(golden::number(inputs.at("tail_lse")[row])));
-      golden::append(expected.at("grad")[row], grad_expected);
-      gold.add(inputs.at("gold_labels")[row]);
-    }
-    EXPECT_EQ(rows, expected.at("labelled_rows").get<std::uint64_t>());
-    if (rows == 0) {
-      std::cout << "not covered: " << name << " (no labelled row)\n";
-      continue;
-    }
-    SoftOptions options;
-    options.tail = mode_of(mode);
-    options.scale = scale_of(parameters.at("soft_scale"));
-    options.temperature = parameters.at("temperature");
-    const double factor = factor_of(options.scale, options.temperature);
-    const double alpha = parameters.at("alpha");
-    const bool mean = parameters.at("reduction") == "per_term_mean";
-    const double divisor = mean ? static_cast<double>(rows) : 1.0;
-    const HardTargets<T> hard{gold.begin, gold.labels};
-    const SparseTargets<T> soft{parameters.at("K").get<std::uint32_t>(), ids, stored, tail};
-    std::vector<T> grad(logits.size());
-    const LossSums sums =
-        loss_and_gradient<T>(rows, parameters.at("N").get<std::uint64_t>(), logits, &hard,
-                             static_cast<T>(alpha / divisor), &soft, options,
-                             static_cast<T>((1 - alpha) / divisor), grad);
-    expect_close<T>(std::vector<double>{sums.hard / divisor, sums.soft / divisor},
-                    {expected.at("hard"), expected.at("soft")}, Quantity::loss, factor, "terms");
-    expect_close<T>(grad, grad_expected, Quantity::gradient, factor, "grad");
-    if (expected.at("unlabelled_rows") == 0) {
-      ++whole;
-      expect_close<T>(std::vector<double>{(alpha * sums.hard + (1 - alpha) * sums.soft) / divisor},
-                      {expected.at("total")}, Quantity::loss, factor, "total");
-    } else {
-      std::cout << "not covered: the unlabelled term of " << name << "\n";
-    }
-  }
-  EXPECT_GE(whole, 1);
-}
-
 TEST(TopKDistillationFile, TailBounds) {
   RETORT_LOAD_GOLDEN(file, kFile);
   for (const Json& each : cases_of(file, "tail_bounds")) {
@@ -275,19 +171,33 @@ TEST(TopKDistillationFile, TemperaturesOfCapture) {
   }
 }
 
-// Fails when the file gains a kind that nobody looked at; prints what is not covered yet.
-TEST(TopKDistillationFile, KindsOutOfScopeAreNamed) {
+// What the program answers for a row: kind serve.
+TYPED_TEST(TopKDistillation, Serve) {
+  using T = TypeParam;
   RETORT_LOAD_GOLDEN(file, kFile);
-  const std::set<std::string> covered = {"capture", "hard", "soft", "total", "tail_bounds"};
-  const std::set<std::string> later = {"sampled", "sampled_expectation", "unlabelled", "serve",
-                                       "stop"};
-  for (const Json& each : file.at("cases")) {
-    const std::string kind = each.at("kind");
-    if (covered.count(kind)) continue;
-    EXPECT_TRUE(later.count(kind)) << "new kind " << kind;
-    std::cout << "not covered: " << each.at("name").get<std::string>() << "\n";
+  for (const Json& each : cases_of(file, "serve")) {
+    SCOPED_TRACE(each.at("name").get<std::string>());
+    const auto logits = flat<T>(each.at("inputs").at("student_logits"));
+    const std::uint64_t n = each.at("parameters").at("N"), rows = logits.size() / n;
+    const std::uint32_t top = each.at("parameters").at("top_n");
+    std::vector<std::uint32_t> ids(rows * top);
+    std::vector<T> probabilities(rows * top);
+    top_probabilities<T>(rows, n, logits, top, ids, probabilities);
+    EXPECT_EQ(ids, flat<std::uint32_t>(each.at("expected").at("ids")));
+    expect_close<T>(probabilities, flat<double>(each.at("expected").at("probs")),
+                    Quantity::gradient, 1, "probs");
   }
-  std::cout << "not covered: tail_mean and toph_probs of kind capture\n";
+}
+
+// Fails when the file gains a kind that no test of tests/golden covers.
+TEST(TopKDistillationFile, EveryKindIsCovered) {
+  RETORT_LOAD_GOLDEN(file, kFile);
+  const std::set<std::string> covered = {"capture", "soft",       "sampled", "sampled_expectation",
+                                         "hard",    "unlabelled", "total",   "tail_bounds",
+                                         "serve",   "stop"};
+  for (const Json& each : file.at("cases"))
+    EXPECT_TRUE(covered.contains(each.at("kind").get<std::string>())) << each.at("kind");
+  std::cout << "not covered: tail_mean of kind capture, which no file stores\n";
 }
 
 }  // namespace
