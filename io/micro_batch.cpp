@@ -31,6 +31,13 @@ ImageShape shape_of(const DatasetFacts& facts) {
 
 }  // namespace
 
+void check_augmentable(const DatasetFacts& facts, const AugmentOptions& augment) {
+  if (facts.form == SampleForm::text && augment.any())
+    throw core::UsageError(
+        fmt::format("augmentation '{}': texts are not augmented; leave out the --augment options",
+                    augment.text()));
+}
+
 std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch,
                         std::uint64_t position) {
   return EpochOrder(options, samples, epoch)(position);
@@ -46,11 +53,13 @@ std::unique_ptr<RawCache> make_raw_cache(const PackedDataset& data, const Loader
 
 MicroBatchFiller::MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options,
                                    RawCache* cache)
-    : data_(data),
-      options_(options),
-      cache_(cache),
-      shape_(shape_of(data.facts())),
-      converter_(options.scale, shape_.channels) {}
+    : data_(data), options_(options), cache_(cache), shape_(shape_of(data.facts())) {
+  if ((data.facts().form == SampleForm::text) != options.text.has_value())
+    throw core::DataError(options.text ? "the data set holds pictures, the model takes text"
+                                       : "the data set holds text, the model takes pictures");
+  check_augmentable(data.facts(), options.augment);
+  if (!options.text) converter_.emplace(options.scale, shape_.channels);
+}
 
 std::span<const std::uint8_t> MicroBatchFiller::read_raw(std::uint64_t sample) {
   std::span<const std::byte> bytes =
@@ -81,34 +90,50 @@ std::span<const std::uint8_t> MicroBatchFiller::read_image(std::uint64_t sample)
   return decoded_;
 }
 
+void MicroBatchFiller::load_picture(std::uint64_t sample, std::uint64_t epoch,
+                                    std::span<float> pixels) {
+  std::span<const std::uint8_t> image = read_image(sample);
+  if (options_.augment.any()) {
+    const std::uint64_t pass = options_.passes == 0 ? epoch : epoch % options_.passes;
+    const std::uint64_t seed = options_.augment_seed.value_or(options_.seed);
+    augmented_.resize(image.size());
+    augment(options_.augment, shape_, image, augmented_,
+            {seed, core::RandomUse::augment, {pass, sample}});
+    image = augmented_;
+  }
+  converter_->convert(shape_, image, pixels);
+}
+
+void MicroBatchFiller::load_text(std::uint64_t sample, std::vector<std::int64_t>& ids) {
+  data_.read(sample, row_);
+  append_ids(*options_.text, {reinterpret_cast<const char*>(row_.data()), row_.size()}, ids);
+}
+
 void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions,
                             std::uint32_t shard) {
   if (positions.begin > positions.end || positions.end > data_.size())
     throw core::InternalError(fmt::format("loader: positions {} to {} of {} samples",
                                           positions.begin, positions.end, data_.size()));
   const EpochOrder order(options_, data_.size(), epoch);
-  const std::uint64_t pass = options_.passes == 0 ? epoch : epoch % options_.passes;
-  const std::uint64_t seed = options_.augment_seed.value_or(options_.seed);
   const std::size_t elements = shape_.elements();
-  const bool augments = options_.augment.any();
-  augmented_.resize(augments ? elements : 0);
   batch.epoch = epoch;
   batch.shard = shard;
   batch.samples.clear();
   batch.labels.clear();
   batch.label_begin.assign(1, 0);
   batch.pixels.resize(positions.size() * elements);
+  batch.ids.clear();
+  batch.id_begin.assign(options_.text ? 1 : 0, 0);
   float* pixels = batch.pixels.data();
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
-    std::span<const std::uint8_t> image = read_image(sample);
-    if (augments) {
-      augment(options_.augment, shape_, image, augmented_,
-              {seed, core::RandomUse::augment, {pass, sample}});
-      image = augmented_;
+    if (options_.text) {
+      load_text(sample, batch.ids);
+      batch.id_begin.push_back(static_cast<std::int64_t>(batch.ids.size()));
+    } else {
+      load_picture(sample, epoch, {pixels, elements});
+      pixels += elements;
     }
-    converter_.convert(shape_, image, {pixels, elements});
-    pixels += elements;
     batch.samples.push_back(sample);
     const auto labels = data_.labels(sample);
     batch.labels.insert(batch.labels.end(), labels.begin(), labels.end());

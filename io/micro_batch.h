@@ -1,8 +1,10 @@
-// Fills micro-batches: reads, decodes, augments and scales the samples of one after another.
+// Fills micro-batches: reads, decodes, augments and scales pictures, or turns texts into ids, one
+// sample after another.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,11 +33,14 @@ class MicroBatchFiller {
   // Valid until the next call.
   std::span<const std::uint8_t> read_image(std::uint64_t sample);
   std::span<const std::uint8_t> read_raw(std::uint64_t sample);
+  /// The sample as the model's pixels [channels, height, width].
+  void load_picture(std::uint64_t sample, std::uint64_t epoch, std::span<float> pixels);
+  void load_text(std::uint64_t sample, std::vector<std::int64_t>& ids);
   const PackedDataset& data_;
   const LoaderOptions& options_;
   RawCache* cache_;
   ImageShape shape_;
-  PixelConverter converter_;
+  std::optional<PixelConverter> converter_;  // of pictures
   ImageDecoder decoder_;
   std::vector<std::byte> row_;
   std::vector<std::uint8_t> decoded_, augmented_;

@@ -17,7 +17,7 @@ constexpr std::uint32_t kFormatVersion = 1;
 constexpr std::string_view kDescription = "model.json";
 
 nlohmann::json to_json(const ModelDescription& description) {
-  return {
+  nlohmann::json json = {
       {"name", description.name},
       {"options", description.options},
       {"input",
@@ -27,6 +27,8 @@ nlohmann::json to_json(const ModelDescription& description) {
       {"class_names", description.class_names},
       {"class_digest", description.class_digest},
       {"scale", {{"mean", description.scale.mean}, {"deviation", description.scale.deviation}}}};
+  if (description.text) json["text"] = description.text->to_json();
+  return json;
 }
 
 ModelDescription description_from(const nlohmann::json& json, const std::string& where) {
@@ -42,6 +44,7 @@ ModelDescription description_from(const nlohmann::json& json, const std::string&
     description.class_digest = json.at("class_digest").get<std::string>();
     description.scale.mean = json.at("scale").at("mean").get<std::vector<double>>();
     description.scale.deviation = json.at("scale").at("deviation").get<std::vector<double>>();
+    if (json.contains("text")) description.text = TextRule::from_json(json.at("text"), where);
     return description;
   });
 }
@@ -58,6 +61,13 @@ std::string tensor_name(std::size_t index) {
 }
 
 }  // namespace
+
+LoaderOptions loader_options(const ModelDescription& description) {
+  LoaderOptions options;
+  options.scale = description.scale;
+  options.text = description.text;
+  return options;
+}
 
 void write_model(const std::filesystem::path& folder, const ModelDescription& description,
                  const TensorMap& tensors) {

@@ -1,9 +1,10 @@
 // A model on disk: FOLDER/manifest.json (kind "model", content digest), model.json (architecture,
-// its options, classes, pixel scale), model.h5 (tensors by logical name). Format:
+// its options, classes, pixel scale or text rule), model.h5 (tensors by logical name). Format:
 // docs/model_format.md.
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,15 @@ namespace retort::io {
 struct ModelDescription {
   std::string name;                      // registry name: "resnet20"
   nlohmann::json options;                // option name -> text, as the model declares them
-  ImageShape input;                      // height, width, channels
+  ImageShape input;                      // height, width, channels; zeros for text
   std::vector<std::string> class_names;  // their count is the class count
   std::string class_digest;
-  PixelScale scale;
+  PixelScale scale;              // of pictures; empty for text
+  std::optional<TextRule> text;  // how texts become ids; none: the model takes pictures
 };
+
+/// What a loader needs to make this model's input; the rest as LoaderOptions has it.
+LoaderOptions loader_options(const ModelDescription& description);
 
 struct ModelFile {
   ModelDescription description;

@@ -207,6 +207,13 @@ void PackedDataset::read(std::uint64_t sample, std::vector<std::byte>& row) cons
                     file->path().string(), local, sample, shard.facts.split));
 }
 
+std::uint64_t PackedDataset::row_bytes(std::uint64_t sample) const {
+  const Shard& shard = state_->shards[state_->shard_of(sample)];
+  if (shard.facts.row_bytes != 0) return shard.facts.row_bytes;
+  const std::uint64_t local = sample - shard.first;
+  return shard.row_begin[local + 1] - shard.row_begin[local];
+}
+
 std::span<const std::uint32_t> PackedDataset::labels(std::uint64_t sample) const {
   const Shard& shard = state_->shards[state_->shard_of(sample)];
   const std::uint64_t local = sample - shard.first;

@@ -16,13 +16,15 @@ namespace retort::io {
 enum class SampleForm {
   raw_image,      // u8 [height, width, channels], fixed size
   encoded_image,  // JPEG, PNG, PNM bytes as they came, ragged; decoded by the loader
+  text,           // valid UTF-8, ragged; any length, none too
 };
 
 struct DatasetFacts {
   SampleForm form = SampleForm::raw_image;
-  std::uint32_t height = 0;  // of raw images; of encoded ones: the size the loader resizes to
+  // Of raw images; of encoded ones: the size the loader resizes to; 0 of text.
+  std::uint32_t height = 0;
   std::uint32_t width = 0;
-  std::uint32_t channels = 0;  // 1 or 3
+  std::uint32_t channels = 0;  // 1 or 3; 0 of text
   std::vector<std::string> class_names;
   std::vector<std::string> splits;
 };
@@ -40,6 +42,8 @@ class PackedDataset {
   std::uint64_t size() const;
   /// Payload of a sample into `row` (resized). Checks its CRC; DataError names shard and sample.
   void read(std::uint64_t sample, std::vector<std::byte>& row) const;
+  /// Length of a sample's payload.
+  std::uint64_t row_bytes(std::uint64_t sample) const;
   /// Gold class ids; empty for an unlabelled sample.
   std::span<const std::uint32_t> labels(std::uint64_t sample) const;
   /// Samples per class.

@@ -35,12 +35,21 @@ std::string packed_shard_name(const std::string& split, std::uint64_t shard) {
 }
 
 std::string_view name_of(SampleForm form) {
-  return form == SampleForm::raw_image ? "raw" : "encoded";
+  switch (form) {
+    case SampleForm::raw_image:
+      return "raw";
+    case SampleForm::encoded_image:
+      return "encoded";
+    case SampleForm::text:
+      return "text";
+  }
+  throw core::InternalError("a sample form without a name");
 }
 
 SampleForm sample_form_of(std::string_view name, const std::string& where) {
   if (name == "raw") return SampleForm::raw_image;
   if (name == "encoded") return SampleForm::encoded_image;
+  if (name == "text") return SampleForm::text;
   throw core::DataError(fmt::format("{}: form '{}' is unknown to this version", where, name));
 }
 

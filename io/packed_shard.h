@@ -62,7 +62,7 @@ struct PackedShardFacts {
 /// Builds one shard, sample after sample.
 class PackedShardBuilder {
  public:
-  /// `shape`: of raw pictures; of encoded ones what the loader resizes to.
+  /// `shape`: of raw pictures; of encoded ones what the loader resizes to; zeros for text.
   PackedShardBuilder(SampleForm form, ImageShape shape, std::string split, std::uint64_t shard,
                      core::Range items);
   /// InternalError if a raw payload has another size than the shape.
@@ -93,7 +93,7 @@ std::string packed_class_digest(const std::vector<std::string>& class_names);
 std::string packed_split_digest(SampleForm form, ImageShape shape, const std::string& class_digest,
                                 const SequenceDigest& samples);
 
-std::string_view name_of(SampleForm form);  // "raw", "encoded"
+std::string_view name_of(SampleForm form);  // "raw", "encoded", "text"
 SampleForm sample_form_of(std::string_view name, const std::string& where);
 
 }  // namespace retort::io

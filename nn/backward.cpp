@@ -10,7 +10,7 @@
 
 namespace retort::nn {
 
-void forward_backward(const Model& model, const at::Tensor& input, const Pass& pass,
+void forward_backward(const Model& model, const Input& input, const Pass& pass,
                       const LossCallback& loss, const ReadyCallback& ready) {
   const at::AutoGradMode with_graph(true);
   std::vector<at::Tensor> leaves;

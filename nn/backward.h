@@ -21,7 +21,7 @@ using ReadyCallback = std::function<void(int index, const at::Tensor& gradient)>
 /// `pass.parameters` are plain views (no gradient); the pass sees leaf aliases of them, which share
 /// their memory. Everything runs in the calling thread; several threads may run passes of one model
 /// at once. Exceptions of the callbacks come out unchanged.
-void forward_backward(const Model& model, const at::Tensor& input, const Pass& pass,
+void forward_backward(const Model& model, const Input& input, const Pass& pass,
                       const LossCallback& loss, const ReadyCallback& ready);
 
 }  // namespace retort::nn

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 
 #include "core/options.h"
 #include "io/augment.h"
+#include "io/text_rule.h"
+#include "nn/input.h"
 #include "nn/parameters.h"
 
 namespace retort::nn {
@@ -48,8 +51,9 @@ struct LayerFacts {
 class Model {
  public:
   virtual ~Model() = default;
-  /// input [n, channels, height, width] fp32 -> logits [n, classes] fp32.
-  virtual at::Tensor forward(const at::Tensor& input, Pass& pass) const = 0;
+  /// A batch of n pictures or texts, as the model was built for -> logits [n, classes] fp32.
+  /// InternalError for the other kind.
+  virtual at::Tensor forward(const Input& input, Pass& pass) const = 0;
   const ParameterLayout& parameters() const { return parameters_; }
   const ParameterLayout& buffers() const { return buffers_; }
   /// Length of BatchStatistics::sums.
@@ -68,8 +72,9 @@ class Model {
 };
 
 struct ModelShape {
-  io::ImageShape input;
+  io::ImageShape input;  // of pictures; zeros for text
   std::uint64_t classes = 0;
+  InputKind kind = InputKind::pictures;
 };
 
 /// A registered architecture: declares its options into a table, then builds.
@@ -77,7 +82,9 @@ class ModelFactory {
  public:
   virtual ~ModelFactory() = default;
   virtual void declare(core::OptionTable& table) = 0;
-  /// UsageError for options that do not fit the shape.
+  /// How the model, with these options, wants its texts; none: it takes pictures.
+  virtual std::optional<io::TextRule> text_rule() const { return std::nullopt; }
+  /// UsageError for options that do not fit the shape, and for the other kind of input.
   virtual std::unique_ptr<Model> build(const ModelShape& shape) const = 0;
 };
 

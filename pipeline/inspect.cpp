@@ -13,6 +13,8 @@
 #include "io/logit_store.h"
 #include "io/manifest.h"
 #include "io/packed_dataset.h"
+#include "io/packed_shard.h"
+#include "io/utf8.h"
 #include "pipeline/file_kinds.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/job.h"
@@ -27,6 +29,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kShownClasses = 10;
+constexpr std::size_t kShownText = 60;  // bytes, up to the end of a character
 
 std::string shape_text(std::span<const std::uint64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -94,6 +97,31 @@ Json inspect_manifest_file(const fs::path& folder) {
   return json;
 }
 
+// What there is to know of texts: how long they are, which have no label or several, the first.
+void add_texts(Json& split, const io::PackedDataset& data) {
+  std::uint64_t bytes = 0, longest = 0, empty = 0, unlabelled = 0, several = 0;
+  for (std::uint64_t i = 0; i < data.size(); ++i) {
+    const std::uint64_t length = data.row_bytes(i);
+    bytes += length;
+    longest = std::max(longest, length);
+    empty += length == 0 ? 1 : 0;
+    unlabelled += data.labels(i).empty() ? 1 : 0;
+    several += data.labels(i).size() > 1 ? 1 : 0;
+  }
+  split["bytes"] = bytes;
+  split["longest"] = longest;
+  split["empty"] = empty;
+  split["unlabelled"] = unlabelled;
+  split["several_labels"] = several;
+  if (data.size() == 0) return;
+  std::vector<std::byte> row;
+  data.read(0, row);
+  std::string_view text(reinterpret_cast<const char*>(row.data()), row.size());
+  std::size_t shown = 0;
+  while (shown < text.size() && shown < kShownText) shown += io::utf8_step(text, shown).bytes;
+  split["first"] = std::string(text.substr(0, shown)) + (shown < text.size() ? "..." : "");
+}
+
 Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
   Json json = {{"what", "packed dataset"}};
   add_manifest(json, manifest);
@@ -103,11 +131,13 @@ Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
     const auto& facts = data.facts();
     const auto counts = data.class_counts();
     if (splits.empty()) {
-      const bool raw = facts.form == io::SampleForm::raw_image;
-      json["form"] = raw ? "raw images" : "encoded images";
-      json["height"] = facts.height;
-      json["width"] = facts.width;
-      json["channels"] = facts.channels;
+      const bool text = facts.form == io::SampleForm::text;
+      json["form"] = std::string(io::name_of(facts.form)) + (text ? "" : " images");
+      if (!text) {
+        json["height"] = facts.height;
+        json["width"] = facts.width;
+        json["channels"] = facts.channels;
+      }
       json["classes"] = facts.class_names.size();
       json["class_digest"] = data.class_digest();
       const auto shown = std::min(kShownClasses, facts.class_names.size());
@@ -122,6 +152,7 @@ Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
                       {"least_per_class", counts.empty() ? 0 : *least},
                       {"most_per_class", counts.empty() ? 0 : *most},
                       {"digest", data.digest()}});
+    if (facts.form == io::SampleForm::text) add_texts(splits.back(), data);
   }
   json["splits"] = splits;
   return json;
@@ -158,11 +189,17 @@ Json inspect_model(const fs::path& folder) {
   json["content_digest"] = facts.digest;
   json["options"] = Json::object();
   for (const auto& [name, value] : facts.options) json["options"][name] = value;
-  json["input"] = fmt::format("{}x{}x{}", facts.height, facts.width, facts.channels);
+  json["input"] = facts.text.empty()
+                      ? fmt::format("{}x{}x{}", facts.height, facts.width, facts.channels)
+                      : "text";
   json["classes"] = facts.classes;
   json["class_digest"] = facts.class_digest;
-  json["pixel_mean"] = facts.pixel_mean;
-  json["pixel_deviation"] = facts.pixel_deviation;
+  if (facts.text.empty()) {
+    json["pixel_mean"] = facts.pixel_mean;
+    json["pixel_deviation"] = facts.pixel_deviation;
+  } else {
+    json["text_rule"] = Json::parse(facts.text);
+  }
   json["parameters"] = facts.parameters;
   json["buffers"] = facts.buffers;
   json["multiply_adds"] = facts.multiply_adds;

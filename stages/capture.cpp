@@ -46,12 +46,11 @@ core::Range Capture::samples(core::Range shard, std::uint64_t index) const {
 }
 
 io::MicroBatch load_batch(const Capture& capture, std::uint64_t pass, core::Range samples) {
-  io::LoaderOptions options;
+  io::LoaderOptions options = io::loader_options(capture.teacher.description);
   options.shuffle = false;
   options.augment = capture.augment;
   options.augment_seed = capture.facts.seed;
   options.passes = capture.facts.passes;
-  options.scale = capture.teacher.description.scale;
   options.threads = 0;
   return io::load_micro_batch(capture.data, options, pass, samples, 0);
 }

@@ -122,7 +122,7 @@ class Evaluate : public Stage {
     }
     Workers workers(context.threads);
     const auto scores = score_split(context.communicator, workers, *loaded.model, loaded.parameters,
-                                    loaded.buffers, data, loaded.description.scale, options_.batch);
+                                    loaded.buffers, data, loaded.description, options_.batch);
     const ScoreSummary summary = summarise(scores);
     if (summary.samples == 0)
       throw core::DataError(fmt::format("{}: split {} has no labelled samples: nothing to score",

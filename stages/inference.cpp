@@ -1,18 +1,32 @@
 #include "stages/inference.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
 namespace retort::stages {
 
-at::Tensor input_of(const io::MicroBatch& batch, const io::ImageShape& shape) {
+namespace {
+
+at::Tensor copy_of(const std::vector<std::int64_t>& values) {
+  at::Tensor copy = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), copy.data_ptr<std::int64_t>());
+  return copy;
+}
+
+}  // namespace
+
+nn::Input input_of(const io::MicroBatch& batch, const io::ImageShape& shape) {
+  if (!batch.id_begin.empty()) return {.ids = copy_of(batch.ids), .begin = copy_of(batch.id_begin)};
   at::Tensor input = at::empty(
       {static_cast<std::int64_t>(batch.samples.size()), shape.channels, shape.height, shape.width},
       at::kFloat);
   std::memcpy(input.data_ptr<float>(), batch.pixels.data(), batch.pixels.size() * sizeof(float));
-  return input;
+  return {.pixels = std::move(input)};
 }
 
 at::Tensor infer(const nn::Model& model, std::span<const at::Tensor> parameters,

@@ -11,9 +11,9 @@
 
 namespace retort::stages {
 
-/// The model's input [n, channels, height, width] fp32. A tensor's own memory, not the batch's: its
-/// alignment, and with it the bits, is the same everywhere.
-at::Tensor input_of(const io::MicroBatch& batch, const io::ImageShape& shape);
+/// The model's input: pixels of this shape, or ids, as the batch has them. A tensor's own memory,
+/// not the batch's: its alignment, and with it the bits, is the same everywhere.
+nn::Input input_of(const io::MicroBatch& batch, const io::ImageShape& shape);
 
 /// Logits [n, classes], fp32, contiguous, of a batch's n samples under these tensors: BatchNorm
 /// from running statistics, no dropout, no gradients. Any number of threads at once.

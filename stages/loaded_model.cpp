@@ -27,7 +27,13 @@ LoadedModel load_model(const std::filesystem::path& path) {
     factory->declare(table);
     for (const auto& [name, text] : file.description.options.items())
       table.set(name, text.get<std::string>());
-    loaded.model = factory->build({file.description.input, file.description.class_names.size()});
+    if (factory->text_rule() != file.description.text)
+      throw core::DataError(
+          fmt::format("{}: its text rule is not the one that its options make: restore model.json",
+                      path.string()));
+    loaded.model =
+        factory->build({file.description.input, file.description.class_names.size(),
+                        file.description.text ? nn::InputKind::text : nn::InputKind::pictures});
   } catch (const core::UsageError& error) {
     throw core::DataError(
         fmt::format("{}: {}: written by another version of Retort?", path.string(), error.what()));
@@ -50,6 +56,11 @@ void check_fit(const LoadedModel& model, const std::filesystem::path& model_path
                const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const auto& facts = data.facts();
   const auto& own = model.description;
+  const bool text = facts.form == io::SampleForm::text;
+  if (text != own.text.has_value())
+    throw core::UsageError(fmt::format(
+        "{}: {} takes {}, {} holds {}: use a model for them, or other data", model_path.string(),
+        own.name, own.text ? "text" : "pictures", data_path.string(), text ? "text" : "pictures"));
   if (facts.class_names.size() != own.class_names.size())
     throw core::DataError(fmt::format(
         "{}: knows {} classes, {} has {}: use a model of these classes", model_path.string(),
@@ -58,6 +69,7 @@ void check_fit(const LoadedModel& model, const std::filesystem::path& model_path
     throw core::DataError(
         fmt::format("{}: its {} classes have other names or another order than those of {}",
                     model_path.string(), own.class_names.size(), data_path.string()));
+  if (text) return;
   const io::ImageShape shape{facts.height, facts.width, facts.channels};
   if (!(shape == own.input))
     throw core::DataError(fmt::format(

@@ -15,6 +15,7 @@ ModelFacts describe_model(const std::filesystem::path& path) {
   facts.height = description.input.height;
   facts.width = description.input.width;
   facts.channels = description.input.channels;
+  if (description.text) facts.text = description.text->to_json().dump();
   facts.classes = description.class_names.size();
   facts.class_digest = description.class_digest;
   facts.pixel_mean = description.scale.mean;

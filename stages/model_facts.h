@@ -19,7 +19,8 @@ struct ModelLayer {
 struct ModelFacts {
   std::string architecture;                                  // registry name
   std::vector<std::pair<std::string, std::string>> options;  // all of them, as the table prints
-  std::uint32_t height = 0, width = 0, channels = 0;         // of the input
+  std::uint32_t height = 0, width = 0, channels = 0;         // of pictures; 0 of text
+  std::string text;  // the rule by which texts become ids, as JSON; empty: pictures
   std::uint64_t classes = 0;
   std::string class_digest;
   std::vector<double> pixel_mean, pixel_deviation;

@@ -44,14 +44,13 @@ SampleScore score_row(std::span<const float> logits, std::span<const std::uint32
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
                                      const nn::Model& model, std::span<const at::Tensor> parameters,
                                      std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data, const io::PixelScale& scale,
-                                     std::uint64_t batch) {
+                                     const io::PackedDataset& data,
+                                     const io::ModelDescription& description, std::uint64_t batch) {
   const std::uint64_t batches = (data.size() + batch - 1) / batch;
   const core::Range mine = core::partition(batches, static_cast<std::uint64_t>(communicator.size()),
                                            static_cast<std::uint64_t>(communicator.rank()));
-  io::LoaderOptions options;
+  io::LoaderOptions options = io::loader_options(description);
   options.shuffle = false;
-  options.scale = scale;
   options.threads = 0;
   std::vector<SampleScore> scores(data.size());
   std::atomic<std::uint64_t> next{mine.begin};

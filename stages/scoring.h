@@ -9,7 +9,8 @@
 #include <ATen/core/Tensor.h>
 
 #include "comm/communicator.h"
-#include "io/loader.h"
+#include "io/model_folder.h"
+#include "io/packed_dataset.h"
 #include "nn/model.h"
 #include "stages/workers.h"
 
@@ -25,12 +26,12 @@ inline constexpr std::uint32_t kUnlabelled = 0xffffffffU;
 
 /// Collective. `parameters` and `buffers`: views of the model's tensors. Batches of `batch` samples
 /// in order of sample ids; the whole result on every rank. DataError names samples whose logits are
-/// not finite.
+/// not finite, and data that `description` does not fit.
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
                                      const nn::Model& model, std::span<const at::Tensor> parameters,
                                      std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data, const io::PixelScale& scale,
-                                     std::uint64_t batch);
+                                     const io::PackedDataset& data,
+                                     const io::ModelDescription& description, std::uint64_t batch);
 
 /// Means over the labelled samples.
 struct ScoreSummary {

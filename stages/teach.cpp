@@ -126,6 +126,7 @@ class Teach : public Stage {
     const LoadedModel teacher = load_model(options_.model);
     const io::PackedDataset data(options_.data, options_.split);
     check_fit(teacher, options_.model, data, options_.data);
+    io::check_augmentable(data.facts(), options_.augment);
     if (data.size() == 0)
       throw core::DataError(fmt::format("{}: split {} is empty: nothing to teach",
                                         options_.data.string(), options_.split));

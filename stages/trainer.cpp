@@ -68,10 +68,9 @@ class TrainingRun {
 };
 
 io::LoaderOptions loader_options(const TrainingJob& job) {
-  io::LoaderOptions loader;
+  io::LoaderOptions loader = io::loader_options(job.description);
   loader.seed = job.options.seed;
   loader.augment = job.options.augment;
-  loader.scale = job.description.scale;
   loader.threads = static_cast<int>(job.options.loader_threads);
   loader.passes = job.passes;
   loader.augment_seed = job.augment_seed;
@@ -148,8 +147,7 @@ void TrainingRun::evaluate() {
   if (job_.validation != nullptr) {
     const auto scores = summarise(score_split(
         communicator_, workers_, job_.model, nn::views(job_.model.parameters(), state_.evaluated()),
-        nn::views(job_.model.buffers(), state_.buffers), *job_.validation, job_.description.scale,
-        256));
+        nn::views(job_.model.buffers(), state_.buffers), *job_.validation, job_.description, 256));
     record.validated = true;
     record.validation_loss = scores.loss;
     record.validation_top1 = scores.top1;

@@ -21,6 +21,7 @@ std::unique_ptr<nn::Model> ModelChoice::build(const nn::ModelShape& shape,
   core::OptionTable own;
   factory_->declare(own);
   for (const auto& option : own.options()) description.options[option.name] = option.print();
+  description.text = factory_->text_rule();
   return factory_->build(shape);
 }
 
@@ -31,6 +32,15 @@ void check_scale(const std::vector<double>& values, std::uint32_t channels, cons
     throw core::UsageError(
         fmt::format("--{}: {} values for {} channels; give one, or one a channel", option,
                     values.size(), channels));
+}
+
+/// Options that say something about pictures where the data set holds text.
+void check_text_options(const TrainingOptions& options, const io::DatasetFacts& facts) {
+  const TrainingOptions usual;
+  if (options.pixel_mean != usual.pixel_mean || options.pixel_deviation != usual.pixel_deviation)
+    throw core::UsageError(fmt::format(
+        "{} holds text: leave out --pixel-mean and --pixel-deviation", options.data.string()));
+  io::check_augmentable(facts, options.augment);
 }
 
 }  // namespace
@@ -46,8 +56,14 @@ TrainingSetup prepare_training(const TrainingOptions& options, const ModelChoice
       throw core::DataError(
           fmt::format("{}: sample {} of split {} has no label: training needs labelled samples",
                       options.data.string(), sample, options.split));
-  check_scale(options.pixel_mean, facts.channels, "pixel-mean");
-  check_scale(options.pixel_deviation, facts.channels, "pixel-deviation");
+  const bool text = facts.form == io::SampleForm::text;
+  if (text) {
+    check_text_options(options, facts);
+  } else {
+    check_scale(options.pixel_mean, facts.channels, "pixel-mean");
+    check_scale(options.pixel_deviation, facts.channels, "pixel-deviation");
+    setup.description.scale = {options.pixel_mean, options.pixel_deviation};
+  }
   if (!options.validation.empty()) {
     setup.validation.emplace(options.data, options.validation);
     if (setup.validation->size() == 0)
@@ -57,9 +73,9 @@ TrainingSetup prepare_training(const TrainingOptions& options, const ModelChoice
   setup.description.input = {facts.height, facts.width, facts.channels};
   setup.description.class_names = facts.class_names;
   setup.description.class_digest = setup.data.class_digest();
-  setup.description.scale = {options.pixel_mean, options.pixel_deviation};
-  setup.model =
-      choice.build({setup.description.input, facts.class_names.size()}, setup.description);
+  setup.model = choice.build({setup.description.input, facts.class_names.size(),
+                              text ? nn::InputKind::text : nn::InputKind::pictures},
+                             setup.description);
   setup.inputs =
       fmt::format("data {}\nclasses {}\n", setup.data.digest(), setup.data.class_digest());
   if (setup.validation) setup.inputs += fmt::format("validation {}\n", setup.validation->digest());

@@ -51,7 +51,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
                                        PhaseClock& clock) {
   const auto& facts = data_.facts();
   const auto n = batch.samples.size();
-  const at::Tensor input = input_of(batch, {facts.height, facts.width, facts.channels});
+  const nn::Input input = input_of(batch, {facts.height, facts.width, facts.channels});
   nn::BatchStatistics statistics;
   statistics.sums.assign(model_.statistics_size(), 0.0);
   nn::Pass pass;

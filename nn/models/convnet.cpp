@@ -31,9 +31,8 @@ class Convnet : public LayeredModel {
     finish_layers();
   }
 
-  at::Tensor forward(const at::Tensor& input, Pass& pass) const override {
-    begin(input, pass);
-    at::Tensor x = channels_last(input);
+  at::Tensor forward(const Input& input, Pass& pass) const override {
+    at::Tensor x = channels_last(begin(input, pass));
     for (const Stage& stage : stages_)
       x = apply(stage.norm, apply(stage.conv, x, pass), at::Tensor(), Activation::relu, pass);
     x = average_pool(x);

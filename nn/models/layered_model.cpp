@@ -83,12 +83,19 @@ void LayeredModel::finish_layers() {
     statistics_size_ += 2 * static_cast<std::uint64_t>(norm.channels);
 }
 
-void LayeredModel::begin(const at::Tensor& input, const Pass& pass) const {
+const at::Tensor& LayeredModel::begin(const Input& input, const Pass& pass) const {
+  const at::Tensor& pixels = input.pixels;
+  if (input.kind() != InputKind::pictures || !pixels.defined() || pixels.dim() != 4 ||
+      pixels.scalar_type() != at::kFloat || pixels.size(0) < 1)
+    throw core::InternalError("a model needs a non-empty fp32 batch [n, channels, height, width]");
+  begin(pass);
+  return pixels;
+}
+
+void LayeredModel::begin(const Pass& pass) const {
   if (pass.parameters.size() != parameters_.specs().size() ||
       (!pass.training && pass.buffers.size() != buffers_.specs().size()))
     throw core::InternalError("the pass does not hold the tensors of this model");
-  if (input.dim() != 4 || input.scalar_type() != at::kFloat || input.size(0) < 1)
-    throw core::InternalError("a model needs a non-empty fp32 batch [n, channels, height, width]");
   if (!pass.training || statistics_size_ == 0) return;
   if (pass.statistics == nullptr)
     throw core::InternalError("a training pass of a model with BatchNorm needs statistics");

@@ -50,8 +50,11 @@ class LayeredModel : public Model {
   /// `x` must be a fresh tensor: evaluation overwrites it. `residual` may be undefined.
   at::Tensor apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
                    Activation activation, const Pass& pass) const;
-  /// Checks what every forward pass relies on (InternalError) and prepares the statistics.
-  void begin(const at::Tensor& input, const Pass& pass) const;
+  /// Checks what every forward pass on pictures relies on (InternalError) and prepares the
+  /// statistics; the pixels.
+  const at::Tensor& begin(const Input& input, const Pass& pass) const;
+  /// The same without a look at the input.
+  void begin(const Pass& pass) const;
 
  private:
   std::vector<BatchNorm> norms_;

@@ -36,9 +36,9 @@ class Mlp : public LayeredModel {
     finish_layers();
   }
 
-  at::Tensor forward(const at::Tensor& input, Pass& pass) const override {
-    begin(input, pass);
-    at::Tensor x = input.contiguous().view({input.size(0), -1});
+  at::Tensor forward(const Input& input, Pass& pass) const override {
+    at::Tensor x = begin(input, pass).contiguous();
+    x = x.view({x.size(0), -1});
     std::uint64_t layer = 0;
     for (const Hidden& hidden : hidden_) {
       x = apply(hidden.linear, x, pass);

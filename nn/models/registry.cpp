@@ -39,6 +39,10 @@ std::uint64_t Model::multiply_adds() const {
 }
 
 void check_shape(const std::string& model, const ModelShape& shape) {
+  if (shape.kind == InputKind::text)
+    throw core::UsageError("model " + model +
+                           " takes pictures, the data set holds text: use a model for text, or "
+                           "pack pictures");
   if (shape.input.elements() == 0)
     throw core::UsageError("model " + model + ": the data set has no pixels: pack images");
   if (shape.classes < 2)

@@ -16,7 +16,7 @@ std::unique_ptr<ModelFactory> make_resnet20();
 std::unique_ptr<ModelFactory> make_resnet56();
 
 // UsageErrors that name the model, the option and the allowed range.
-/// Pictures with pixels, at least two classes.
+/// Pictures with pixels, no text; at least two classes.
 void check_shape(const std::string& model, const ModelShape& shape);
 void check_dropout(const std::string& model, double rate);
 /// Every entry in [1, 65536].

@@ -35,11 +35,10 @@ class ResnetCifar : public LayeredModel {
     finish_layers();
   }
 
-  at::Tensor forward(const at::Tensor& input, Pass& pass) const override {
-    begin(input, pass);
+  at::Tensor forward(const Input& input, Pass& pass) const override {
     const at::Tensor none;
-    at::Tensor x =
-        apply(bn1_, apply(conv1_, channels_last(input), pass), none, Activation::relu, pass);
+    at::Tensor x = channels_last(begin(input, pass));
+    x = apply(bn1_, apply(conv1_, x, pass), none, Activation::relu, pass);
     for (const Block& block : blocks_) {
       at::Tensor y = apply(block.bn1, apply(block.conv1, x, pass), none, Activation::relu, pass);
       y = apply(block.conv2, y, pass);

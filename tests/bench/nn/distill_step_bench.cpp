@@ -121,7 +121,7 @@ class Bench {
     Pass pass;
     pass.parameters = teacher_.parameters;
     pass.buffers = teacher_.buffers;
-    const at::Tensor logits = teacher_.model->forward(input, pass).contiguous();
+    const at::Tensor logits = teacher_.model->forward({.pixels = input}, pass).contiguous();
     const auto rows = static_cast<std::uint64_t>(logits.size(0));
     Stored stored;
     stored.ids.resize(rows * kTopK);
@@ -150,7 +150,7 @@ class Bench {
       pass.statistics = &statistics;
       pass.samples = samples_;
       forward_backward(
-          *student_.model, inputs_[shard], pass,
+          *student_.model, {.pixels = inputs_[shard]}, pass,
           [&](const at::Tensor& logits, at::Tensor& grad) {
             const std::uint64_t n = kShard * kClasses;
             const HardTargets<float> hard{labels.label_begin, labels.labels};

@@ -80,6 +80,12 @@ class LoaderTest : public testing::Test {
   std::uint64_t broken_ = kSamples;
 };
 
+std::string text_of(std::uint64_t sample) {
+  std::string text;
+  for (std::uint64_t i = 0; i < sample % 5; ++i) text += "word" + std::to_string(sample + i) + " ";
+  return text;
+}
+
 LoaderOptions with_augmentation() {
   LoaderOptions options;
   options.seed = 7;
@@ -101,7 +107,8 @@ std::vector<MicroBatch> drain(Loader& loader) {
 
 bool same(const MicroBatch& a, const MicroBatch& b) {
   return a.epoch == b.epoch && a.shard == b.shard && a.samples == b.samples &&
-         a.pixels == b.pixels && a.label_begin == b.label_begin && a.labels == b.labels;
+         a.pixels == b.pixels && a.ids == b.ids && a.id_begin == b.id_begin &&
+         a.label_begin == b.label_begin && a.labels == b.labels;
 }
 
 TEST_F(LoaderTest, RawPixelsAreTheScaledBytesInOrder) {
@@ -307,6 +314,41 @@ TEST_F(LoaderTest, NothingToDoIsAnEnd) {
   options.threads = -1;
   EXPECT_THROW(Loader(data, plan, options, {0, 8}, 0, 1), core::UsageError);
   EXPECT_THROW(load_micro_batch(data, {}, 0, {100, 104}, 0), core::InternalError);
+}
+
+TEST_F(LoaderTest, TextsBecomeIdsByTheirRule) {
+  const std::filesystem::path folder = folder_ / "text";
+  write_packed(folder, {SampleForm::text, {}, {"a", "b"}, 90, 40}, [&](std::uint64_t sample) {
+    const std::string text = text_of(sample);
+    const auto bytes = std::as_bytes(std::span(text));
+    return PackedSample{{bytes.begin(), bytes.end()}, {static_cast<std::uint32_t>(sample % 2)}};
+  });
+  const PackedDataset data(folder, "train");
+  EXPECT_EQ(data.row_bytes(0), 0);
+  EXPECT_EQ(data.row_bytes(89), text_of(89).size());
+  LoaderOptions options;
+  options.text = TextRule{.unit = TextUnit::word, .buckets = 1000, .unit_ngrams = 2};
+  const BatchPlan plan(90, 32, 4, 4);
+  Loader loader(data, plan, options, {0, 4}, 0, plan.steps_per_epoch());
+  std::size_t texts = 0;
+  for (const MicroBatch& batch : drain(loader)) {
+    EXPECT_TRUE(batch.pixels.empty());
+    ASSERT_EQ(batch.id_begin.size(), batch.samples.size() + 1);
+    for (std::size_t i = 0; i < batch.samples.size(); ++i, ++texts) {
+      std::vector<std::int64_t> expected;
+      append_ids(*options.text, text_of(batch.samples[i]), expected);
+      EXPECT_THAT(std::vector<std::int64_t>(batch.ids.begin() + batch.id_begin[i],
+                                            batch.ids.begin() + batch.id_begin[i + 1]),
+                  testing::ElementsAreArray(expected));
+    }
+  }
+  EXPECT_EQ(texts, 90U);
+  options.augment.flip = true;
+  EXPECT_THROW(load_micro_batch(data, options, 0, {0, 1}, 0), core::UsageError);
+  EXPECT_THROW(load_micro_batch(data, {}, 0, {0, 1}, 0), core::DataError);
+  const PackedDataset pictures(write(SampleForm::raw_image), "train");
+  options.augment.flip = false;
+  EXPECT_THROW(load_micro_batch(pictures, options, 0, {0, 1}, 0), core::DataError);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ inline void write_packed(const std::filesystem::path& folder, const PackedReques
        nlohmann::json::object()});
   const std::string class_digest = packed_class_digest(request.class_names);
   manifest.facts = {
-      {"form", request.form == SampleForm::raw_image ? "raw" : "encoded"},
+      {"form", name_of(request.form)},
       {"height", request.shape.height},
       {"width", request.shape.width},
       {"channels", request.shape.channels},

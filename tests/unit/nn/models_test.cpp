@@ -64,7 +64,7 @@ Step run_step(const Model& model, const at::Tensor& flat, const at::Tensor& inpu
   pass.samples = samples;
   step.gradients.resize(parameters.size());
   forward_backward(
-      model, input, pass,
+      model, {.pixels = input}, pass,
       [&](const at::Tensor& logits, at::Tensor& grad) {
         step.logits = logits.clone();
         grad.copy_(logits);
@@ -266,7 +266,7 @@ TEST(Models, EvaluationUsesRunningStatistics) {
   Pass pass;
   pass.parameters = parameters;
   pass.buffers = running;
-  const at::Tensor logits = model.forward(input, pass);
+  const at::Tensor logits = model.forward({.pixels = input}, pass);
   at::Tensor x = input;
   for (std::size_t layer = 0; layer < 2; ++layer) {
     x = at::conv2d(x, parameters[3 * layer], {}, layer == 0 ? 2 : 1, 1);
@@ -368,11 +368,11 @@ TEST(Backward, ExceptionsOfCallbacksComeOut) {
   pass.parameters = parameters;
   const at::Tensor input = at::ones({2, 1, 4, 4});
   const auto fill = [](const at::Tensor&, at::Tensor& grad) { grad.fill_(1); };
-  EXPECT_THROW(forward_backward(*built.model, input, pass, fill,
+  EXPECT_THROW(forward_backward(*built.model, {.pixels = input}, pass, fill,
                                 [](int, const at::Tensor&) { throw core::IoError("ready"); }),
                core::IoError);
   EXPECT_THROW(forward_backward(
-                   *built.model, input, pass,
+                   *built.model, {.pixels = input}, pass,
                    [](const at::Tensor&, at::Tensor&) { throw core::DataError("loss"); },
                    [](int, const at::Tensor&) {}),
                core::DataError);
