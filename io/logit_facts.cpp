@@ -50,22 +50,24 @@ std::string number_text(std::string_view format, std::uint64_t value) {
 }  // namespace
 
 nlohmann::json LogitFacts::to_json() const {
-  return {{"rows", kTopKRows},
-          {"classes", layout.classes},
-          {"top_k", layout.top_k},
-          {"ids", word_of(kIdWords, layout.ids)},
-          {"precision", word_of(kPrecisionWords, layout.precision)},
-          {"temperatures", layout.temperatures},
-          {"row_bytes", layout.row_bytes()},
-          {"samples", samples},
-          {"passes", passes},
-          {"shard_samples", shard_samples},
-          {"seed", seed},
-          {"augment", augment},
-          {"data_digest", data_digest},
-          {"class_digest", class_digest},
-          {"teacher_digest", teacher_digest},
-          {"split", split}};
+  nlohmann::json json = {{"rows", kTopKRows},
+                         {"classes", layout.classes},
+                         {"top_k", layout.top_k},
+                         {"ids", word_of(kIdWords, layout.ids)},
+                         {"precision", word_of(kPrecisionWords, layout.precision)},
+                         {"temperatures", layout.temperatures},
+                         {"row_bytes", layout.row_bytes()},
+                         {"samples", samples},
+                         {"passes", passes},
+                         {"shard_samples", shard_samples},
+                         {"seed", seed},
+                         {"augment", augment},
+                         {"data_digest", data_digest},
+                         {"class_digest", class_digest},
+                         {"teacher_digest", teacher_digest},
+                         {"split", split}};
+  if (!class_map.empty()) json["class_map"] = class_map;
+  return json;
 }
 
 LogitFacts LogitFacts::from_json(const nlohmann::json& json, const std::string& where) {
@@ -102,6 +104,7 @@ LogitFacts LogitFacts::from_json(const nlohmann::json& json, const std::string& 
     facts.class_digest = json.at("class_digest").get<std::string>();
     facts.teacher_digest = json.at("teacher_digest").get<std::string>();
     facts.split = json.at("split").get<std::string>();
+    facts.class_map = json.value("class_map", "");
     try {
       facts.layout.validate();
     } catch (const core::UsageError& error) {
@@ -154,6 +157,7 @@ std::vector<std::byte> logit_shard_image(const LogitFacts& facts, std::uint64_t 
   text("class_digest", facts.class_digest);
   text("teacher_digest", facts.teacher_digest);
   text("split", facts.split);
+  if (!facts.class_map.empty()) text("class_map", facts.class_map);
   const std::array<std::uint64_t, 2> shape = {samples.size(), layout.row_bytes()};
   file.dataset("rows", DType::u8, shape, rows);
   return file.finish();

@@ -27,6 +27,7 @@ struct LogitFacts {
   std::string data_digest;          // PackedDataset::digest()
   std::string class_digest;
   std::string teacher_digest;
+  std::string class_map;  // digest of the map to the data set's classes; empty: none was needed
   std::string split;
   bool operator==(const LogitFacts&) const = default;
   nlohmann::json to_json() const;

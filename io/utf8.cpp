@@ -1,5 +1,7 @@
 #include "io/utf8.h"
 
+#include <fmt/format.h>
+
 namespace retort::io {
 
 Utf8Step utf8_step(std::string_view text, std::size_t at) {
@@ -47,6 +49,23 @@ std::uint64_t replace_invalid_utf8(std::string& text) {
   }
   text.swap(out);
   return replaced;
+}
+
+bool is_plain_utf8(std::string_view name) {
+  for (std::size_t at = 0; at < name.size();) {
+    const Utf8Step step = utf8_step(name, at);
+    if (!step.valid || step.code < 0x20 || step.code == 0x7F) return false;
+    at += step.bytes;
+  }
+  return true;
+}
+
+std::string escaped(std::string_view text) {
+  std::string safe;
+  for (const char c : text)
+    safe += c >= 0x20 && c < 0x7F ? std::string(1, c)
+                                  : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return safe;
 }
 
 }  // namespace retort::io

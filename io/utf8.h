@@ -21,4 +21,10 @@ Utf8Step utf8_step(std::string_view text, std::size_t at);
 /// Replaces what is no UTF-8 by U+FFFD, in place; how often.
 std::uint64_t replace_invalid_utf8(std::string& text);
 
+/// What names are made of: valid UTF-8 without control characters (below U+0020, and U+007F).
+bool is_plain_utf8(std::string_view name);
+
+/// For messages: printable ASCII as it is, every other byte as \xHH.
+std::string escaped(std::string_view text);
+
 }  // namespace retort::io

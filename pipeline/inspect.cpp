@@ -178,6 +178,7 @@ Json inspect_logits(const fs::path& folder, const io::Manifest& manifest) {
   json["seed"] = facts.seed;
   json["augment"] = facts.augment;
   json["teacher_digest"] = facts.teacher_digest;
+  if (!facts.class_map.empty()) json["class_map"] = facts.class_map;
   json["data_digest"] = facts.data_digest;
   json["class_digest"] = facts.class_digest;
   return json;

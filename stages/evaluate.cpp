@@ -12,7 +12,7 @@
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/fault_point.h"
-#include "stages/loaded_model.h"
+#include "stages/classifier.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
 #include "stages/stage.h"
@@ -22,7 +22,8 @@ namespace retort::stages {
 namespace {
 
 struct EvaluateOptions {
-  std::filesystem::path model, data, out;
+  ClassifierOptions classifier;
+  std::filesystem::path data, out;
   std::string split = "test";
   std::uint64_t batch = 256;
   std::uint64_t bins = 15;
@@ -91,9 +92,8 @@ class Evaluate : public Stage {
   void declare(core::OptionTable& table) override {
     using core::OptionEffect;
     table.group("Evaluation");
-    auto& model = table.add("model", &options_.model, "Model folder, or the folder of its section");
-    model.effect = OptionEffect::input;
-    model.required = true;
+    options_.classifier.declare(table,
+                                "Model folder, the folder of its section, or a TorchScript file");
     auto& data = table.add("data", &options_.data, "Packed dataset folder");
     data.effect = OptionEffect::input;
     data.required = true;
@@ -103,6 +103,7 @@ class Evaluate : public Stage {
     table.add("batch", &options_.batch, "Samples computed together");
     table.add("bins", &options_.bins, "Bins of the calibration error");
     table.add("confusions", &options_.confusions, "Confused pairs to list, most frequent first");
+    options_.classifier.torchscript.declare(table);
   }
   void validate() const override {
     if (options_.batch < 1) throw core::UsageError("--batch 0: must be at least 1");
@@ -111,11 +112,10 @@ class Evaluate : public Stage {
 
   StageOutcome run(StageContext& context) override {
     const auto start = std::chrono::steady_clock::now();
-    const LoadedModel loaded = load_model(options_.model);
     const io::PackedDataset data(options_.data, options_.split);
-    check_fit(loaded, options_.model, data, options_.data);
-    const std::string recipe =
-        recipe_hash(context, fmt::format("model {}\ndata {}\n", loaded.digest, data.digest()));
+    const Classifier classifier = open_classifier(options_.classifier, data, options_.data);
+    const LoadedModel& loaded = classifier.model;
+    const std::string recipe = recipe_hash(context, classifier.inputs);
     if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
@@ -139,8 +139,9 @@ class Evaluate : public Stage {
                               {"loss", summary.loss},
                               {"mean_recall", recall / seen},
                               {"calibration_error", calibration_error(scores, options_.bins)},
-                              {"samples", summary.samples},
-                              {"parameters", loaded.model->parameters().count()}};
+                              {"samples", summary.samples}};
+    if (loaded.parameter_count > 0) results["parameters"] = loaded.parameter_count;
+    if (!classifier.class_map.empty()) results["class_map"] = classifier.class_map;
     const nlohmann::json details = describe(loaded, data, scores, classes);
     results["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

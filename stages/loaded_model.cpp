@@ -49,6 +49,7 @@ LoadedModel load_model(const std::filesystem::path& path) {
   loaded.buffers = nn::views(loaded.model->buffers(), buffers);
   loaded.description = std::move(file.description);
   loaded.digest = std::move(file.digest);
+  loaded.parameter_count = loaded.model->parameters().count();
   return loaded;
 }
 
@@ -67,7 +68,8 @@ void check_fit(const LoadedModel& model, const std::filesystem::path& model_path
         own.class_names.size(), data_path.string(), facts.class_names.size()));
   if (data.class_digest() != own.class_digest)
     throw core::DataError(
-        fmt::format("{}: its {} classes have other names or another order than those of {}",
+        fmt::format("{}: its {} classes have other names or another order than those of {}: say "
+                    "which is which with --class-map",
                     model_path.string(), own.class_names.size(), data_path.string()));
   if (text) return;
   const io::ImageShape shape{facts.height, facts.width, facts.channels};

@@ -20,6 +20,7 @@ struct LoadedModel {
   std::string digest;
   std::unique_ptr<nn::Model> model;
   std::vector<at::Tensor> parameters, buffers;  // views by layout index
+  std::uint64_t parameter_count = 0;            // learnt numbers; 0: not known
 };
 
 /// `path`: a model folder or a section's folder. DataError for an unknown architecture, options it

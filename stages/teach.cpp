@@ -15,6 +15,7 @@
 #include "io/sequence_digest.h"
 #include "stages/capture.h"
 #include "stages/capture_run.h"
+#include "stages/classifier.h"
 #include "stages/section_output.h"
 #include "stages/stage.h"
 
@@ -23,7 +24,8 @@ namespace retort::stages {
 namespace {
 
 struct TeachOptions {
-  std::filesystem::path data, model, out;
+  std::filesystem::path data, out;
+  ClassifierOptions teacher;
   std::string split = "train";
   std::uint64_t top_k = 20;
   std::uint64_t passes = 1;
@@ -60,10 +62,8 @@ class Teach : public Stage {
     auto& data = table.add("data", &options_.data, "Packed dataset folder");
     data.effect = OptionEffect::input;
     data.required = true;
-    auto& model = table.add("model", &options_.model,
-                            "Teacher: a model folder, or the folder of its section");
-    model.effect = OptionEffect::input;
-    model.required = true;
+    options_.teacher.declare(
+        table, "Teacher: a model folder, the folder of its section, or a TorchScript file");
     auto& out = table.add("out", &options_.out, "Folder for the logit shards");
     out.effect = OptionEffect::output;
     out.required = true;
@@ -78,7 +78,7 @@ class Teach : public Stage {
     table.add("temperatures", &options_.temperatures,
               "Temperatures at which the tail's log-sum-exp is stored, ascending");
     table.add_choice(
-        "precision", &options_.precision,
+        "stored-precision", &options_.precision,
         {{"fp16-gaps", io::LogitPrecision::fp16_gaps}, {"fp32", io::LogitPrecision::fp32}},
         "Logits as fp32 maximum and fp16 gaps below it, or all as fp32");
     table.add_choice(
@@ -93,6 +93,7 @@ class Teach : public Stage {
               "pass e mod passes");
     table.add("seed", &options_.seed, "Seed of the augmentation");
     options_.augment.declare(table);
+    options_.teacher.torchscript.declare(table);
   }
 
   void validate() const override {
@@ -123,19 +124,18 @@ class Teach : public Stage {
   }
 
   StageOutcome run(StageContext& context) override {
-    const LoadedModel teacher = load_model(options_.model);
     const io::PackedDataset data(options_.data, options_.split);
-    check_fit(teacher, options_.model, data, options_.data);
+    const Classifier classifier = open_classifier(options_.teacher, data, options_.data);
+    const LoadedModel& teacher = classifier.model;
     io::check_augmentable(data.facts(), options_.augment);
     if (data.size() == 0)
       throw core::DataError(fmt::format("{}: split {} is empty: nothing to teach",
                                         options_.data.string(), options_.split));
-    const io::LogitFacts facts = describe(teacher, data);
+    const io::LogitFacts facts = describe(classifier, data);
     const Capture capture{teacher, data, facts, options_.augment, options_.batch};
     if (options_.estimate) return estimate(context, capture);
 
-    const std::string recipe =
-        recipe_hash(context, fmt::format("model {}\ndata {}\n", teacher.digest, data.digest()));
+    const std::string recipe = recipe_hash(context, classifier.inputs);
     if (is_complete(context.communicator, options_.out, recipe, "logits")) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
@@ -166,12 +166,13 @@ class Teach : public Stage {
   static constexpr std::uint64_t kMostPasses = 100;  // two digits in names of folders
   static constexpr std::uint64_t kLargestRows = std::uint64_t{240} << 20;
 
-  io::LogitFacts describe(const LoadedModel& teacher, const io::PackedDataset& data) const {
+  io::LogitFacts describe(const Classifier& classifier, const io::PackedDataset& data) const {
+    const LoadedModel& teacher = classifier.model;
     io::LogitFacts facts;
     facts.layout.classes = teacher.description.class_names.size();
     if (options_.top_k > facts.layout.classes)
       throw core::UsageError(fmt::format("--top-k {}: {} knows only {} classes", options_.top_k,
-                                         options_.model.string(), facts.layout.classes));
+                                         options_.teacher.model.string(), facts.layout.classes));
     facts.layout.top_k = static_cast<std::uint32_t>(options_.top_k);
     facts.layout.ids = options_.ids;
     facts.layout.precision = options_.precision;
@@ -185,6 +186,7 @@ class Teach : public Stage {
     facts.data_digest = data.digest();
     facts.class_digest = data.class_digest();
     facts.teacher_digest = teacher.digest;
+    facts.class_map = classifier.class_map;
     facts.split = options_.split;
     const std::uint64_t largest = std::min(facts.shard_samples, facts.samples);
     if (largest > kLargestRows / facts.layout.row_bytes())

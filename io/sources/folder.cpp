@@ -13,6 +13,7 @@
 #include "io/atomic_file.h"
 #include "io/image_codec.h"
 #include "io/sources/source.h"
+#include "io/utf8.h"
 
 namespace retort::io {
 namespace {
@@ -61,38 +62,6 @@ bool is_picture(const fs::path& path) {
   for (const char* known : {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pnm"})
     if (end == known) return true;
   return false;
-}
-
-// Names go into manifests and HDF5, which hold UTF-8; the text of a name that is not, for messages.
-std::string escaped(std::string_view name) {
-  std::string text;
-  for (const char c : name)
-    text += c >= 0x20 && c < 0x7F ? std::string(1, c)
-                                  : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  return text;
-}
-
-bool is_plain_utf8(std::string_view name) {
-  for (std::size_t i = 0; i < name.size();) {
-    const auto c = static_cast<unsigned char>(name[i]);
-    const std::size_t length = c < 0x80   ? 1
-                               : c < 0xC2 ? 0
-                               : c < 0xE0 ? 2
-                               : c < 0xF0 ? 3
-                               : c < 0xF5 ? 4
-                                          : 0;
-    if (length == 0 || c < 0x20 || c == 0x7F || i + length > name.size()) return false;
-    char32_t code = length == 1 ? c : c & (0x7Fu >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(name[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      code = code << 6 | (next & 0x3Fu);
-    }
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    if (overlong || (code >= 0xD800 && code < 0xE000) || code > 0x10FFFF) return false;
-    i += length;
-  }
-  return true;
 }
 
 struct Found {

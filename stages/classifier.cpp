@@ -1,0 +1,173 @@
+#include "stages/classifier.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/atomic_file.h"
+#include "io/class_map.h"
+#include "io/json_text.h"
+#include "io/packed_shard.h"
+#include "io/pixels.h"
+#include "nn/class_order.h"
+#include "nn/torchscript.h"
+
+namespace retort::stages {
+namespace {
+
+using core::DataError;
+using core::OptionEffect;
+using core::UsageError;
+
+// What a file says about itself: the words of model.json (docs/model_format.md), each optional.
+struct Metadata {
+  std::vector<std::string> class_names;
+  io::PixelScale scale;
+  std::optional<io::ImageShape> input;
+};
+
+Metadata parse_metadata(const std::string& text, const std::string& where) {
+  Metadata metadata;
+  if (text.empty()) return metadata;
+  const nlohmann::json json = io::parse_json(std::as_bytes(std::span(text)), where);
+  return io::read_fields(where, [&] {
+    for (const auto& [name, value] : json.items()) {
+      if (name == "class_names") {
+        metadata.class_names = value.get<std::vector<std::string>>();
+      } else if (name == "scale") {
+        metadata.scale = {value.at("mean").get<std::vector<double>>(),
+                          value.at("deviation").get<std::vector<double>>()};
+      } else if (name == "input") {
+        metadata.input = {value.at("height").get<std::uint32_t>(),
+                          value.at("width").get<std::uint32_t>(),
+                          value.at("channels").get<std::uint32_t>()};
+      } else {
+        throw DataError(fmt::format("{}: field '{}' is not known; class_names, scale and input are",
+                                    where, name));
+      }
+    }
+    return metadata;
+  });
+}
+
+// Models of Retort's own are folders.
+bool is_file(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
+}
+
+LoadedModel load_torchscript(const std::filesystem::path& path, const TorchScriptOptions& options,
+                             std::optional<io::ImageShape> input) {
+  const std::string where = path.string();
+  std::vector<std::byte> bytes = io::read_file(path);
+  LoadedModel loaded;
+  loaded.digest = core::sha256_hex(bytes);
+  const nn::TorchScriptFile file(std::move(bytes), where);
+  Metadata metadata = parse_metadata(file.metadata(), where + ": retort.json inside");
+  if (!options.classes.empty()) metadata.class_names = io::read_class_list(options.classes);
+  if (metadata.class_names.empty())
+    throw DataError(fmt::format(
+        "{}: does not carry its class names: give --classes FILE with one name a line, in the "
+        "order of its outputs",
+        where));
+  if (!options.pixel_mean.empty()) metadata.scale.mean = options.pixel_mean;
+  if (!options.pixel_deviation.empty()) metadata.scale.deviation = options.pixel_deviation;
+  if (metadata.scale.mean.empty() || metadata.scale.deviation.empty())
+    throw DataError(fmt::format(
+        "{}: does not carry the mean and deviation of its pixels: give --pixel-mean and "
+        "--pixel-deviation as it was trained (0 and 1 for pixels in 0..1)",
+        where));
+  if (!metadata.input) metadata.input = input;
+  if (!metadata.input)
+    throw DataError(fmt::format(
+        "{}: does not carry the size of its pictures: save it with \"input\" in retort.json",
+        where));
+  if (metadata.input->elements() == 0)
+    throw DataError(fmt::format("{}: retort.json inside: input has a side of 0", where));
+  try {
+    io::PixelConverter(metadata.scale, metadata.input->channels);
+  } catch (const DataError& error) {
+    throw DataError(fmt::format("{}: {}", where, error.what()));
+  }
+  loaded.description.name = "torchscript";
+  loaded.description.options = nlohmann::json::object();
+  loaded.description.input = *metadata.input;
+  loaded.description.class_digest = io::packed_class_digest(metadata.class_names);
+  loaded.description.class_names = std::move(metadata.class_names);
+  loaded.description.scale = std::move(metadata.scale);
+  loaded.model = file.build({loaded.description.input, loaded.description.class_names.size()});
+  loaded.parameter_count = file.parameters();
+  return loaded;
+}
+
+}  // namespace
+
+void TorchScriptOptions::declare(core::OptionTable& table) {
+  table.group("TorchScript files");
+  table
+      .add("classes", &classes,
+           "Class names of a TorchScript file that does not carry them, one a line")
+      .effect = OptionEffect::input;
+  table.add("pixel-mean", &pixel_mean,
+            "Of a TorchScript file: subtracted from pixels / 255, one value or one a channel");
+  table.add("pixel-deviation", &pixel_deviation,
+            "Of a TorchScript file: divides after the subtraction, one value or one a channel");
+}
+
+LoadedModel load_classifier(const std::filesystem::path& path, const TorchScriptOptions& options,
+                            std::optional<io::ImageShape> input) {
+  if (is_file(path)) return load_torchscript(path, options, input);
+  std::error_code error;
+  if (path.extension() == ".pt" && !std::filesystem::exists(path, error))
+    throw DataError(fmt::format("{}: there is no such file", path.string()));
+  const auto refuse = [&](const char* option) {
+    throw UsageError(
+        fmt::format("--{} is for TorchScript files: {} is a model folder, which says it itself",
+                    option, path.string()));
+  };
+  if (!options.classes.empty()) refuse("classes");
+  if (!options.pixel_mean.empty()) refuse("pixel-mean");
+  if (!options.pixel_deviation.empty()) refuse("pixel-deviation");
+  return load_model(path);
+}
+
+void ClassifierOptions::declare(core::OptionTable& table, const std::string& help) {
+  auto& option = table.add("model", &model, help);
+  option.effect = OptionEffect::input;
+  option.required = true;
+  table
+      .add("class-map", &class_map,
+           "Two columns, the model's class name and the data set's, where names or order differ")
+      .effect = OptionEffect::input;
+}
+
+Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
+                           const std::filesystem::path& data_path) {
+  const io::DatasetFacts& facts = data.facts();
+  if (facts.form == io::SampleForm::text && is_file(options.model))
+    throw UsageError(fmt::format("{}: a TorchScript file takes pictures, {} holds texts",
+                                 options.model.string(), data_path.string()));
+  Classifier classifier{load_classifier(options.model, options.torchscript,
+                                        io::ImageShape{facts.height, facts.width, facts.channels}),
+                        {},
+                        {}};
+  LoadedModel& model = classifier.model;
+  classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
+  if (!options.torchscript.classes.empty())
+    classifier.inputs += fmt::format("classes {}\n", model.description.class_digest);
+  if (!options.class_map.empty()) {
+    const io::ClassOrder order =
+        io::read_class_map(options.class_map, model.description.class_names, facts.class_names);
+    model.model = nn::with_class_order(std::move(model.model), order.of_data);
+    model.description.class_names = facts.class_names;
+    model.description.class_digest = data.class_digest();
+    classifier.class_map = order.digest;
+    classifier.inputs += fmt::format("class map {}\n", order.digest);
+  }
+  check_fit(model, options.model, data, data_path);
+  return classifier;
+}
+
+}  // namespace retort::stages
