@@ -11,6 +11,7 @@ std::unique_ptr<Stage> make_train();
 std::unique_ptr<Stage> make_teach();
 std::unique_ptr<Stage> make_distill();
 std::unique_ptr<Stage> make_evaluate();
+std::unique_ptr<Stage> make_classify();
 
 namespace {
 constexpr std::array kStages = {
@@ -19,6 +20,7 @@ constexpr std::array kStages = {
     StageEntry{"teach", "write a teacher's top-K logits to shards", Ranks::many, make_teach},
     StageEntry{"distill", "train a student on labels and stored logits", Ranks::many, make_distill},
     StageEntry{"evaluate", "score a model on a labelled split", Ranks::many, make_evaluate},
+    StageEntry{"classify", "label new pictures or lines of text", Ranks::one, make_classify},
 };
 }  // namespace
 
