@@ -7,6 +7,7 @@ endif()
 if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   set(CMAKE_CUDA_COMPILER ${RETORT_NVCC})
 endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # the one that LibTorch loads
 set(CMAKE_CUDA_ARCHITECTURES "80;90" CACHE STRING "GPU generations that kernels are compiled for")
 enable_language(CUDA)
 # CMake 3.25.1 does not know that nvcc 12 and later understand C++20.
@@ -16,3 +17,17 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
 endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+# Kernels keep to the rule of cmake/RetortCompiler.cmake: no contraction, so that what is
+# elementwise rounds as on the CPU.
+set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
+target_compile_options(retort_options INTERFACE
+                       $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
+
+find_package(CUDAToolkit REQUIRED)
+add_library(retort_cuda INTERFACE)
+target_link_libraries(retort_cuda INTERFACE CUDA::cudart)
+find_path(RETORT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
+find_library(RETORT_NCCL NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
+add_library(retort_nccl INTERFACE)
+target_include_directories(retort_nccl SYSTEM INTERFACE ${RETORT_NCCL_INCLUDE})
+target_link_libraries(retort_nccl INTERFACE ${RETORT_NCCL})

@@ -48,5 +48,17 @@ foreach(library ${RETORT_CUDART} ${RETORT_CUPTI})
     target_link_options(retort_torch INTERFACE -Wl,-rpath-link,${folder})
   endif()
 endforeach()
+if(RETORT_CUDA)
+  # The operators of torch_cuda register themselves: nothing names a symbol of it. What it needs in
+  # turn (cuDNN, cuBLAS and others, some of it only in wheels) has to be there at run time only.
+  find_library(RETORT_TORCH_CUDA torch_cuda PATHS ${RETORT_TORCH_ROOT}/lib REQUIRED NO_DEFAULT_PATH)
+  find_library(RETORT_C10_CUDA c10_cuda PATHS ${RETORT_TORCH_ROOT}/lib REQUIRED NO_DEFAULT_PATH)
+  add_library(retort_torch_cuda INTERFACE)
+  target_link_libraries(retort_torch_cuda INTERFACE retort_cuda ${RETORT_C10_CUDA}
+                        "-Wl,--no-as-needed,${RETORT_TORCH_CUDA},--as-needed")
+  target_link_options(retort_torch_cuda INTERFACE -Wl,--allow-shlib-undefined)
+  get_filename_component(folder ${RETORT_NCCL} DIRECTORY)
+  list(APPEND RETORT_RUNTIME_FOLDERS ${CUDAToolkit_LIBRARY_DIR} ${folder})
+endif()
 list(REMOVE_DUPLICATES RETORT_RUNTIME_FOLDERS)
 set(CMAKE_BUILD_RPATH ${RETORT_RUNTIME_FOLDERS})

@@ -1,5 +1,7 @@
 # One static library per folder. A folder may include those to its right:
 # launch -> pipeline -> stages -> nn -> io -> comm -> core.
+# NAME_cuda.cpp and *.cu are compiled with RETORT_CUDA only, NAME_no_cuda.cpp without it only: the
+# two answers to one header, instead of #ifdef.
 function(retort_add_layer folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp
        ${CMAKE_SOURCE_DIR}/${folder}/*/*.cpp)
@@ -7,6 +9,9 @@ function(retort_add_layer folder)
     file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cu
          ${CMAKE_SOURCE_DIR}/${folder}/*/*.cu)
     list(APPEND sources ${cuda_sources})
+    list(FILTER sources EXCLUDE REGEX "_no_cuda\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "(^|[^o])_cuda\\.cpp$")
   endif()
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|/fault_main\\.cpp$")
   if(NOT sources)
@@ -39,6 +44,10 @@ function(retort_link_layers)
   retort_layer_uses(stages retort_nn)
   retort_layer_uses(pipeline retort_stages)
   retort_layer_uses(launch retort_pipeline Boost::program_options)
+  if(RETORT_CUDA)
+    retort_layer_uses(comm retort_cuda retort_nccl)
+    retort_layer_uses(nn retort_torch_cuda)
+  endif()
   foreach(folder nn stages)
     get_target_property(type retort_${folder} TYPE)
     if(NOT type STREQUAL "INTERFACE_LIBRARY")

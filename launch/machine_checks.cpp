@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "comm/communicator.h"
@@ -19,6 +20,7 @@
 #include "launch/captured_run.h"
 #include "launch/find_program.h"
 #include "launch/local_ranks.h"
+#include "nn/device.h"
 #include "nn/torch_version.h"
 
 namespace retort::launch {
@@ -208,6 +210,9 @@ std::vector<Check> check_limits() {
 }
 
 Check check_gpu() {
+  const nn::GpuFacts facts = nn::gpu_facts();
+  if (!facts.names.empty())
+    return {"GPU", Verdict::ok, fmt::format("{}: one rank each", fmt::join(facts.names, "; ")), ""};
   int devices = 0;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/dev", error)) {
@@ -216,14 +221,14 @@ Check check_gpu() {
         std::all_of(name.begin() + 6, name.end(), [](unsigned char c) { return std::isdigit(c); }))
       ++devices;
   }
-  if (devices == 0) return {"GPU", Verdict::ok, "none: everything runs on the CPU", ""};
+  if (devices == 0)
+    return {"GPU", Verdict::ok,
+            fmt::format("none ({}): everything runs on the CPU", facts.obstacle), ""};
   const std::string driver = first_line(text_of("/proc/driver/nvidia/version"));
-  Check check{"GPU", Verdict::ok, fmt::format("{} NVIDIA device(s), {}", devices, driver), ""};
-#if !defined(RETORT_CUDA)
-  check.verdict = Verdict::warning;
-  check.advice = "this program was built without CUDA; build with the preset cuda to use them";
-#endif
-  return check;
+  return {"GPU", Verdict::warning,
+          fmt::format("{} NVIDIA device(s), {}; {}", devices, driver, facts.obstacle),
+          facts.built ? "the driver must be one for CUDA 13 or later; compare nvidia-smi"
+                      : "build with the preset cuda to use them"};
 }
 
 Check check_slurm() {

@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
+#include "nn/kernels/flat_update.h"
 
 namespace retort::nn {
 namespace {
@@ -98,26 +99,20 @@ class Sgd final : public FlatOptimiser {
  protected:
   void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t,
               float* p, const float* g) override {
-    const float d = static_cast<float>(decay), r = static_cast<float>(rate);
-    const float m = static_cast<float>(options_.momentum);
+    const SgdUpdate update{static_cast<float>(rate), static_cast<float>(decay),
+                           static_cast<float>(options_.momentum)};
     if (!momentum_.defined()) {
-      for (std::uint64_t i = begin; i < end; ++i) p[i] -= r * (g[i] + d * p[i]);
+#pragma GCC ivdep
+      for (std::uint64_t i = begin; i < end; ++i) update.plain(p[i], g[i]);
       return;
     }
     float* buffer = momentum_.data_ptr<float>();
     if (options_.nesterov) {
 #pragma GCC ivdep
-      for (std::uint64_t i = begin; i < end; ++i) {
-        const float gradient = g[i] + d * p[i];
-        buffer[i] = m * buffer[i] + gradient;
-        p[i] -= r * (gradient + m * buffer[i]);
-      }
+      for (std::uint64_t i = begin; i < end; ++i) update.nesterov(p[i], buffer[i], g[i]);
     } else {
 #pragma GCC ivdep
-      for (std::uint64_t i = begin; i < end; ++i) {
-        buffer[i] = m * buffer[i] + (g[i] + d * p[i]);
-        p[i] -= r * buffer[i];
-      }
+      for (std::uint64_t i = begin; i < end; ++i) update.heavy(p[i], buffer[i], g[i]);
     }
   }
 
@@ -140,22 +135,17 @@ class AdamW final : public FlatOptimiser {
     const double t = static_cast<double>(step) + 1;
     const double correction1 = 1 - std::pow(options_.beta1, t);
     const double correction2 = 1 - std::pow(options_.beta2, t);
-    const float keep = static_cast<float>(1 - rate * decay);
-    const float take1 = static_cast<float>(1 - options_.beta1);
-    const float b2 = static_cast<float>(options_.beta2);
-    const float take2 = static_cast<float>(1 - options_.beta2);
-    const float size = static_cast<float>(rate / correction1);
-    const float root2 = static_cast<float>(std::sqrt(correction2));
-    const float epsilon = static_cast<float>(options_.epsilon);
+    const AdamWUpdate update{.keep = static_cast<float>(1 - rate * decay),
+                             .take1 = static_cast<float>(1 - options_.beta1),
+                             .b2 = static_cast<float>(options_.beta2),
+                             .take2 = static_cast<float>(1 - options_.beta2),
+                             .size = static_cast<float>(rate / correction1),
+                             .root2 = static_cast<float>(std::sqrt(correction2)),
+                             .epsilon = static_cast<float>(options_.epsilon)};
     float* first = first_.data_ptr<float>();
     float* second = second_.data_ptr<float>();
 #pragma GCC ivdep
-    for (std::uint64_t i = begin; i < end; ++i) {
-      first[i] += take1 * (g[i] - first[i]);
-      second[i] = b2 * second[i] + take2 * (g[i] * g[i]);
-      const float deviation = __builtin_sqrtf(second[i]) / root2 + epsilon;
-      p[i] = p[i] * keep - size * (first[i] / deviation);
-    }
+    for (std::uint64_t i = begin; i < end; ++i) update.apply(p[i], first[i], second[i], g[i]);
   }
 
  private:
