@@ -24,10 +24,13 @@ target_compile_options(retort_options INTERFACE
                        $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
 
 find_package(CUDAToolkit REQUIRED)
-add_library(retort_cuda INTERFACE)
-target_link_libraries(retort_cuda INTERFACE CUDA::cudart)
 find_path(RETORT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
 find_library(RETORT_NCCL NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
-add_library(retort_nccl INTERFACE)
-target_include_directories(retort_nccl SYSTEM INTERFACE ${RETORT_NCCL_INCLUDE})
-target_link_libraries(retort_nccl INTERFACE ${RETORT_NCCL})
+# By name, not as a target: all sources but *_cuda.cpp keep the flags that they have without CUDA,
+# and with them their objects in ccache.
+get_target_property(RETORT_CUDART_SHARED CUDA::cudart IMPORTED_LOCATION)
+function(retort_use_cuda_headers)
+  foreach(folder ${CUDAToolkit_INCLUDE_DIRS} ${RETORT_NCCL_INCLUDE})
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -isystem ${folder})
+  endforeach()
+endfunction()

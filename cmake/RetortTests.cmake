@@ -27,6 +27,9 @@ function(retort_add_test_tier tier)
       set(name ${tier}_${folder})
       add_executable(${name} ${sources})
       target_link_libraries(${name} PRIVATE retort_${folder} GTest::gmock GTest::gtest_main)
+      if(tier STREQUAL "gpu")
+        retort_use_cuda_headers(${sources})
+      endif()
       if(folder MATCHES "^(nn|stages)$")
         retort_use_test_header(${name})
       endif()
@@ -44,22 +47,32 @@ endforeach()
   endforeach()
 endfunction()
 
-# retort_add_mpi_test(NAME RANKS 1 2 4): tests/mpi/<folder>/NAME.cpp (own main, tests/mpi/mpi_main.h)
-# run under mpirun once per rank count.
+# retort_add_mpi_test(FOLDER NAME RANKS 1 2 4 [TIER gpu]): tests/<tier>/<folder>/NAME.cpp, by default
+# of the tier mpi (own main, tests/mpi/mpi_main.h), run under mpirun once per rank count.
 function(retort_add_mpi_test folder name)
-  cmake_parse_arguments(ARG "" "" "RANKS" ${ARGN})
-  add_executable(mpi_${name} ${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/${name}.cpp)
-  target_link_libraries(mpi_${name} PRIVATE retort_${folder} GTest::gmock GTest::gtest)
+  cmake_parse_arguments(ARG "" "TIER" "RANKS" ${ARGN})
+  if(NOT ARG_TIER)
+    set(ARG_TIER mpi)
+  endif()
+  set(target ${ARG_TIER}_${name})
+  add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/${ARG_TIER}/${folder}/${name}.cpp)
+  target_link_libraries(${target} PRIVATE retort_${folder} GTest::gmock GTest::gtest)
+  if(ARG_TIER STREQUAL "gpu")
+    retort_use_cuda_headers(${CMAKE_SOURCE_DIR}/tests/${ARG_TIER}/${folder}/${name}.cpp)
+  endif()
   foreach(ranks ${ARG_RANKS})
-    add_test(NAME mpi_${name}:ranks=${ranks}
+    add_test(NAME ${target}:ranks=${ranks}
              COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none --mca mpi_yield_when_idle 1
-                     -n ${ranks} $<TARGET_FILE:mpi_${name}>)
-    set_tests_properties(mpi_${name}:ranks=${ranks} PROPERTIES LABELS mpi PROCESSORS 2 TIMEOUT 300
-      ENVIRONMENT "${RETORT_TEST_ENVIRONMENT}"
+                     -n ${ranks} $<TARGET_FILE:${target}>)
+    set_tests_properties(${target}:ranks=${ranks} PROPERTIES LABELS ${ARG_TIER} PROCESSORS 2
+      TIMEOUT 300 ENVIRONMENT "${RETORT_TEST_ENVIRONMENT}"
       SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   endforeach()
 endfunction()
 function(retort_add_mpi_tests)
+  if(RETORT_CUDA)
+    retort_add_mpi_test(comm exchange RANKS 1 2 4 8 TIER gpu)
+  endif()
   foreach(folder comm io stages pipeline launch)
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/tests.cmake)
       include(${CMAKE_SOURCE_DIR}/tests/mpi/${folder}/tests.cmake)

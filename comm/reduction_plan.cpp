@@ -5,12 +5,16 @@ namespace {
 
 constexpr std::uint64_t kLine = 16;  // elements
 
-std::vector<TreeNode> all_nodes(std::uint32_t shards, int size, std::uint32_t active) {
+std::vector<std::vector<TreeNode>> nodes_by_rank(std::uint32_t shards, int size,
+                                                 std::uint32_t active) {
+  std::vector<std::vector<TreeNode>> nodes;
+  for (int rank = 0; rank < size; ++rank) nodes.push_back(active_nodes(shards, size, rank, active));
+  return nodes;
+}
+
+std::vector<TreeNode> joined(const std::vector<std::vector<TreeNode>>& nodes) {
   std::vector<TreeNode> all;
-  for (int rank = 0; rank < size; ++rank) {
-    const std::vector<TreeNode> nodes = active_nodes(shards, size, rank, active);
-    all.insert(all.end(), nodes.begin(), nodes.end());
-  }
+  for (const auto& of_rank : nodes) all.insert(all.end(), of_rank.begin(), of_rank.end());
   return all;
 }
 
@@ -24,12 +28,16 @@ std::vector<TreeNode> active_nodes(std::uint32_t shards, int size, int rank, std
 }
 
 ReductionPlan::ReductionPlan(std::uint32_t shards, int size, std::uint32_t active)
-    : sum(shards, all_nodes(shards, size, active)) {
-  for (int rank = 0; rank < size; ++rank) {
-    const std::size_t count = active_nodes(shards, size, rank, active).size();
+    : ReductionPlan(shards, nodes_by_rank(shards, size, active)) {}
+
+ReductionPlan::ReductionPlan(std::uint32_t shards, const std::vector<std::vector<TreeNode>>& nodes)
+    : sum(shards, joined(nodes)) {
+  for (std::size_t rank = 0; rank < nodes.size(); ++rank) {
+    const std::size_t count = nodes[rank].size();
     counts.push_back(static_cast<int>(count));
     most_nodes = std::max(most_nodes, count);
-    for (int i = 0; i < static_cast<int>(count); ++i) inputs.push_back({rank, i});
+    for (std::size_t i = 0; i < count; ++i)
+      inputs.push_back({static_cast<int>(rank), static_cast<int>(i)});
   }
 }
 

@@ -20,6 +20,8 @@ std::vector<TreeNode> active_nodes(std::uint32_t shards, int size, int rank, std
 /// What a step with `active` micro-shards needs; the same on all ranks.
 struct ReductionPlan {
   ReductionPlan(std::uint32_t shards, int size, std::uint32_t active);
+  /// Of any disjoint nodes in a tree over `shards` leaves, left to right over the ranks.
+  ReductionPlan(std::uint32_t shards, const std::vector<std::vector<TreeNode>>& nodes);
   struct Input {
     int rank = 0;
     int index = 0;  // in that rank's nodes

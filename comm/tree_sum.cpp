@@ -22,12 +22,16 @@ TreeSum::TreeSum(std::uint32_t shards, std::span<const TreeNode> nodes)
 int TreeSum::visit(int level, std::uint32_t index) {
   if (next_node_ == nodes_.size()) return kAbsent;
   const TreeNode node{level, index};
-  if (nodes_[next_node_] == node) return static_cast<int>(next_node_++);
+  if (nodes_[next_node_] == node) {
+    postfix_.push_back(static_cast<int>(next_node_));
+    return static_cast<int>(next_node_++);
+  }
   if (level == 0 || nodes_[next_node_].leaves().begin >= node.leaves().end) return kAbsent;
   const int left = visit(level - 1, 2 * index);
   const int right = visit(level - 1, 2 * index + 1);
   if (left == kAbsent) return right;
   if (right == kAbsent) return left;
+  postfix_.push_back(kAddTopTwo);
   const int inputs = static_cast<int>(nodes_.size());
   for (const int value : {left, right})
     if (value >= inputs) free_.push_back(value);

@@ -22,6 +22,11 @@ class TreeSum {
   template <class T>
   void add(std::span<const T* const> inputs, T* out, std::size_t n) const;
 
+  /// The same additions for a machine with a stack: an index pushes that input, kAddTopTwo adds the
+  /// two on top, left operand below. Empty without nodes.
+  static constexpr int kAddTopTwo = -1;
+  const std::vector<int>& postfix() const { return postfix_; }
+
  private:
   // Values: 0..nodes-1 the inputs, then the scratch blocks.
   struct Addition {
@@ -36,6 +41,7 @@ class TreeSum {
   std::vector<int> free_;      // scratch values, while visiting
   int scratch_ = 0;            // scratch blocks needed
   std::vector<Addition> additions_;
+  std::vector<int> postfix_;
 };
 
 }  // namespace retort::comm

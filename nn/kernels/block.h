@@ -10,13 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__CUDACC__)
-#define RETORT_DEVICE __device__
-#define RETORT_HOST_DEVICE __host__ __device__
-#else
-#define RETORT_DEVICE
-#define RETORT_HOST_DEVICE
-#endif
+#include "core/device_code.h"
 
 namespace retort::nn {
 
