@@ -99,6 +99,46 @@ void apply_override(std::vector<RawSection>& sections, const std::string& text) 
   section->settings.push_back({key, value, origin});
 }
 
+RawSection* find_section(std::vector<RawSection>& sections, std::string_view name) {
+  for (auto& section : sections)
+    if (section.name == name) return &section;
+  return nullptr;
+}
+
+/// `like = OTHER`: settings of the other section that this one does not set itself. Follows chains;
+/// `chain` holds the names on the way here.
+void inherit(std::vector<RawSection>& sections, RawSection& section,
+             std::vector<std::string> chain) {
+  const auto like = std::find_if(section.settings.begin(), section.settings.end(),
+                                 [](const Setting& setting) { return setting.key == "like"; });
+  if (like == section.settings.end()) return;
+  const Setting wanted = *like;
+  section.settings.erase(like);
+  RawSection* other = wanted.value == "plan" ? nullptr : find_section(sections, wanted.value);
+  if (other == nullptr) {
+    std::vector<std::string> known;
+    for (const auto& each : sections)
+      if (each.name != "plan" && each.name != section.name) known.push_back(each.name);
+    const auto nearest = core::nearest_word(wanted.value, known);
+    throw UsageError(fmt::format(
+        "{}: [{}]: like = '{}' is no section of this plan; {}", wanted.origin, section.name,
+        wanted.value,
+        nearest.empty() ? "it has " + quoted_list(known) : "did you mean " + nearest + "?"));
+  }
+  chain.push_back(section.name);
+  if (std::find(chain.begin(), chain.end(), other->name) != chain.end())
+    throw UsageError(fmt::format("{}: [{}]: like = {} goes round in a circle ({}); leave one out",
+                                 wanted.origin, section.name, wanted.value,
+                                 fmt::join(chain, ", ")));
+  inherit(sections, *other, chain);
+  std::vector<Setting> inherited;
+  for (const auto& setting : other->settings)
+    if (std::none_of(section.settings.begin(), section.settings.end(),
+                     [&](const Setting& own) { return own.key == setting.key; }))
+      inherited.push_back(setting);
+  section.settings.insert(section.settings.begin(), inherited.begin(), inherited.end());
+}
+
 /// ${NAME} becomes the variable's value, $$ one $.
 std::string expanded(const Setting& setting, const Environment& environment) {
   std::string result;
@@ -206,6 +246,8 @@ Plan parse_plan(std::string_view text, const std::string& where,
                 std::span<const std::string> overrides, const Environment& environment) {
   auto raw = raw_sections(text, where);
   for (const auto& override_text : overrides) apply_override(raw, override_text);
+  for (auto& section : raw)
+    if (section.name != "plan") inherit(raw, section, {});
   Plan plan;
   plan.where = where;
   for (const auto& section : raw) {

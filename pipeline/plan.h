@@ -46,7 +46,7 @@ using Environment = std::function<std::optional<std::string>(const std::string&)
 /// Parses the text of a plan and applies `overrides` ("SECTION.KEY=VALUE") in order. UsageError
 /// with file and line for what core::parse_ini refuses, an empty plan, a bad section name, a
 /// section without `stage`, bad seeds, an unset environment variable, an override of an unknown
-/// section.
+/// section, a `like` that names no section or goes round in a circle.
 Plan parse_plan(std::string_view text, const std::string& where,
                 std::span<const std::string> overrides, const Environment& environment);
 

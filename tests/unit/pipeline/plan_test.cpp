@@ -79,6 +79,34 @@ TEST(Plan, OverridesReplaceAndAdd) {
   EXPECT_EQ(plan.settings.threads, 3);
 }
 
+std::string text_of(const PlanSection& section) {
+  std::string text = section.stage;
+  for (const auto& option : section.options) text += " " + option.name + "=" + option.text;
+  return text;
+}
+
+TEST(Plan, LikeTakesOverWhatASectionDoesNotSetItself) {
+  const auto plan = parse(
+      "[deep]\nlike = distilled\nk = 9\n"
+      "[hard]\nstage = train\nseeds = 1..2\nx = 1\ny = 2\n"
+      "[distilled]\nlike = hard\nstage = distill\ny = 3\nz = 4\n",
+      {"hard.x=5"});
+  EXPECT_EQ(text_of(plan.sections[1]), "train x=5 y=2");
+  EXPECT_EQ(text_of(plan.sections[2]), "distill x=5 y=3 z=4");
+  EXPECT_EQ(text_of(plan.sections[0]), "distill x=5 y=3 z=4 k=9");
+  EXPECT_THAT(plan.sections[0].seeds, ElementsAre(1, 2));
+  EXPECT_EQ(plan.sections[2].options[0].origin, "--set hard.x");
+}
+
+TEST(Plan, LikeOfNothingOrInACircleIsRefused) {
+  EXPECT_THAT(refusal("[hard]\nstage = train\n[b]\nlike = hrd\n"),
+              AllOf(HasSubstr("p.ini:4"), HasSubstr("did you mean hard?")));
+  EXPECT_THAT(refusal("[plan]\nname = x\n[b]\nlike = plan\n"), HasSubstr("no section"));
+  EXPECT_THAT(refusal("[a]\nlike = a\n"), HasSubstr("circle"));
+  EXPECT_THAT(refusal("[a]\nlike = c\n[b]\nlike = a\n[c]\nlike = b\n"),
+              AllOf(HasSubstr("circle"), HasSubstr("a, c, b")));
+}
+
 TEST(Plan, OverridesOfNothingAreRefused) {
   const std::string text = "[teacher]\nstage = train\n";
   EXPECT_THAT(refusal(text, {"teachr.steps=1"}), HasSubstr("did you mean [teacher]"));
