@@ -127,7 +127,7 @@ class TeachGradient : public testing::Test {
                          {"out", out.string(), "test"},
                          {"top-k", std::to_string(each.k), "test"},
                          {"temperatures", Json(each.temperature).dump(), "test"},
-                         {"precision", precision, "test"},
+                         {"stored-precision", precision, "test"},
                          {"shard-samples", "2", "test"},
                          {"batch", "2", "test"}}),
               StageOutcome::done);
