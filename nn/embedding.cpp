@@ -1,7 +1,9 @@
 #include "nn/embedding.h"
 
+#include <algorithm>
+
+#include <ATen/ops/_sparse_coo_tensor_unsafe.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/error.h"
@@ -49,13 +51,19 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction<kRows>> {
     const at::Tensor grad = grad_outputs[0].contiguous();
     const std::int64_t dim = grad.size(1);
     const TextIds texts{numbers(saved[0]), numbers(saved[1])};
-    at::Tensor grad_table = at::zeros({context->saved_data["rows"].toInt(), dim}, at::kFloat);
+    const RowPlaces places = places_of_rows(texts.ids);
+    const auto rows = static_cast<std::int64_t>(places.rows.size());
+    at::Tensor indices = at::empty({1, rows}, at::kLong),
+               values = at::empty({rows, dim}, at::kFloat);
+    std::copy(places.rows.begin(), places.rows.end(), indices.data_ptr<std::int64_t>());
     if constexpr (kRows == Rows::mean)
-      add_mean_rows_gradient(texts, dim, grad.const_data_ptr<float>(),
-                             grad_table.data_ptr<float>());
+      mean_rows_gradient(texts, places, dim, grad.const_data_ptr<float>(),
+                         values.data_ptr<float>());
     else
-      add_picked_rows_gradient(texts.ids, dim, grad.const_data_ptr<float>(),
-                               grad_table.data_ptr<float>());
+      picked_rows_gradient(places, dim, grad.const_data_ptr<float>(), values.data_ptr<float>());
+    const at::Tensor grad_table =
+        at::_sparse_coo_tensor_unsafe(indices, values, {context->saved_data["rows"].toInt(), dim},
+                                      values.options().layout(at::kSparse), true);
     return {grad_table, at::Tensor(), at::Tensor()};
   }
 };

@@ -1,4 +1,5 @@
-// An embedding table as a node of the graph: what the models for text begin with. On the CPU.
+// An embedding table as a node of the graph: what the models for text begin with. On the CPU. The
+// table's gradient comes out sparse, by the rows that the ids name (nn/backward.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>

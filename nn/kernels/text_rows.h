@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace retort::nn {
 
@@ -20,15 +21,25 @@ void check_text_ids(const TextIds& texts, std::int64_t table_rows);
 /// table [rows, dim] -> out [texts, dim], the mean over the ids of each text, summed in their
 /// order; zeros for a text without ids.
 void mean_rows(const TextIds& texts, std::int64_t dim, const float* table, float* out);
-/// Adds the gradient of the above to grad_table [rows, dim]; rows that no text has stay as they
-/// are.
-void add_mean_rows_gradient(const TextIds& texts, std::int64_t dim, const float* grad_out,
-                            float* grad_table);
-
 /// table [rows, dim] -> out [ids, dim].
 void pick_rows(std::span<const std::int64_t> ids, std::int64_t dim, const float* table, float* out);
-/// Adds the gradient of the above to grad_table, one id after another.
-void add_picked_rows_gradient(std::span<const std::int64_t> ids, std::int64_t dim,
-                              const float* grad_out, float* grad_table);
+
+/// The rows of a table that occur among ids, ascending, and where: rows[r] is
+/// ids[places[begin[r]]] to ids[places[begin[r + 1] - 1]], in the order of the ids. A table's
+/// gradient is zero in all its other rows, which are most: it is kept and added by rows.
+struct RowPlaces {
+  std::vector<std::int64_t> rows;
+  std::vector<std::uint32_t> begin;  // rows + 1
+  std::vector<std::uint32_t> places;
+};
+/// InternalError for 2^32 ids and more. ids >= 0.
+RowPlaces places_of_rows(std::span<const std::int64_t> ids);
+
+/// Gradient of mean_rows() on those rows, out [rows, dim]; grad_out [texts, dim].
+void mean_rows_gradient(const TextIds& texts, const RowPlaces& places, std::int64_t dim,
+                        const float* grad_out, float* out);
+/// The same of pick_rows(); grad_out [ids, dim].
+void picked_rows_gradient(const RowPlaces& places, std::int64_t dim, const float* grad_out,
+                          float* out);
 
 }  // namespace retort::nn

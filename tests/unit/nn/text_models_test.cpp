@@ -92,7 +92,11 @@ Step run_step(const Model& model, const at::Tensor& flat, const Texts& texts) {
         grad.copy_(logits);
       },
       [&](int index, const at::Tensor& gradient) {
-        step.gradients[static_cast<std::size_t>(index)] = gradient;
+        if (index == 0) {
+          EXPECT_TRUE(gradient.is_sparse());
+        }
+        step.gradients[static_cast<std::size_t>(index)] =
+            gradient.is_sparse() ? gradient.to_dense() : gradient;
       });
   return step;
 }
