@@ -1,5 +1,8 @@
 #include "io/text_rule.h"
 
+#include <algorithm>
+#include <bit>
+
 #include <fmt/format.h>
 
 #include "core/error.h"
@@ -15,11 +18,11 @@ constexpr std::uint64_t kMostBuckets = std::uint64_t{1} << 31;
 
 // FNV-1a, 32 bits (Fowler, Noll, Vo); fastText's hash, with bytes unsigned.
 constexpr std::uint32_t kFnvBasis = 2166136261U, kFnvPrime = 16777619U;
-std::uint32_t hash_of(std::string_view bytes) {
-  std::uint32_t hash = kFnvBasis;
+std::uint32_t hash_on(std::uint32_t hash, std::string_view bytes) {
   for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * kFnvPrime;
   return hash;
 }
+std::uint32_t hash_of(std::string_view bytes) { return hash_on(kFnvBasis, bytes); }
 
 // fastText's multiplier for n-grams of words.
 constexpr std::uint64_t kNgramFactor = 116049371;
@@ -30,7 +33,8 @@ bool is_space(char c) {
 
 class Hasher {
  public:
-  Hasher(const TextRule& rule, std::vector<std::int64_t>& ids) : rule_(rule), ids_(ids) {}
+  Hasher(const TextRule& rule, std::vector<std::int64_t>& ids)
+      : rule_(rule), mask_(std::has_single_bit(rule.buckets) ? rule.buckets - 1 : 0), ids_(ids) {}
 
   void text(std::string_view text) {
     rule_.unit == TextUnit::word ? words(text) : characters(text);
@@ -44,7 +48,9 @@ class Hasher {
   }
 
  private:
-  void add(std::uint64_t hash) { ids_.push_back(static_cast<std::int64_t>(hash % rule_.buckets)); }
+  void add(std::uint64_t hash) {
+    ids_.push_back(static_cast<std::int64_t>(mask_ != 0 ? hash & mask_ : hash % rule_.buckets));
+  }
   void add_unit(std::string_view bytes) {
     units_.push_back(hash_of(bytes));
     add(units_.back());
@@ -75,22 +81,32 @@ class Hasher {
     }
   }
 
-  // N-grams of characters of the bounded word, but for the word itself and lone boundaries.
+  // N-grams of characters of the bounded word, but for the word itself and lone boundaries. Each
+  // hash goes on from that of the n-gram before, one character shorter.
   void word_ngrams() {
+    const std::string_view word = bounded_;
     begins_.clear();
-    for (std::size_t at = 0; at < bounded_.size(); at += utf8_step(bounded_, at).bytes)
+    for (std::size_t at = 0; at < word.size();) {
       begins_.push_back(at);
-    begins_.push_back(bounded_.size());
+      at += static_cast<unsigned char>(word[at]) < 0x80 ? 1 : utf8_step(word, at).bytes;
+    }
+    begins_.push_back(word.size());
     const std::size_t characters = begins_.size() - 1;
-    for (std::size_t first = 0; first < characters; ++first)
-      for (std::size_t n = rule_.min_chars; n <= rule_.max_chars && first + n <= characters; ++n) {
-        if (n == characters || (n == 1 && (first == 0 || first + 1 == characters))) continue;
-        add(hash_of(std::string_view(bounded_).substr(begins_[first],
-                                                      begins_[first + n] - begins_[first])));
+    for (std::size_t first = 0; first + rule_.min_chars <= characters; ++first) {
+      std::uint32_t hash = kFnvBasis;
+      const std::size_t longest = std::min<std::size_t>(rule_.max_chars, characters - first);
+      for (std::size_t n = 1; n <= longest; ++n) {
+        const std::size_t last = first + n - 1;
+        hash = hash_on(hash, word.substr(begins_[last], begins_[last + 1] - begins_[last]));
+        if (n < rule_.min_chars || n == characters) continue;
+        if (n == 1 && (first == 0 || first + 1 == characters)) continue;
+        add(hash);
       }
+    }
   }
 
   const TextRule& rule_;
+  std::uint64_t mask_;  // 0: the number of buckets is no power of two
   std::vector<std::int64_t>& ids_;
   std::vector<std::uint32_t> units_;
   std::vector<std::size_t> begins_;

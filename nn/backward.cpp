@@ -26,7 +26,7 @@ void forward_backward(const Model& model, const Input& input, const Pass& pass,
       if (failure) return;
       try {
         const at::NoGradGuard no_graph;
-        ready(static_cast<int>(i), gradient.contiguous());
+        ready(static_cast<int>(i), gradient.is_sparse() ? gradient : gradient.contiguous());
       } catch (...) {
         failure = std::current_exception();
       }

@@ -13,9 +13,10 @@ namespace retort::nn {
 /// Fills `grad_logits` (fp32, contiguous, shape of `logits` [n, classes], not initialised) with the
 /// gradient of the loss on the logits. Runs without a graph.
 using LossCallback = std::function<void(const at::Tensor& logits, at::Tensor& grad_logits)>;
-/// Gets the gradient of parameter `index`, contiguous fp32 in the parameter's shape; the tensor may
-/// be kept. Once per parameter (zeros where the loss does not depend on it), in the calling thread;
-/// the order is that of the backward pass.
+/// Gets the gradient of parameter `index`, contiguous fp32 in the parameter's shape, or sparse: the
+/// rows (along the first dimension) of an embedding table that are not zero, coalesced; the tensor
+/// may be kept. Once per parameter (zeros where the loss does not depend on it), in the calling
+/// thread; the order is that of the backward pass.
 using ReadyCallback = std::function<void(int index, const at::Tensor& gradient)>;
 
 /// `pass.parameters` are plain views (no gradient); the pass sees leaf aliases of them, which share

@@ -2,18 +2,30 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "core/error.h"
 
 namespace retort::stages {
 
+namespace {
+
+/// Where the memory of a parameter may differ from zero.
+struct Filled {
+  bool whole = false;              // anywhere
+  std::vector<std::int64_t> rows;  // else: rows of the first dimension, ascending
+};
+
+}  // namespace
+
 struct GradientExchange::Slot {
   at::Tensor flat;
   float* data = nullptr;
   std::uint32_t shard = 0;
-  std::vector<int> missing;   // parameters still to come, by bucket
-  std::vector<char> arrived;  // by parameter
-  std::size_t holds = 0;      // buckets whose sum lies here, and the writer
+  std::vector<int> missing;    // parameters still to come, by bucket
+  std::vector<char> arrived;   // by parameter
+  std::vector<Filled> filled;  // by parameter
+  std::size_t holds = 0;       // buckets whose sum lies here, and the writer
 };
 
 GradientExchange::GradientExchange(comm::Communicator& communicator,
@@ -26,8 +38,9 @@ GradientExchange::GradientExchange(comm::Communicator& communicator,
   Bucket bucket;
   for (std::size_t i = specs.size(); i-- > 0;) {
     bucket_of_[i] = static_cast<int>(buckets_.size());
-    ++bucket.parameters;
+    if (bucket.last == 0) bucket.last = i + 1;
     if (end - specs[i].offset >= bucket_elements || i == 0) {
+      bucket.first = i;
       bucket.begin = specs[i].offset;
       bucket.end = end;
       end = specs[i].offset;
@@ -75,10 +88,12 @@ GradientExchange::Slot* GradientExchange::open(std::uint32_t shard) {
   if (!slot->flat.defined()) {
     slot->flat = nn::make_flat(layout_);
     slot->data = slot->flat.data_ptr<float>();
+    slot->filled.resize(layout_.specs().size());
   }
   slot->shard = shard;
   slot->missing.resize(buckets_.size());
-  for (std::size_t b = 0; b < buckets_.size(); ++b) slot->missing[b] = buckets_[b].parameters;
+  for (std::size_t b = 0; b < buckets_.size(); ++b)
+    slot->missing[b] = static_cast<int>(buckets_[b].last - buckets_[b].first);
   slot->arrived.assign(layout_.specs().size(), 0);
   slot->holds = buckets_.size() + 1;  // one for its writer, until close()
   return slot;
@@ -89,15 +104,80 @@ void GradientExchange::ready(Slot* slot, int parameter, const at::Tensor& gradie
   auto& arrived = slot->arrived[static_cast<std::size_t>(parameter)];
   if (arrived) throw core::InternalError("gradient of " + spec.name + " arrived twice");
   arrived = 1;
-  float* target = slot->data + spec.offset;
-  if (gradient.defined()) {
-    const at::Tensor dense = gradient.contiguous();
-    std::memcpy(target, dense.data_ptr<float>(), spec.elements * sizeof(float));
+  if (gradient.defined() && gradient.is_sparse()) {
+    scatter(*slot, static_cast<std::size_t>(parameter), gradient);
   } else {
-    std::memset(target, 0, spec.elements * sizeof(float));
+    float* target = slot->data + spec.offset;
+    if (gradient.defined()) {
+      const at::Tensor dense = gradient.contiguous();
+      std::memcpy(target, dense.data_ptr<float>(), spec.elements * sizeof(float));
+    } else {
+      std::memset(target, 0, spec.elements * sizeof(float));
+    }
+    slot->filled[static_cast<std::size_t>(parameter)].whole = true;
   }
   const auto bucket = static_cast<std::size_t>(bucket_of_[static_cast<std::size_t>(parameter)]);
   if (--slot->missing[bucket] == 0) complete(bucket, slot->shard, slot);
+}
+
+void GradientExchange::scatter(Slot& slot, std::size_t parameter,
+                               const at::Tensor& gradient) const {
+  const auto& spec = layout_.specs()[parameter];
+  const std::size_t width = spec.elements / static_cast<std::size_t>(spec.shape[0]);
+  float* target = slot.data + spec.offset;
+  Filled& filled = slot.filled[parameter];
+  if (filled.whole) std::memset(target, 0, spec.elements * sizeof(float));
+  for (const std::int64_t row : filled.rows)
+    std::memset(target + static_cast<std::size_t>(row) * width, 0, width * sizeof(float));
+  if (!gradient.is_coalesced() || gradient.sparse_dim() != 1 ||
+      gradient.sizes() != at::IntArrayRef(spec.shape))
+    throw core::InternalError("sparse gradient of " + spec.name + " is not one of its rows");
+  const at::Tensor rows = gradient._indices().contiguous(),
+                   values = gradient._values().contiguous();
+  filled.whole = false;
+  filled.rows.assign(rows.const_data_ptr<std::int64_t>(),
+                     rows.const_data_ptr<std::int64_t>() + rows.numel());
+  const float* from = values.const_data_ptr<float>();
+  for (const std::int64_t row : filled.rows) {
+    float* to = target + static_cast<std::size_t>(row) * width;
+    // -0 becomes 0, as it would by adding the zeros of another micro-shard: then nothing shows
+    // whether those were added.
+    for (std::size_t i = 0; i < width; ++i) to[i] = from[i] + 0.0F;
+    from += width;
+  }
+}
+
+std::uint64_t GradientExchange::end_of(const Bucket& bucket, std::size_t parameter) const {
+  return parameter + 1 < bucket.last ? layout_.specs()[parameter + 1].offset : bucket.end;
+}
+
+void GradientExchange::add(Slot& left, const Slot& right, const Bucket& bucket) const {
+  const auto add_range = [&](std::uint64_t begin, std::uint64_t end) {
+    if (begin < end)
+      comm::add_in_place({left.data + begin, end - begin}, {right.data + begin, end - begin});
+  };
+  std::uint64_t begin = bucket.begin;  // of the elements that are still to be added
+  for (std::size_t p = bucket.first; p < bucket.last; ++p) {
+    Filled& filled = left.filled[p];
+    if (filled.whole || right.filled[p].whole) {
+      filled.whole = true;
+      continue;
+    }
+    const auto& spec = layout_.specs()[p];
+    add_range(begin, spec.offset);
+    begin = end_of(bucket, p);
+    const std::size_t width = spec.elements / static_cast<std::size_t>(spec.shape[0]);
+    for (const std::int64_t row : right.filled[p].rows) {
+      const std::uint64_t at = spec.offset + static_cast<std::size_t>(row) * width;
+      add_range(at, at + width);
+    }
+    std::vector<std::int64_t> both;
+    both.reserve(filled.rows.size() + right.filled[p].rows.size());
+    std::set_union(filled.rows.begin(), filled.rows.end(), right.filled[p].rows.begin(),
+                   right.filled[p].rows.end(), std::back_inserter(both));
+    filled.rows = std::move(both);
+  }
+  add_range(begin, bucket.end);
 }
 
 void GradientExchange::close(Slot* slot) {
@@ -115,7 +195,6 @@ void GradientExchange::release(Slot* slot) {
 
 void GradientExchange::complete(std::size_t index, std::uint32_t shard, Slot* slot) {
   Bucket& bucket = buckets_[index];
-  const std::size_t size = bucket.end - bucket.begin;
   std::uint32_t node = shards_ + shard;
   int level = 0;
   std::unique_lock lock(mutex_);
@@ -137,7 +216,7 @@ void GradientExchange::complete(std::size_t index, std::uint32_t shard, Slot* sl
       Slot* left = (node & 1U) == 0 ? slot : other;
       Slot* right = left == slot ? other : slot;
       lock.unlock();
-      comm::add_in_place({left->data + bucket.begin, size}, {right->data + bucket.begin, size});
+      add(*left, *right, bucket);
       lock.lock();
       release(right);
       slot = left;

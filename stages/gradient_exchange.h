@@ -30,7 +30,9 @@ class GradientExchange {
   /// The gradient of one micro-shard in the making. Used by one thread.
   struct Slot;
   Slot* open(std::uint32_t shard);
-  /// The gradient of one parameter is final; its values are copied.
+  /// The gradient of one parameter is final; its values are copied. A sparse one (nn/backward.h)
+  /// costs what its rows cost, here and where they are added; the sum is the same, bit for bit, as
+  /// if it were dense.
   void ready(Slot* slot, int parameter, const at::Tensor& gradient);
   /// The backward pass is through: parameters that got no gradient count as zero.
   void close(Slot* slot);
@@ -46,11 +48,15 @@ class GradientExchange {
   struct Bucket {
     std::uint64_t begin = 0;  // elements of the flat vector
     std::uint64_t end = 0;
-    int parameters = 0;
+    std::size_t first = 0;     // parameters of the layout
+    std::size_t last = 0;      // past the end
     std::vector<Slot*> nodes;  // by heap number (shards >> level) + index: where the sum lies
     std::vector<Slot*> tops;   // by index in tops_
     std::size_t tops_done = 0;
   };
+  std::uint64_t end_of(const Bucket& bucket, std::size_t parameter) const;
+  void scatter(Slot& slot, std::size_t parameter, const at::Tensor& gradient) const;
+  void add(Slot& left, const Slot& right, const Bucket& bucket) const;
   void complete(std::size_t bucket, std::uint32_t shard, Slot* slot);
   void start_ready_buckets();
   void release(Slot* slot);

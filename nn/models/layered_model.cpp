@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "nn/batch_norm.h"
 #include "nn/layout.h"
+#include "nn/time_convolution.h"
 
 namespace retort::nn {
 namespace {
@@ -77,6 +78,30 @@ LayeredModel::Linear LayeredModel::add_linear(const std::string& name, std::int6
   return linear;
 }
 
+LayeredModel::Embedding LayeredModel::add_embedding(const std::string& name, std::int64_t rows,
+                                                    std::int64_t dim) {
+  Embedding embedding;
+  embedding.weight = parameters_.add(name + ".weight", {rows, dim}, Initialise::uniform_fan_in,
+                                     WeightDecay::yes, dim);
+  // Looked up and added; how often depends on the text.
+  layers_.push_back({name, {dim}, static_cast<std::uint64_t>(rows * dim), 0});
+  return embedding;
+}
+
+LayeredModel::TimeConv LayeredModel::add_time_conv(const std::string& name, std::int64_t dim,
+                                                   std::int64_t filters, std::int64_t width) {
+  TimeConv conv;
+  const std::int64_t fan = width * dim;
+  conv.weight = parameters_.add(name + ".weight", {filters, 1, width, dim},
+                                Initialise::uniform_fan_in, WeightDecay::yes, fan);
+  conv.bias =
+      parameters_.add(name + ".bias", {filters}, Initialise::uniform_fan_in, WeightDecay::no, fan);
+  const auto weights = static_cast<std::uint64_t>(filters * fan);
+  // Once per unit: counted for a text of one.
+  layers_.push_back({name, {filters}, weights + static_cast<std::uint64_t>(filters), weights});
+  return conv;
+}
+
 void LayeredModel::finish_layers() {
   statistics_size_ = norms_.size();
   for (const BatchNorm& norm : norms_)
@@ -90,6 +115,14 @@ const at::Tensor& LayeredModel::begin(const Input& input, const Pass& pass) cons
     throw core::InternalError("a model needs a non-empty fp32 batch [n, channels, height, width]");
   begin(pass);
   return pixels;
+}
+
+void LayeredModel::begin_texts(const Input& input, const Pass& pass) const {
+  if (input.kind() != InputKind::text || !input.ids.defined() || input.rows() < 1 ||
+      input.ids.dim() != 1 || input.begin.dim() != 1 || input.ids.scalar_type() != at::kLong ||
+      input.begin.scalar_type() != at::kLong)
+    throw core::InternalError("a model for text needs ids [total] and begin [n + 1], int64");
+  begin(pass);
 }
 
 void LayeredModel::begin(const Pass& pass) const {
@@ -110,6 +143,15 @@ at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass
 
 at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
   return at::linear(x, parameter(pass, linear.weight), parameter(pass, linear.bias));
+}
+
+at::Tensor LayeredModel::weight(const Embedding& embedding, const Pass& pass) const {
+  return parameter(pass, embedding.weight);
+}
+
+at::Tensor LayeredModel::apply(const TimeConv& conv, const at::Tensor& units,
+                               const at::Tensor& begin, const Pass& pass) const {
+  return time_convolution(units, begin, parameter(pass, conv.weight), parameter(pass, conv.bias));
 }
 
 at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,

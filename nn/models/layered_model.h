@@ -1,4 +1,4 @@
-// What the built-in image models share: layers that are added by name while the model is built
+// What the built-in models share: layers that are added by name while the model is built
 // (parameters, buffers, facts, places in the batch statistics) and applied in forward passes.
 #pragma once
 
@@ -27,6 +27,13 @@ class LayeredModel : public Model {
   struct Linear {
     int weight = 0, bias = -1;
   };
+  struct Embedding {
+    int weight = 0;
+  };
+  /// Over the units of texts, with its maximum over time (nn/time_convolution.h).
+  struct TimeConv {
+    int weight = 0, bias = 0;
+  };
   struct BatchNorm {
     std::int64_t channels = 0;
     int gamma = 0, beta = 0, running_mean = 0, running_variance = 0;
@@ -42,17 +49,29 @@ class LayeredModel : public Model {
                 std::int64_t stride);
   BatchNorm add_batch_norm(const std::string& name, const Extent& extent);
   Linear add_linear(const std::string& name, std::int64_t inputs, std::int64_t outputs, Bias bias);
+  /// A table [rows, dim] for ids of texts.
+  Embedding add_embedding(const std::string& name, std::int64_t rows, std::int64_t dim);
+  /// Filters over `width` units of `dim` numbers each, weight [filters, 1, width, dim], bias.
+  TimeConv add_time_conv(const std::string& name, std::int64_t dim, std::int64_t filters,
+                         std::int64_t width);
   /// To be called once all layers are added.
   void finish_layers();
 
   at::Tensor apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const;
   at::Tensor apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const;
+  /// units [total, dim], begin [n + 1] -> [n, filters].
+  at::Tensor apply(const TimeConv& conv, const at::Tensor& units, const at::Tensor& begin,
+                   const Pass& pass) const;
   /// `x` must be a fresh tensor: evaluation overwrites it. `residual` may be undefined.
   at::Tensor apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
                    Activation activation, const Pass& pass) const;
+  /// The table, for nn/embedding.h.
+  at::Tensor weight(const Embedding& embedding, const Pass& pass) const;
   /// Checks what every forward pass on pictures relies on (InternalError) and prepares the
   /// statistics; the pixels.
   const at::Tensor& begin(const Input& input, const Pass& pass) const;
+  /// The same for texts.
+  void begin_texts(const Input& input, const Pass& pass) const;
   /// The same without a look at the input.
   void begin(const Pass& pass) const;
 

@@ -7,11 +7,14 @@
 namespace retort::nn {
 namespace {
 
-constexpr std::array<ModelEntry, 4> kModels = {{
+constexpr std::array<ModelEntry, 6> kModels = {{
     {"mlp", "Fully connected layers on pixels", make_mlp},
     {"convnet", "3x3 convolutions with BatchNorm, average pooling, one linear layer", make_convnet},
     {"resnet20", "Residual network of 20 layers, CIFAR form (He et al. 2015)", make_resnet20},
     {"resnet56", "Residual network of 56 layers, CIFAR form (He et al. 2015)", make_resnet56},
+    {"bag", "Text: mean of hashed n-grams of words and characters, fastText's form", make_bag},
+    {"textcnn", "Text: convolutions over words or characters, maximum over time (Kim 2014)",
+     make_textcnn},
 }};
 
 }  // namespace

@@ -14,6 +14,8 @@ std::unique_ptr<ModelFactory> make_mlp();
 std::unique_ptr<ModelFactory> make_convnet();
 std::unique_ptr<ModelFactory> make_resnet20();
 std::unique_ptr<ModelFactory> make_resnet56();
+std::unique_ptr<ModelFactory> make_bag();
+std::unique_ptr<ModelFactory> make_textcnn();
 
 // UsageErrors that name the model, the option and the allowed range.
 /// Pictures with pixels, no text; at least two classes.

@@ -1,11 +1,14 @@
 // GradientExchange on 1 to 4 ranks against a serial walk down the tree.
 #include "stages/gradient_exchange.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <optional>
 #include <thread>
 
+#include <ATen/ops/_sparse_coo_tensor_unsafe.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 #include "core/random.h"
@@ -23,12 +26,47 @@ nn::ParameterLayout make_layout() {
   layout.add("b.weight", {40, 33}, nn::Initialise::zeros, nn::WeightDecay::yes, 1);
   layout.add("c.weight", {1}, nn::Initialise::zeros, nn::WeightDecay::yes, 1);
   layout.add("d.weight", {64, 17}, nn::Initialise::zeros, nn::WeightDecay::yes, 1);
+  layout.add("e.table", {50, 9}, nn::Initialise::zeros, nn::WeightDecay::yes, 1);
   return layout;
+}
+
+constexpr int kTable = 5;   // its gradient comes by rows
+constexpr int kAbsent = 1;  // has no gradient
+
+/// A few rows of the table, -0 and a value and its opposite among them.
+std::vector<float> table_gradient(std::uint64_t step, std::uint32_t shard) {
+  core::RandomStream stream(step, core::RandomUse::test, {shard, kTable});
+  std::vector<float> values(50 * 9, 0.0F);
+  for (int n = static_cast<int>(stream.below(12)); n > 0; --n) {
+    float* row = values.data() + 9 * stream.below(50);
+    for (int i = 0; i < 6; ++i) row[i] = stream.normal() * std::exp(4 * stream.normal());
+    row[6] = -0.0F;
+    row[7] = shard % 2 == 0 ? 3.0F : -3.0F;
+  }
+  return values;
+}
+
+at::Tensor rows_of(const std::vector<float>& dense) {
+  std::vector<std::int64_t> rows;
+  for (std::int64_t row = 0; row < 50; ++row)
+    if (std::any_of(dense.begin() + 9 * row, dense.begin() + 9 * row + 9,
+                    [](float v) { return v != 0; }))
+      rows.push_back(row);
+  const auto n = static_cast<std::int64_t>(rows.size());
+  at::Tensor indices = at::empty({1, n}, at::kLong), values = at::empty({n, 9}, at::kFloat);
+  for (std::int64_t i = 0; i < n; ++i) {
+    indices.data_ptr<std::int64_t>()[i] = rows[static_cast<std::size_t>(i)];
+    std::copy_n(dense.begin() + 9 * rows[static_cast<std::size_t>(i)], 9,
+                values.data_ptr<float>() + 9 * i);
+  }
+  return at::_sparse_coo_tensor_unsafe(indices, values, {50, 9},
+                                       values.options().layout(at::kSparse), true);
 }
 
 /// Values of very different sizes, so that another order of additions shows in the bits.
 std::vector<float> gradient_of(std::uint64_t step, std::uint32_t shard, int parameter,
                                std::uint64_t elements) {
+  if (parameter == kTable) return table_gradient(step, shard);
   core::RandomStream stream(step, core::RandomUse::test,
                             {shard, static_cast<std::uint64_t>(parameter)});
   std::vector<float> values(elements);
@@ -62,9 +100,12 @@ void run_step(GradientExchange& exchange, const nn::ParameterLayout& layout, std
         auto* slot = exchange.open(static_cast<std::uint32_t>(shard));
         for (int p = static_cast<int>(layout.specs().size()) - 1; p >= 0; --p) {
           const auto& spec = layout.specs()[static_cast<std::size_t>(p)];
-          if (p == 1) continue;  // no gradient: counts as zero
+          if (p == kAbsent) continue;  // counts as zero
           auto values = gradient_of(step, static_cast<std::uint32_t>(shard), p, spec.elements);
-          exchange.ready(slot, p, at::from_blob(values.data(), spec.shape, at::kFloat));
+          if (p == kTable)
+            exchange.ready(slot, p, rows_of(values));
+          else
+            exchange.ready(slot, p, at::from_blob(values.data(), spec.shape, at::kFloat));
         }
         exchange.close(slot);
       }
@@ -85,7 +126,9 @@ TEST(GradientExchange, SumsAlongTheTreeWhateverTheRanksWorkersAndBuckets) {
           for (std::size_t p = 0; p < layout.specs().size(); ++p) {
             const auto& spec = layout.specs()[p];
             auto expected = *tree_sum(step, 0, shards, active, static_cast<int>(p), spec.elements);
-            if (p == 1) std::fill(expected.begin(), expected.end(), 0.0F);
+            if (p == kAbsent) std::fill(expected.begin(), expected.end(), 0.0F);
+            if (p == kTable)  // whether a -0 meets a zero depends on how many are added
+              for (float& v : expected) v += 0.0F;
             ASSERT_EQ(std::memcmp(sum.data_ptr<float>() + spec.offset, expected.data(),
                                   expected.size() * sizeof(float)),
                       0)

@@ -1,0 +1,131 @@
+#!/bin/bash
+# A plan on texts (both models for text, a teacher's answers stored and distilled) on 1, 2, 3 and 4
+# ranks with 1 and 2 threads, killed and resumed on another number of ranks: the same result.
+set -u
+: "${RETORT:?}" "${RETORT_SOURCE:?}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+unset RETORT_DATA
+
+fail() {
+  echo "FAILED: $*"
+  [ -f out ] && sed 's/^/  out: /' out
+  [ -f err ] && sed 's/^/  err: /' err
+  exit 1
+}
+on() {  # RANKS ARGUMENTS...
+  local ranks=$1
+  shift
+  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$RETORT" "$@" \
+    >out 2>err
+}
+digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
+
+"$RETORT" pack --help | grep -q jsonl || {
+  echo "this program packs no texts"
+  exit 77
+}
+# 75 texts of up to 9 words, the words of a topic more often than others; one has none.
+mkdir texts
+awk 'BEGIN {
+  r = 4711
+  for (n = 0; n < 75; ++n) {
+    topic = n % 5; text = ""
+    for (k = n % 10; k > 0; --k) {
+      r = (r * 1103 + 12345) % 65536
+      word = r % 3 ? "t" topic "w" int(r / 3) % 7 : "common" int(r / 3) % 9
+      text = text (text == "" ? "" : " ") word
+    }
+    printf "{\"text\": \"%s\", \"label\": \"topic-%d\"}\n", text, topic
+  }
+}' >texts/train.jsonl
+
+cat >text.ini <<'PLAN'
+[data]
+stage = pack
+from = jsonl
+source = texts
+
+[teacher]
+stage = train
+data = @data
+model = textcnn
+buckets = 512
+dim = 12
+filters = 10
+optimiser = adamw
+learning-rate = 0.01
+epochs = 3
+batch = 24
+micro-shards = 4
+micro-fill = 2
+checkpoint-every = 3
+
+[logits]
+stage = teach
+data = @data
+model = @teacher
+top-k = 2
+shard-samples = 16
+
+[student]
+stage = distill
+data = @data
+logits = @logits
+model = bag
+buckets = 2048
+dim = 10
+min-chars = 1
+max-chars = 3
+dropout = 0.2
+optimiser = adamw
+learning-rate = 0.05
+average-decay = 0.9
+clip-norm = 1
+epochs = 3
+batch = 24
+micro-shards = 4
+micro-fill = 2
+temperature = 2
+checkpoint-every = 3
+
+[score]
+stage = evaluate
+data = @data
+split = train
+model = @student
+PLAN
+
+on 1 run text.ini --out one --set plan.threads=1 || fail "one rank"
+result=$(digest one)
+mapfile -t files < <(cd one && find logits teacher/model student/model -name '*.h5')
+[ ${#files[@]} = 7 ] || fail "not five shards and two models: ${files[*]}"
+for threads in 1 2; do
+  for ranks in 2 3 4; do
+    [ "$threads$ranks" != 23 ] || continue
+    on $ranks run text.ini --out "run-$ranks-$threads" --set plan.threads=$threads ||
+      fail "$ranks ranks of $threads threads"
+    [ "$(digest "run-$ranks-$threads")" = "$result" ] || fail "$ranks ranks, another result"
+    for file in "${files[@]}"; do
+      cmp -s "one/$file" "run-$ranks-$threads/$file" || fail "$file differs on $ranks ranks"
+    done
+  done
+done
+# Another seed: the digest is not a constant.
+on 1 run text.ini --out seeded --set student.seed=2 || fail "another seed"
+[ "$(digest seeded)" != "$result" ] || fail "another seed, the same result"
+
+kills=0
+for passage in 9 15 21 27; do
+  RETORT_FAULT_POINT=atomic-rename:$passage:kill "$RETORT" run text.ini --out killed >out 2>err
+  case $? in
+    137) kills=$((kills + 1)) ;;
+    0) ;;
+    *) fail "a start that was to be killed" ;;
+  esac
+done
+[ $kills -ge 3 ] || fail "only $kills kills"
+on 3 resume killed || fail "resume on 3 ranks"
+[ "$(digest killed)" = "$result" ] || fail "killed and resumed on 3 ranks, another result"
+echo "one result on 1, 2, 3 and 4 ranks, and after $kills kills"
