@@ -20,9 +20,13 @@ class ClassOrderModel : public Model {
     buffers_ = model_->buffers();
     layers_ = model_->layers();
     statistics_size_ = model_->statistics_size();
+    embedding_size_ = model_->embedding_size();
   }
   at::Tensor forward(const Input& input, Pass& pass) const override {
     return at::index_select(model_->forward(input, pass), 1, order_);
+  }
+  at::Tensor embed(const Input& input, Pass& pass) const override {
+    return model_->embed(input, pass);
   }
   void fold_statistics(std::span<const double> sums, at::Tensor& buffers_flat) const override {
     model_->fold_statistics(sums, buffers_flat);

@@ -19,4 +19,8 @@ struct DropoutKey {
 /// the ids do not match the rows.
 at::Tensor dropout(const at::Tensor& x, double rate, const DropoutKey& key);
 
+/// The same for whole rows: a sample's x[i] is kept with probability 1 - rate and then divided by
+/// it (stochastic depth, Huang et al. 2016, in DeiT's form: what is dropped is a block's branch).
+at::Tensor drop_rows(const at::Tensor& x, double rate, const DropoutKey& key);
+
 }  // namespace retort::nn

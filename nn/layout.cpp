@@ -90,7 +90,11 @@ at::Tensor channels_last(const at::Tensor& images) {
   return images.contiguous(kChannelsLast);
 }
 
-at::Tensor weight_channels_last(const at::Tensor& weight) { return WeightFunction::apply(weight); }
+at::Tensor weight_channels_last(const at::Tensor& weight) {
+  // A 1x1 convolution's weight is laid out the same either way, and both ways at once.
+  if (weight.size(2) == 1 && weight.size(3) == 1 && weight.is_contiguous()) return weight;
+  return WeightFunction::apply(weight);
+}
 
 at::Tensor average_pool(const at::Tensor& images) { return PoolFunction::apply(images); }
 

@@ -54,6 +54,11 @@ class Model {
   /// A batch of n pictures or texts, as the model was built for -> logits [n, classes] fp32.
   /// InternalError for the other kind.
   virtual at::Tensor forward(const Input& input, Pass& pass) const = 0;
+  /// The same batch -> [n, embedding_size()] fp32: what enters the last linear layer, the one that
+  /// makes logits. InternalError for a model without such a layer.
+  virtual at::Tensor embed(const Input& input, Pass& pass) const;
+  /// Numbers of an embedding; 0: the model has none.
+  std::int64_t embedding_size() const { return embedding_size_; }
   const ParameterLayout& parameters() const { return parameters_; }
   const ParameterLayout& buffers() const { return buffers_; }
   /// Length of BatchStatistics::sums.
@@ -69,6 +74,7 @@ class Model {
   ParameterLayout parameters_, buffers_;
   std::vector<LayerFacts> layers_;
   std::uint64_t statistics_size_ = 0;
+  std::int64_t embedding_size_ = 0;
 };
 
 struct ModelShape {

@@ -67,6 +67,12 @@ void initialise(const ParameterLayout& layout, std::uint64_t seed, at::Tensor& f
       case Initialise::ones:
         for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = 1;
         break;
+      case Initialise::quarter:
+        for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = 0.25f;
+        break;
+      case Initialise::normal_small:
+        for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = 0.02f * stream.normal();
+        break;
       case Initialise::kaiming_normal: {
         const float deviation = static_cast<float>(std::sqrt(2.0 / fan));
         for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = deviation * stream.normal();

@@ -18,8 +18,10 @@ enum class Initialise {
   ones,
   kaiming_normal,  // fan-out, ReLU: He et al. 2015
   uniform_fan_in,  // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): linear layers
+  quarter,         // 0.25: slopes of PReLU
+  normal_small,    // N(0, 0.02^2): transformers
 };
-enum class WeightDecay { yes, no };  // no: biases, BatchNorm
+enum class WeightDecay { yes, no };  // no: biases, norms, slopes, tokens
 
 struct ParameterSpec {
   std::string name;  // "layer1.0.conv1.weight"

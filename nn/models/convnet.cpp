@@ -27,17 +27,16 @@ class Convnet : public LayeredModel {
       stage.norm = add_batch_norm("bn" + number, extent);
       stages_.push_back(stage);
     }
-    fc_ = add_linear("fc", extent.channels, static_cast<std::int64_t>(shape.classes), Bias::yes);
+    add_head("fc", extent.channels, shape.classes, Bias::yes);
     finish_layers();
   }
 
-  at::Tensor forward(const Input& input, Pass& pass) const override {
+  at::Tensor embed(const Input& input, Pass& pass) const override {
     at::Tensor x = channels_last(begin(input, pass));
     for (const Stage& stage : stages_)
       x = apply(stage.norm, apply(stage.conv, x, pass), at::Tensor(), Activation::relu, pass);
     x = average_pool(x);
-    if (pass.training) x = dropout(x, dropout_, {pass.seed, pass.step, 0, pass.samples});
-    return apply(fc_, x, pass);
+    return pass.training ? dropout(x, dropout_, {pass.seed, pass.step, 0, pass.samples}) : x;
   }
 
  private:
@@ -47,7 +46,6 @@ class Convnet : public LayeredModel {
   };
   double dropout_;
   std::vector<Stage> stages_;
-  Linear fc_;
 };
 
 class ConvnetFactory : public ModelFactory {

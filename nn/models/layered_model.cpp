@@ -8,6 +8,8 @@
 #include "core/error.h"
 #include "nn/batch_norm.h"
 #include "nn/layout.h"
+#include "nn/max_pool.h"
+#include "nn/prelu.h"
 #include "nn/time_convolution.h"
 
 namespace retort::nn {
@@ -102,6 +104,32 @@ LayeredModel::TimeConv LayeredModel::add_time_conv(const std::string& name, std:
   return conv;
 }
 
+void LayeredModel::add_head(const std::string& name, std::int64_t inputs, std::uint64_t classes,
+                            Bias bias) {
+  head_ = add_linear(name, inputs, static_cast<std::int64_t>(classes), bias);
+  embedding_size_ = inputs;
+}
+
+LayeredModel::PRelu LayeredModel::add_prelu(const std::string& name, const Extent& extent) {
+  PRelu prelu;
+  prelu.slope = parameters_.add(name + ".weight", {extent.channels}, Initialise::quarter,
+                                WeightDecay::no, extent.channels);
+  layers_.push_back({name,
+                     {extent.channels, extent.height, extent.width},
+                     static_cast<std::uint64_t>(extent.channels),
+                     static_cast<std::uint64_t>(extent.channels * extent.height * extent.width)});
+  return prelu;
+}
+
+LayeredModel::MaxPool LayeredModel::add_max_pool(const std::string& name, Extent& extent,
+                                                 std::int64_t kernel, std::int64_t stride) {
+  const MaxPool pool{kernel, stride, kernel / 2};
+  extent.height = pooled_size(extent.height, kernel, stride, pool.padding);
+  extent.width = pooled_size(extent.width, kernel, stride, pool.padding);
+  layers_.push_back({name, {extent.channels, extent.height, extent.width}, 0, 0});
+  return pool;
+}
+
 void LayeredModel::finish_layers() {
   statistics_size_ = norms_.size();
   for (const BatchNorm& norm : norms_)
@@ -134,6 +162,10 @@ void LayeredModel::begin(const Pass& pass) const {
     throw core::InternalError("a training pass of a model with BatchNorm needs statistics");
   if (pass.statistics->sums.size() != statistics_size_)
     pass.statistics->sums.assign(statistics_size_, 0.0);
+}
+
+at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
+  return apply(head_, embed(input, pass), pass);
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
@@ -176,6 +208,14 @@ at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Te
       norms_.begin());
   pass.statistics->sums[statistics_size_ - norms_.size() + index] += n;
   return y;
+}
+
+at::Tensor LayeredModel::apply(const PRelu& layer, const at::Tensor& x, const Pass& pass) const {
+  return channel_prelu(x, parameter(pass, layer.slope));
+}
+
+at::Tensor LayeredModel::apply(const MaxPool& pool, const at::Tensor& x) const {
+  return max_pool(x, pool.kernel, pool.stride, pool.padding);
 }
 
 void LayeredModel::fold_statistics(std::span<const double> sums, at::Tensor& buffers_flat) const {

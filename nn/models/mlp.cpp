@@ -32,11 +32,11 @@ class Mlp : public LayeredModel {
       if (layer.normalised) layer.norm = add_batch_norm(name + ".bn", {width, 1, 1});
       hidden_.push_back(layer);
     }
-    fc_ = add_linear("fc", width, static_cast<std::int64_t>(shape.classes), Bias::yes);
+    add_head("fc", width, shape.classes, Bias::yes);
     finish_layers();
   }
 
-  at::Tensor forward(const Input& input, Pass& pass) const override {
+  at::Tensor embed(const Input& input, Pass& pass) const override {
     at::Tensor x = begin(input, pass).contiguous();
     x = x.view({x.size(0), -1});
     std::uint64_t layer = 0;
@@ -47,7 +47,7 @@ class Mlp : public LayeredModel {
       if (pass.training) x = dropout(x, dropout_, {pass.seed, pass.step, layer, pass.samples});
       ++layer;
     }
-    return apply(fc_, x, pass);
+    return x;
   }
 
  private:
@@ -58,7 +58,6 @@ class Mlp : public LayeredModel {
   };
   double dropout_;
   std::vector<Hidden> hidden_;
-  Linear fc_;
 };
 
 class MlpFactory : public ModelFactory {

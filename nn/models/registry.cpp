@@ -1,13 +1,11 @@
 #include "nn/models/registry.h"
 
-#include <array>
-
 #include "core/error.h"
 
 namespace retort::nn {
 namespace {
 
-constexpr std::array<ModelEntry, 6> kModels = {{
+constexpr ModelEntry kModels[] = {
     {"mlp", "Fully connected layers on pixels", make_mlp},
     {"convnet", "3x3 convolutions with BatchNorm, average pooling, one linear layer", make_convnet},
     {"resnet20", "Residual network of 20 layers, CIFAR form (He et al. 2015)", make_resnet20},
@@ -15,7 +13,16 @@ constexpr std::array<ModelEntry, 6> kModels = {{
     {"bag", "Text: mean of hashed n-grams of words and characters, fastText's form", make_bag},
     {"textcnn", "Text: convolutions over words or characters, maximum over time (Kim 2014)",
      make_textcnn},
-}};
+    {"resnet18", "Residual network of 18 layers, ImageNet form (He et al. 2015)", make_resnet18},
+    {"resnet50", "The same of 50 layers, with bottlenecks", make_resnet50},
+    {"iresnet18", "IR-ResNet of 18 layers for faces, with an embedding (InsightFace)",
+     make_iresnet18},
+    {"iresnet34", "The same of 34 layers", make_iresnet34},
+    {"iresnet50", "The same of 50 layers", make_iresnet50},
+    {"deit_tiny", "Vision transformer of 192 numbers a token (Touvron et al. 2021)",
+     make_deit_tiny},
+    {"deit_small", "The same of 384 numbers a token", make_deit_small},
+};
 
 }  // namespace
 
@@ -39,6 +46,10 @@ std::uint64_t Model::multiply_adds() const {
   std::uint64_t sum = 0;
   for (const LayerFacts& layer : layers_) sum += layer.multiply_adds;
   return sum;
+}
+
+at::Tensor Model::embed(const Input&, Pass&) const {
+  throw core::InternalError("the model has no embedding: nothing enters a last linear layer of it");
 }
 
 void check_shape(const std::string& model, const ModelShape& shape) {

@@ -16,6 +16,13 @@ std::unique_ptr<ModelFactory> make_resnet20();
 std::unique_ptr<ModelFactory> make_resnet56();
 std::unique_ptr<ModelFactory> make_bag();
 std::unique_ptr<ModelFactory> make_textcnn();
+std::unique_ptr<ModelFactory> make_resnet18();
+std::unique_ptr<ModelFactory> make_resnet50();
+std::unique_ptr<ModelFactory> make_iresnet18();
+std::unique_ptr<ModelFactory> make_iresnet34();
+std::unique_ptr<ModelFactory> make_iresnet50();
+std::unique_ptr<ModelFactory> make_deit_tiny();
+std::unique_ptr<ModelFactory> make_deit_small();
 
 // UsageErrors that name the model, the option and the allowed range.
 /// Pictures with pixels, no text; at least two classes.

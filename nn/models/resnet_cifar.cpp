@@ -31,11 +31,11 @@ class ResnetCifar : public LayeredModel {
       for (int i = 0; i < blocks; ++i)
         add_block("layer" + std::to_string(group + 1) + "." + std::to_string(i), extent,
                   options.width << group, group > 0 && i == 0 ? 2 : 1, options.shortcut);
-    fc_ = add_linear("fc", extent.channels, static_cast<std::int64_t>(shape.classes), Bias::yes);
+    add_head("fc", extent.channels, shape.classes, Bias::yes);
     finish_layers();
   }
 
-  at::Tensor forward(const Input& input, Pass& pass) const override {
+  at::Tensor embed(const Input& input, Pass& pass) const override {
     const at::Tensor none;
     at::Tensor x = channels_last(begin(input, pass));
     x = apply(bn1_, apply(conv1_, x, pass), none, Activation::relu, pass);
@@ -44,7 +44,7 @@ class ResnetCifar : public LayeredModel {
       y = apply(block.conv2, y, pass);
       x = apply(block.bn2, std::move(y), shortcut(block, x, pass), Activation::relu, pass);
     }
-    return apply(fc_, average_pool(x), pass);
+    return average_pool(x);
   }
 
  private:
@@ -91,7 +91,6 @@ class ResnetCifar : public LayeredModel {
   Conv conv1_;
   BatchNorm bn1_;
   std::vector<Block> blocks_;
-  Linear fc_;
 };
 
 class ResnetFactory : public ModelFactory {

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -8,6 +9,8 @@
 #include "nn/batch_norm.h"
 #include "nn/dropout.h"
 #include "nn/layout.h"
+#include "nn/max_pool.h"
+#include "nn/prelu.h"
 
 namespace retort::nn {
 namespace {
@@ -53,6 +56,62 @@ TEST(Layers, BatchNormMatchesTorch) {
                     2e-5 * (1 + theirs[i].abs().max().item<double>()))
               << i;
       }
+}
+
+// Against torch's in fp32: the values and places are the same, so is the order of the sums.
+TEST(Layers, MaxPoolMatchesTorch) {
+  core::RandomStream stream(7, core::RandomUse::test, {});
+  struct Case {
+    std::vector<std::int64_t> shape;
+    std::int64_t kernel, stride, padding;
+  };
+  for (const Case& each : std::vector<Case>{{{3, 5, 7, 8}, 3, 2, 1},
+                                            {{2, 1, 9, 9}, 3, 2, 1},
+                                            {{2, 33, 6, 5}, 2, 2, 0},
+                                            {{1, 4, 1, 1}, 3, 2, 1},
+                                            {{2, 8, 8, 8}, 3, 1, 1}}) {
+    at::Tensor x = at::empty(each.shape, at::kFloat);
+    // Few different values: ties in most windows.
+    for (std::int64_t i = 0; i < x.numel(); ++i)
+      x.data_ptr<float>()[i] = static_cast<float>(stream.below(4));
+    x.data_ptr<float>()[0] = std::nanf("");
+    at::Tensor ours = x.clone().requires_grad_(true), theirs = x.clone().requires_grad_(true);
+    const at::Tensor y = max_pool(ours, each.kernel, each.stride, each.padding);
+    const at::Tensor z = at::max_pool2d(theirs, {each.kernel, each.kernel},
+                                        {each.stride, each.stride}, {each.padding, each.padding});
+    ASSERT_EQ(y.sizes(), z.sizes());
+    EXPECT_TRUE(at::allclose(y, z, 0, 0, true));
+    EXPECT_TRUE(y.is_contiguous(at::MemoryFormat::ChannelsLast));
+    const at::Tensor grad = at::empty(y.sizes(), at::kFloat);
+    for (std::int64_t i = 0; i < grad.numel(); ++i) grad.data_ptr<float>()[i] = stream.normal();
+    y.backward(grad);
+    z.backward(grad);
+    EXPECT_TRUE(at::allclose(ours.grad(), theirs.grad(), 1e-6, 1e-6));
+  }
+  EXPECT_THROW(max_pool(at::zeros({1, 1, 2, 2}), 5, 2, 1), core::InternalError);
+}
+
+TEST(Layers, PReluMatchesTorchInFp64) {
+  core::RandomStream stream(9, core::RandomUse::test, {});
+  const auto random = [&](std::vector<std::int64_t> sizes) {
+    at::Tensor t = at::empty(sizes, at::kFloat);
+    for (std::int64_t i = 0; i < t.numel(); ++i) t.data_ptr<float>()[i] = stream.normal();
+    return t;
+  };
+  for (const auto& shape :
+       std::vector<std::vector<std::int64_t>>{{5, 3, 4, 6}, {2, 17, 9, 9}, {33, 40}, {1, 1}}) {
+    const at::Tensor x = random(shape), slope = random({shape[1]}), grad = random(shape);
+    x.data_ptr<float>()[0] = 0;  // belongs to the sloped side
+    at::Tensor a = x.clone().requires_grad_(true), b = slope.clone().requires_grad_(true);
+    at::Tensor c = x.to(at::kDouble).requires_grad_(true);
+    at::Tensor d = slope.to(at::kDouble).requires_grad_(true);
+    const at::Tensor y = channel_prelu(a, b), z = at::prelu(c, d);
+    y.backward(grad);
+    z.backward(grad.to(at::kDouble));
+    EXPECT_TRUE(at::allclose(y.to(at::kDouble), z, 1e-6, 1e-7));
+    EXPECT_TRUE(at::allclose(a.grad().to(at::kDouble), c.grad(), 1e-6, 1e-7));
+    EXPECT_TRUE(at::allclose(b.grad().to(at::kDouble), d.grad(), 1e-5, 1e-5));
+  }
 }
 
 TEST(Layers, LayoutNodesMatchTorch) {

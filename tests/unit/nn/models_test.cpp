@@ -1,6 +1,5 @@
 #include <atomic>
 #include <cmath>
-#include <map>
 #include <thread>
 
 #include <ATen/ATen.h>
@@ -12,69 +11,12 @@
 #include "core/random.h"
 #include "nn/backward.h"
 #include "nn/model.h"
+#include "tests/unit/nn/model_runs.h"
 
 namespace retort::nn {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Built {
-  std::unique_ptr<ModelFactory> factory;
-  core::OptionTable table;
-  std::unique_ptr<Model> model;
-};
-
-Built build(const std::string& name, const ModelShape& shape,
-            const std::vector<std::pair<std::string, std::string>>& options = {}) {
-  Built built;
-  built.factory = make_model_factory(name);
-  built.factory->declare(built.table);
-  for (const auto& [key, value] : options) built.table.set(key, value);
-  built.model = built.factory->build(shape);
-  return built;
-}
-
-at::Tensor random_images(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w,
-                         std::uint64_t seed) {
-  at::Tensor x = at::empty({n, c, h, w}, at::kFloat);
-  core::RandomStream stream(seed, core::RandomUse::test, {});
-  for (std::int64_t i = 0; i < x.numel(); ++i) x.data_ptr<float>()[i] = stream.normal();
-  return x;
-}
-
-struct Step {
-  at::Tensor logits;
-  std::vector<at::Tensor> gradients;
-  std::vector<int> order;
-  BatchStatistics statistics;
-};
-
-// One training pass with the loss 0.5 * sum logits^2.
-Step run_step(const Model& model, const at::Tensor& flat, const at::Tensor& input) {
-  Step step;
-  const auto parameters = views(model.parameters(), flat);
-  std::vector<std::uint64_t> samples(static_cast<std::size_t>(input.size(0)));
-  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = 100 + i;
-  Pass pass;
-  pass.training = true;
-  pass.parameters = parameters;
-  pass.statistics = &step.statistics;
-  pass.seed = 3;
-  pass.step = 5;
-  pass.samples = samples;
-  step.gradients.resize(parameters.size());
-  forward_backward(
-      model, {.pixels = input}, pass,
-      [&](const at::Tensor& logits, at::Tensor& grad) {
-        step.logits = logits.clone();
-        grad.copy_(logits);
-      },
-      [&](int index, const at::Tensor& gradient) {
-        step.order.push_back(index);
-        step.gradients[static_cast<std::size_t>(index)] = gradient;
-      });
-  return step;
-}
 
 TEST(Models, ParameterCountsAreThoseOfThePapers) {
   const ModelShape glyphs{{24, 24, 1}, 1000};
@@ -137,29 +79,9 @@ TEST(Models, UnknownNameAndBadOptionsAreUsageErrors) {
 }
 
 // The same architectures written a second time with torch's own layers, in fp64.
-class Reference {
+class Reference : public TorchLayers {
  public:
-  Reference(const Model& model, const at::Tensor& flat) {
-    const auto parts = views(model.parameters(), flat);
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const at::Tensor leaf = parts[i].to(at::kDouble).detach().clone().requires_grad_(true);
-      leaves.push_back(leaf);
-      by_name[model.parameters().specs()[i].name] = leaf;
-    }
-  }
-  at::Tensor conv(const std::string& name, const at::Tensor& x, std::int64_t stride,
-                  std::int64_t padding = 1) {
-    return at::conv2d(x, by_name.at(name + ".weight"), {}, stride, padding);
-  }
-  at::Tensor norm(const std::string& name, const at::Tensor& x) {
-    return at::batch_norm(x, by_name.at(name + ".weight"), by_name.at(name + ".bias"), {}, {}, true,
-                          0.1, 1e-5, false);
-  }
-  at::Tensor linear(const std::string& name, const at::Tensor& x) {
-    const auto bias = by_name.find(name + ".bias");
-    return at::linear(x, by_name.at(name + ".weight"),
-                      bias == by_name.end() ? at::Tensor() : bias->second);
-  }
+  using TorchLayers::TorchLayers;
   at::Tensor resnet(at::Tensor x, bool projection) {
     x = at::relu(norm("bn1", conv("conv1", x, 1)));
     for (int group = 1; group <= 3; ++group)
@@ -196,14 +118,12 @@ class Reference {
     x = at::relu(norm("bn2", conv("conv2", x, 1)));
     return linear("fc", at::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
   }
-  std::vector<at::Tensor> leaves;
-  std::map<std::string, at::Tensor> by_name;
 };
 
 struct ModelCase {
   std::string name;
   bool variant;
-  std::vector<std::pair<std::string, std::string>> options;
+  ModelOptions options;
 };
 
 TEST(Models, ForwardAndBackwardMatchTorchInFp64) {
@@ -221,34 +141,11 @@ TEST(Models, ForwardAndBackwardMatchTorchInFp64) {
       const Built built =
           build(each.name, {{9, 11, static_cast<std::uint32_t>(colours)}, 7}, each.options);
       const Model& model = *built.model;
-      at::Tensor flat = make_flat(model.parameters());
-      initialise(model.parameters(), 11, flat);
-      // BatchNorm's parameters away from 1 and 0.
-      core::RandomStream stream(8, core::RandomUse::test, {1});
-      for (const ParameterSpec& spec : model.parameters().specs())
-        if (spec.shape.size() == 1)
-          for (std::uint64_t i = 0; i < spec.elements; ++i)
-            flat.data_ptr<float>()[spec.offset + i] += 0.2f * stream.normal();
+      const at::Tensor flat = random_parameters(model);
       const at::Tensor input = random_images(6, colours, 9, 11, 4);
       const Step step = run_step(model, flat, input);
       Reference reference(model, flat);
-      const at::Tensor logits = reference.forward(each.name, input, each.variant);
-      (0.5 * logits.square().sum()).backward();
-      const double scale = logits.abs().max().item<double>();
-      EXPECT_LT((logits - step.logits.to(at::kDouble)).abs().max().item<double>(), 1e-5 * scale);
-      double highest = 0;
-      for (const at::Tensor& leaf : reference.leaves)
-        highest = std::max(highest, leaf.grad().abs().max().item<double>());
-      for (std::size_t i = 0; i < step.gradients.size(); ++i) {
-        ASSERT_EQ(step.gradients[i].sizes(), reference.leaves[i].sizes());
-        ASSERT_TRUE(step.gradients[i].is_contiguous());
-        EXPECT_LT((reference.leaves[i].grad() - step.gradients[i].to(at::kDouble))
-                      .abs()
-                      .max()
-                      .item<double>(),
-                  1e-5 * highest)
-            << model.parameters().specs()[i].name;
-      }
+      expect_step_of(model, step, reference, reference.forward(each.name, input, each.variant));
     }
 }
 
