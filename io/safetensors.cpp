@@ -61,8 +61,8 @@ std::string shown(std::string_view name) {
 }
 
 [[noreturn]] void reject(const std::string& where, const std::string& why) {
-  throw DataError(fmt::format("{}: {}: no sound safetensors file; save or fetch it anew", where,
-                              why));
+  throw DataError(
+      fmt::format("{}: {}: no sound safetensors file; save or fetch it anew", where, why));
 }
 
 std::uint64_t little_endian(std::span<const std::byte> bytes) {
@@ -145,9 +145,9 @@ SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& json
     bytes *= extent;
   }
   if (bytes != entry.end - entry.begin)
-    reject(where, fmt::format("{}: {} of shape [{}] is {} bytes, its data_offsets span {}", tensor,
-                              entry.type, fmt::join(entry.shape, ", "), bytes,
-                              entry.end - entry.begin));
+    reject(where,
+           fmt::format("{}: {} of shape [{}] is {} bytes, its data_offsets span {}", tensor,
+                       entry.type, fmt::join(entry.shape, ", "), bytes, entry.end - entry.begin));
   return entry;
 }
 
@@ -239,9 +239,10 @@ Tensor SafetensorsFile::as_f32(const std::string& name) const {
   } else if (found.type == "F64") {
     each(0.0, [](double value) { return static_cast<float>(value); });
   } else {
-    throw DataError(fmt::format("{}: tensor {} is {}, no floating point that can be read as fp32: "
-                                "save it as F32, F16, BF16 or F64",
-                                where_, shown(name), found.type));
+    throw DataError(
+        fmt::format("{}: tensor {} is {}, no floating point that can be read as fp32: "
+                    "save it as F32, F16, BF16 or F64",
+                    where_, shown(name), found.type));
   }
   return tensor;
 }
@@ -255,9 +256,8 @@ FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& t
   };
   std::vector<const std::pair<const std::string, Tensor>*> order;
   for (const auto& each : tensors) order.push_back(&each);
-  std::stable_sort(order.begin(), order.end(), [&](const auto* a, const auto* b) {
-    return rank(a->second) > rank(b->second);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const auto* a, const auto* b) { return rank(a->second) > rank(b->second); });
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
   std::uint64_t next = 0;

@@ -8,8 +8,8 @@
 #include "core/error.h"
 #include "nn/onnx_graph.h"
 
-// Each architecture once more as a graph. Widths and depths are those of its tensors; the rest comes
-// from its options.
+// Each architecture once more as a graph. Widths and depths are those of its tensors; the rest
+// comes from its options.
 namespace retort::nn {
 namespace {
 
@@ -54,8 +54,7 @@ std::string convnet(OnnxGraph& graph, const io::ModelDescription& description) {
 
 std::string projection(OnnxGraph& graph, const std::string& block, const std::string& x,
                        std::int64_t stride) {
-  return graph.batch_norm(block + ".downsample.1",
-                          graph.conv(block + ".downsample.0", x, stride));
+  return graph.batch_norm(block + ".downsample.1", graph.conv(block + ".downsample.0", x, stride));
 }
 
 /// Every second pixel, and zero channels before and after.
@@ -124,8 +123,8 @@ Rows embedded(OnnxGraph& graph) {
   const std::string ids = graph.ids();
   const std::string zero = graph.integer(0);
   Rows rows;
-  rows.mask = graph.node("Unsqueeze", {graph.to_fp32(graph.node("GreaterOrEqual", {ids, zero})),
-                                       graph.integers({2})});
+  rows.mask = graph.node(
+      "Unsqueeze", {graph.to_fp32(graph.node("GreaterOrEqual", {ids, zero})), graph.integers({2})});
   const std::string found =
       graph.node("Gather", {graph.tensor("embedding.weight"), graph.node("Max", {ids, zero})});
   rows.values = graph.node("Mul", {found, rows.mask});
@@ -147,8 +146,8 @@ std::string bag(OnnxGraph& graph, const io::ModelDescription&) {
 std::string textcnn(OnnxGraph& graph, const io::ModelDescription& description) {
   const auto widths = numbers(option(description, "widths"));
   // A text lies between endless zero vectors: as many as the widest filter are enough.
-  std::string x = graph.node("Pad", {embedded(graph).values, graph.integers({0, widths.back(), 0, 0,
-                                                                            widths.back(), 0})});
+  std::string x = graph.node(
+      "Pad", {embedded(graph).values, graph.integers({0, widths.back(), 0, 0, widths.back(), 0})});
   x = graph.node("Unsqueeze", {x, graph.integers({1})});
   std::vector<std::string> best;
   for (const std::int64_t width : widths) {
@@ -157,8 +156,8 @@ std::string textcnn(OnnxGraph& graph, const io::ModelDescription& description) {
     const std::string y =
         graph.node("Conv", {x, graph.tensor(name + ".weight"), graph.tensor(name + ".bias")},
                    {{"kernel_shape", Ints{width, dim}}});
-    best.push_back(graph.relu(graph.node(
-        "ReduceMax", {y}, {{"axes", Ints{2, 3}}, {"keepdims", std::int64_t{0}}})));
+    best.push_back(graph.relu(
+        graph.node("ReduceMax", {y}, {{"axes", Ints{2, 3}}, {"keepdims", std::int64_t{0}}})));
   }
   return graph.linear("fc", graph.node("Concat", best, {{"axis", std::int64_t{1}}}));
 }

@@ -154,8 +154,9 @@ std::string OnnxGraph::conv(const std::string& name, const std::string& x, std::
 
 std::string OnnxGraph::batch_norm(const std::string& name, const std::string& x) {
   // Epsilon is the operator's default, 1e-5.
-  return node("BatchNormalization", {x, tensor(name + ".weight"), tensor(name + ".bias"),
-                                     tensor(name + ".running_mean"), tensor(name + ".running_var")});
+  return node("BatchNormalization",
+              {x, tensor(name + ".weight"), tensor(name + ".bias"), tensor(name + ".running_mean"),
+               tensor(name + ".running_var")});
 }
 
 std::string OnnxGraph::linear(const std::string& name, const std::string& x) {

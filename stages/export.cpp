@@ -34,8 +34,8 @@ io::TensorMap tensors_of(const LoadedModel& loaded) {
   io::TensorMap tensors;
   const auto add = [&](const nn::ParameterLayout& layout, std::span<const at::Tensor> views) {
     for (std::size_t i = 0; i < views.size(); ++i) {
-      const auto bytes = std::as_bytes(
-          std::span(views[i].const_data_ptr<float>(), layout.specs()[i].elements));
+      const auto bytes =
+          std::as_bytes(std::span(views[i].const_data_ptr<float>(), layout.specs()[i].elements));
       const auto& shape = layout.specs()[i].shape;
       tensors[layout.specs()[i].name] = {
           io::DType::f32, {shape.begin(), shape.end()}, {bytes.begin(), bytes.end()}};
@@ -81,8 +81,7 @@ class Export : public Stage {
           "or safetensors file is what Python reads already",
           options_.model.string()));
     const LoadedModel loaded = load_model(options_.model);
-    const std::string recipe =
-        recipe_hash(context, fmt::format("model {}\n", loaded.digest));
+    const std::string recipe = recipe_hash(context, fmt::format("model {}\n", loaded.digest));
     if (is_complete(context.communicator, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;

@@ -29,8 +29,7 @@ class Faults {
   }
   void append_to(std::vector<std::string>& lines) const {
     if (count_ == 0) return;
-    lines.push_back(
-        fmt::format("{} {}: {}{}", count_, what_, count_ > 1 ? "first " : "", first_));
+    lines.push_back(fmt::format("{} {}: {}{}", count_, what_, count_ > 1 ? "first " : "", first_));
   }
 
  private:
@@ -71,11 +70,10 @@ void check_names(const std::string& where, const std::string& architecture,
   std::vector<std::string> lines;
   for (const Faults* faults : {&missing, &misshapen, &extra}) faults->append_to(lines);
   if (lines.empty()) return;
-  throw DataError(fmt::format("--init {}: its tensors do not fit model {}; {}: {}", where,
-                              architecture, fmt::join(lines, "; "),
-                              head_misshapen
-                                  ? hint
-                                  : "give the model and the options that it belongs to"));
+  throw DataError(
+      fmt::format("--init {}: its tensors do not fit model {}; {}: {}", where, architecture,
+                  fmt::join(lines, "; "),
+                  head_misshapen ? hint : "give the model and the options that it belongs to"));
 }
 
 io::TensorMap random_head(const nn::Model& model, const std::string& head, std::uint64_t seed) {

@@ -1,6 +1,6 @@
-// model.py: the Python that loads an exported model, needing torch and safetensors alone. Its text is
-// put together from stages/export: the architecture (export/models), what makes the input (pictures
-// or text), the loading.
+// model.py: the Python that loads an exported model, needing torch and safetensors alone. Its text
+// is put together from stages/export: the architecture (export/models), what makes the input
+// (pictures or text), the loading.
 #pragma once
 
 #include <string>

@@ -38,9 +38,7 @@ std::string message(const std::string& header, std::size_t data_bytes) {
   return message(file_of(header, data_bytes));
 }
 
-core::RandomStream draws(std::uint64_t index) {
-  return {17, core::RandomUse::test, {index}};
-}
+core::RandomStream draws(std::uint64_t index) { return {17, core::RandomUse::test, {index}}; }
 
 TEST(SafetensorsTest, WhatIsWrittenComesBackWhateverTypesAndShapes) {
   const TemporaryFolder folder;
@@ -76,12 +74,11 @@ TEST(SafetensorsTest, WhatIsWrittenComesBackWhateverTypesAndShapes) {
 }
 
 TEST(SafetensorsTest, FloatingPointBecomesFp32) {
-  const std::string header =
-      R"({"h":{"dtype":"F16","shape":[3],"data_offsets":[0,6]},)"
-      R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[6,12]},)"
-      R"("d":{"dtype":"F64","shape":[2],"data_offsets":[12,28]},)"
-      R"("i":{"dtype":"I64","shape":[],"data_offsets":[28,36]},)"
-      R"("s":{"dtype":"F32","shape":[],"data_offsets":[36,40]}})";
+  const std::string header = R"({"h":{"dtype":"F16","shape":[3],"data_offsets":[0,6]},)"
+                             R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[6,12]},)"
+                             R"("d":{"dtype":"F64","shape":[2],"data_offsets":[12,28]},)"
+                             R"("i":{"dtype":"I64","shape":[],"data_offsets":[28,36]},)"
+                             R"("s":{"dtype":"F32","shape":[],"data_offsets":[36,40]}})";
   std::vector<std::byte> bytes = file_of(header, 40);
   std::byte* data = bytes.data() + 8 + header.size();
   const std::uint16_t halves[] = {0x3C00, 0xC000, 0x0001}, bfloats[] = {0x3F80, 0xC020, 0x7F80};
