@@ -21,6 +21,15 @@ add_library(retort_opencv INTERFACE)
 target_include_directories(retort_opencv SYSTEM INTERFACE ${RETORT_OPENCV_INCLUDE})
 target_link_libraries(retort_opencv INTERFACE ${RETORT_OPENCV_IMGPROC} ${RETORT_OPENCV_CORE})
 
+# ONNX by its message types alone: Debian's package file wants more. They are messages of the
+# system's protobuf; the one inside LibTorch is hidden there and of other names (onnx_torch).
+find_path(RETORT_ONNX_INCLUDE onnx/onnx_pb.h REQUIRED)
+find_library(RETORT_ONNX_PROTO onnx_proto REQUIRED)
+find_library(RETORT_PROTOBUF protobuf REQUIRED)
+add_library(retort_onnx INTERFACE)
+target_include_directories(retort_onnx SYSTEM INTERFACE ${RETORT_ONNX_INCLUDE})
+target_link_libraries(retort_onnx INTERFACE ${RETORT_ONNX_PROTO} ${RETORT_PROTOBUF})
+
 # LibTorch: the PyPI wheel unpacked in .deps, or any LibTorch under CMAKE_PREFIX_PATH. Its own
 # package file insists on a whole CUDA, so torch_cpu and c10 are imported by hand.
 find_path(RETORT_TORCH_INCLUDE torch/csrc/api/include/torch/torch.h

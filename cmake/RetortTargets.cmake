@@ -30,6 +30,17 @@ function(retort_add_layer folder)
   endif()
 endfunction()
 
+# The Python files below FOLDER/export, as text in the layer's library.
+function(retort_embed_python folder)
+  set(out ${CMAKE_CURRENT_BINARY_DIR}/${folder}_python_parts.cpp)
+  set(root ${CMAKE_SOURCE_DIR}/${folder}/export)
+  file(GLOB_RECURSE parts CONFIGURE_DEPENDS ${root}/*.py)
+  add_custom_command(OUTPUT ${out} DEPENDS ${parts} ${CMAKE_SOURCE_DIR}/cmake/embed_python.cmake
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DROOT=${root}
+            -P ${CMAKE_SOURCE_DIR}/cmake/embed_python.cmake)
+  target_sources(retort_${folder} PRIVATE ${out})
+endfunction()
+
 function(retort_layer_uses folder)
   get_target_property(type retort_${folder} TYPE)
   if(type STREQUAL "INTERFACE_LIBRARY")
@@ -47,6 +58,7 @@ function(retort_link_layers)
   retort_layer_uses(io retort_comm nlohmann_json::nlohmann_json hdf5::hdf5 ZLIB::ZLIB PNG::PNG
                     PkgConfig::TURBOJPEG Freetype::Freetype retort_opencv)
   retort_layer_uses(nn retort_io retort_torch)
+  target_link_libraries(retort_nn PRIVATE retort_onnx)
   retort_layer_uses(stages retort_nn)
   retort_layer_uses(pipeline retort_stages)
   retort_layer_uses(launch retort_pipeline Boost::program_options)

@@ -8,6 +8,7 @@
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
+#include "io/safetensors.h"
 
 namespace retort::io {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 constexpr std::string_view kKind = "model";
 constexpr std::uint32_t kFormatVersion = 1;
 constexpr std::string_view kDescription = "model.json";
+constexpr std::string_view kSafetensors = "model.safetensors";
 
 nlohmann::json to_json(const ModelDescription& description) {
   nlohmann::json json = {
@@ -60,6 +62,18 @@ std::string tensor_name(std::size_t index) {
   return index == 0 ? "model.h5" : "model-" + std::to_string(index) + ".h5";
 }
 
+// What `retort export` writes, and what somebody may have trained on in Python since.
+ModelFile read_exported(const std::filesystem::path& folder) {
+  const std::filesystem::path json = folder / kDescription, path = folder / kSafetensors;
+  ModelFile model;
+  model.description = description_from(parse_json(read_file(json), json.string()), json.string());
+  const SafetensorsFile file(read_file(path), path.string());
+  for (const auto& each : file.entries())
+    if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));
+  model.digest = digest_of(model.description, model.tensors);
+  return model;
+}
+
 }  // namespace
 
 LoaderOptions loader_options(const ModelDescription& description) {
@@ -67,6 +81,10 @@ LoaderOptions loader_options(const ModelDescription& description) {
   options.scale = description.scale;
   options.text = description.text;
   return options;
+}
+
+std::string description_text(const ModelDescription& description) {
+  return to_json(description).dump(1) + "\n";
 }
 
 void write_model(const std::filesystem::path& folder, const ModelDescription& description,
@@ -88,7 +106,7 @@ void write_model(const std::filesystem::path& folder, const ModelDescription& de
        ++i) {  // of an earlier, larger model
     remove_tree(folder / tensor_name(i));
   }
-  const std::string text = to_json(description).dump(1) + "\n";
+  const std::string text = description_text(description);
   manifest.members.push_back(
       {std::string(kDescription), write_file(folder / kDescription, std::string_view(text))});
   write_manifest(folder, std::move(manifest));
@@ -100,6 +118,10 @@ ModelFile read_model(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path / "model", error) &&
       !std::filesystem::exists(path / kDescription, error)) {
     folder = path / "model";
+  }
+  if (std::filesystem::exists(folder / kSafetensors, error) &&
+      std::filesystem::exists(folder / kDescription, error)) {
+    return read_exported(folder);
   }
   const Manifest manifest = read_manifest(folder, kKind);
   if (manifest.format_version < 1 || manifest.format_version > kFormatVersion) {

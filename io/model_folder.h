@@ -38,7 +38,10 @@ struct ModelFile {
 /// One rank calls it. `folder` is made.
 void write_model(const std::filesystem::path& folder, const ModelDescription& description,
                  const TensorMap& tensors);
-/// `path`: a model folder, or a section's folder that holds one at path/model.
+/// The text of model.json.
+std::string description_text(const ModelDescription& description);
+/// `path`: a model folder, a section's folder that holds one at path/model, or an exported folder
+/// (model.json and model.safetensors, docs/export.md), whose tensors may have changed since.
 ModelFile read_model(const std::filesystem::path& path);
 
 }  // namespace retort::io

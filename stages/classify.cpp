@@ -20,6 +20,7 @@
 #include "io/image_codec.h"
 #include "io/pixels.h"
 #include "io/utf8.h"
+#include "stages/best_labels.h"
 #include "stages/classifier.h"
 #include "stages/inference.h"
 #include "stages/stage.h"
@@ -39,11 +40,6 @@ struct ClassifyOptions {
   io::ImageFit fit = io::ImageFit::stretch;
 };
 
-struct Label {
-  std::uint32_t id = 0;
-  double probability = 0;
-};
-
 /// A picture's file or a line of text, and what became of it.
 struct Question {
   std::string file;
@@ -59,23 +55,6 @@ std::vector<std::byte> read_standard_input() {
   const std::string all{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
   const auto bytes = std::as_bytes(std::span(all));
   return {bytes.begin(), bytes.end()};
-}
-
-/// The n classes of the highest logits, ties to the lower id, with their shares of the softmax.
-std::vector<Label> best_labels(std::span<const float> logits, std::uint64_t n) {
-  std::vector<Label> labels(logits.size());
-  double top = logits[0], sum = 0;
-  for (const float z : logits) top = std::max(top, static_cast<double>(z));
-  for (const float z : logits) sum += std::exp(static_cast<double>(z) - top);
-  for (std::uint32_t c = 0; c < logits.size(); ++c)
-    labels[c] = {c, std::exp(static_cast<double>(logits[c]) - top) / sum};
-  const auto end =
-      labels.begin() + static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(n, labels.size()));
-  std::partial_sort(labels.begin(), end, labels.end(), [&](const Label& a, const Label& b) {
-    return logits[a.id] > logits[b.id] || (logits[a.id] == logits[b.id] && a.id < b.id);
-  });
-  labels.erase(end, labels.end());
-  return labels;
 }
 
 /// Turns questions into answers: one thread's decoder and buffers.

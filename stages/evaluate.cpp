@@ -21,13 +21,17 @@ namespace retort::stages {
 
 namespace {
 
+constexpr std::size_t kTogether = std::size_t{1}
+                                  << 20;  // bytes of predictions that are written at once
+
 struct EvaluateOptions {
   ClassifierOptions classifier;
-  std::filesystem::path data, out;
+  std::filesystem::path data, out, predictions;
   std::string split = "test";
   std::uint64_t batch = 256;
   std::uint64_t bins = 15;
   std::uint64_t confusions = 20;
+  std::uint64_t top_n = 5;
 };
 
 /// Expected calibration error over equal-width bins of confidence (Guo et al. 2017, eq. 3).
@@ -103,10 +107,17 @@ class Evaluate : public Stage {
     table.add("batch", &options_.batch, "Samples computed together");
     table.add("bins", &options_.bins, "Bins of the calibration error");
     table.add("confusions", &options_.confusions, "Confused pairs to list, most frequent first");
+    table
+        .add("predictions", &options_.predictions,
+             "File for one line of JSON a sample: its labels and the best classes; empty: none")
+        .effect = OptionEffect::output;
+    table.add("top-n", &options_.top_n, "Classes that --predictions lists of each sample").effect =
+        OptionEffect::run;
     options_.classifier.torchscript.declare(table);
   }
   void validate() const override {
     if (options_.batch < 1) throw core::UsageError("--batch 0: must be at least 1");
+    if (options_.top_n < 1) throw core::UsageError("--top-n 0: must be at least 1");
     if (options_.bins < 1) throw core::UsageError("--bins 0: must be at least 1");
   }
 
@@ -116,13 +127,16 @@ class Evaluate : public Stage {
     const Classifier classifier = open_classifier(options_.classifier, data, options_.data);
     const LoadedModel& loaded = classifier.model;
     const std::string recipe = recipe_hash(context, classifier.inputs);
-    if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe)) {
+    if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe) &&
+        options_.predictions.empty()) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }
     Workers workers(context.threads);
-    const auto scores = score_split(context.communicator, workers, *loaded.model, loaded.parameters,
-                                    loaded.buffers, data, loaded.description, options_.batch);
+    const SplitScores split = score_split_with_labels(
+        context.communicator, workers, *loaded.model, loaded.parameters, loaded.buffers, data,
+        loaded.description, options_.batch, options_.predictions.empty() ? 0 : options_.top_n);
+    const std::vector<SampleScore>& scores = split.samples;
     const ScoreSummary summary = summarise(scores);
     if (summary.samples == 0)
       throw core::DataError(fmt::format("{}: split {} has no labelled samples: nothing to score",
@@ -146,6 +160,7 @@ class Evaluate : public Stage {
     results["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!context.json && !context.in_plan) print(context, details);
+    if (!options_.predictions.empty()) write_predictions(context, data, split);
     write(context, recipe, results, details);
     return StageOutcome::done;
   }
@@ -186,6 +201,28 @@ class Evaluate : public Stage {
       fmt::print(" {} as {} {}x;", pair["gold"].get<std::string>(),
                  pair["predicted"].get<std::string>(), pair["count"].get<int>());
     fmt::print("\n");
+  }
+
+  void write_predictions(StageContext& context, const io::PackedDataset& data,
+                         const SplitScores& scores) const {
+    io::on_root(context.communicator, [&] {
+      const auto& names = data.facts().class_names;
+      io::AtomicFile file(options_.predictions);
+      std::string text;
+      for (std::uint64_t sample = 0; sample < scores.samples.size(); ++sample) {
+        nlohmann::ordered_json line = {{"sample", sample}, {"labels", nlohmann::json::array()}};
+        for (const std::uint32_t gold : data.labels(sample)) line["labels"].push_back(names[gold]);
+        for (std::uint64_t i = 0; i < scores.top_n; ++i) {
+          const Label& label = scores.labels[sample * scores.top_n + i];
+          line["best"].push_back({{"name", names[label.id]}, {"probability", label.probability}});
+        }
+        text += line.dump() + "\n";
+        if (text.size() < kTogether && sample + 1 < scores.samples.size()) continue;
+        file.write(text);
+        text.clear();
+      }
+      file.commit();
+    });
   }
 
   void write(StageContext& context, const std::string& recipe, const nlohmann::json& results,

@@ -12,6 +12,7 @@ std::unique_ptr<Stage> make_teach();
 std::unique_ptr<Stage> make_distill();
 std::unique_ptr<Stage> make_evaluate();
 std::unique_ptr<Stage> make_classify();
+std::unique_ptr<Stage> make_export();
 
 namespace {
 constexpr std::array kStages = {
@@ -21,6 +22,8 @@ constexpr std::array kStages = {
     StageEntry{"distill", "train a student on labels and stored logits", Ranks::many, make_distill},
     StageEntry{"evaluate", "score a model on a labelled split", Ranks::many, make_evaluate},
     StageEntry{"classify", "label new pictures or lines of text", Ranks::one, make_classify},
+    StageEntry{"export", "write a model as safetensors with a Python loader, or ONNX", Ranks::one,
+               make_export},
 };
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "stages/scoring.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -39,6 +40,19 @@ SampleScore score_row(std::span<const float> logits, std::span<const std::uint32
   return score;
 }
 
+/// Every rank gets what the ranks have of `all`, whose own part is `mine`.
+template <class T>
+void gather(comm::Communicator& communicator, core::Range mine, std::vector<T>& all) {
+  const std::string own(reinterpret_cast<const char*>(all.data() + mine.begin),
+                        mine.size() * sizeof(T));
+  const auto parts = communicator.all_gather(own);
+  char* target = reinterpret_cast<char*>(all.data());
+  for (const auto& part : parts) {
+    std::memcpy(target, part.data(), part.size());
+    target += part.size();
+  }
+}
+
 }  // namespace
 
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
@@ -46,13 +60,28 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
                                      std::span<const at::Tensor> buffers,
                                      const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch) {
+  return score_split_with_labels(communicator, workers, model, parameters, buffers, data,
+                                 description, batch, 0)
+      .samples;
+}
+
+SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& workers,
+                                    const nn::Model& model, std::span<const at::Tensor> parameters,
+                                    std::span<const at::Tensor> buffers,
+                                    const io::PackedDataset& data,
+                                    const io::ModelDescription& description, std::uint64_t batch,
+                                    std::uint64_t top_n) {
   const std::uint64_t batches = (data.size() + batch - 1) / batch;
   const core::Range mine = core::partition(batches, static_cast<std::uint64_t>(communicator.size()),
                                            static_cast<std::uint64_t>(communicator.rank()));
   io::LoaderOptions options = io::loader_options(description);
   options.shuffle = false;
   options.threads = 0;
-  std::vector<SampleScore> scores(data.size());
+  SplitScores result;
+  result.top_n = std::min<std::uint64_t>(top_n, description.class_names.size());
+  result.samples.resize(data.size());
+  result.labels.resize(data.size() * result.top_n);
+  std::vector<SampleScore>& scores = result.samples;
   std::atomic<std::uint64_t> next{mine.begin};
   std::atomic<bool> failed{false};
   const io::ImageShape shape{data.facts().height, data.facts().width, data.facts().channels};
@@ -64,12 +93,17 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
         const at::Tensor logits = infer(model, parameters, buffers, shape, micro);
         const auto classes = static_cast<std::size_t>(logits.size(1));
         for (std::uint64_t i = 0; i < range.size(); ++i) {
-          scores[range.begin + i] = score_row({logits.data_ptr<float>() + i * classes, classes},
-                                              data.labels(range.begin + i));
+          const std::span row(logits.data_ptr<float>() + i * classes, classes);
+          scores[range.begin + i] = score_row(row, data.labels(range.begin + i));
           if (!std::isfinite(scores[range.begin + i].confidence))
             throw core::DataError(fmt::format(
                 "evaluation: the logits of sample {} are not finite: the model has diverged",
                 range.begin + i));
+          if (result.top_n == 0) continue;
+          const std::vector<Label> best = best_labels(row, result.top_n);
+          std::copy(best.begin(), best.end(),
+                    result.labels.begin() +
+                        static_cast<std::ptrdiff_t>((range.begin + i) * result.top_n));
         }
       } catch (...) {
         failed = true;
@@ -77,18 +111,13 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
       }
     }
   });
-  if (communicator.size() == 1) return scores;
+  if (communicator.size() == 1) return result;
   const core::Range samples{std::min(data.size(), mine.begin * batch),
                             std::min(data.size(), mine.end * batch)};
-  const std::string own(reinterpret_cast<const char*>(scores.data() + samples.begin),
-                        samples.size() * sizeof(SampleScore));
-  const auto parts = communicator.all_gather(own);
-  char* target = reinterpret_cast<char*>(scores.data());
-  for (const auto& part : parts) {
-    std::memcpy(target, part.data(), part.size());
-    target += part.size();
-  }
-  return scores;
+  gather(communicator, samples, scores);
+  if (result.top_n > 0)
+    gather(communicator, {samples.begin * result.top_n, samples.end * result.top_n}, result.labels);
+  return result;
 }
 
 ScoreSummary summarise(std::span<const SampleScore> scores) {

@@ -12,6 +12,7 @@
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
 #include "nn/model.h"
+#include "stages/best_labels.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -32,6 +33,19 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
                                      std::span<const at::Tensor> buffers,
                                      const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch);
+
+/// The same, with the best classes of each sample.
+struct SplitScores {
+  std::vector<SampleScore> samples;
+  std::uint64_t top_n = 0;    // labels of a sample: at most all classes
+  std::vector<Label> labels;  // one sample's after the other's, the best first
+};
+SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& workers,
+                                    const nn::Model& model, std::span<const at::Tensor> parameters,
+                                    std::span<const at::Tensor> buffers,
+                                    const io::PackedDataset& data,
+                                    const io::ModelDescription& description, std::uint64_t batch,
+                                    std::uint64_t top_n);
 
 /// Means over the labelled samples.
 struct ScoreSummary {

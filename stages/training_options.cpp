@@ -20,8 +20,14 @@ void TrainingOptions::declare(core::OptionTable& table) {
   table.add("split", &split, "Split to train on");
   table.add("validation", &validation, "Split to evaluate on while training; empty: none");
   table.add("model", &model, "Architecture (its own options follow at the end)").required = true;
-  table.add("init", &initial, "Model folder whose weights training starts from; empty: random")
+  table
+      .add("init", &initial,
+           "Weights that training starts from, a model folder or a safetensors file; empty: random")
       .effect = OptionEffect::input;
+  table.add_choice("init-head", &initial_head,
+                   {{"keep", InitialHead::keep}, {"new", InitialHead::fresh}},
+                   "The last linear layer of --init: keep it, or start it from random weights, "
+                   "such as for other classes");
   auto& out_option = table.add("out", &out, "Run folder to write");
   out_option.effect = OptionEffect::output;
   out_option.required = true;
@@ -100,6 +106,8 @@ void TrainingOptions::validate() const {
   if (steps == 0 && !(epochs > 0))
     throw core::UsageError(fmt::format("--epochs {}: must be above 0", epochs));
   if (epochs > 1e9) throw core::UsageError(fmt::format("--epochs {}: must be at most 1e9", epochs));
+  if (initial_head == InitialHead::fresh && initial.empty())
+    throw core::UsageError("--init-head new is about --init: name the weights to start from");
   if (keep < 2) throw core::UsageError("--keep: at least 2 generations are kept");
   if ((patience > 0 || stop_accuracy > 0 || select == Selection::best) && validation.empty())
     throw core::UsageError(

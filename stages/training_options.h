@@ -10,6 +10,7 @@
 #include "io/augment.h"
 #include "io/loader.h"
 #include "nn/optimiser.h"
+#include "stages/initial_weights.h"
 
 namespace retort::stages {
 
@@ -20,7 +21,8 @@ struct TrainingOptions {
   std::string split = "train";
   std::string validation;  // split; empty: none
   std::string model;
-  std::filesystem::path initial;  // model folder to start from; empty: seeded random weights
+  std::filesystem::path initial;  // what to start from; empty: seeded random weights
+  InitialHead initial_head = InitialHead::keep;
   std::filesystem::path out;
   std::uint64_t seed = 1;
   double epochs = 10;

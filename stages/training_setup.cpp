@@ -80,13 +80,8 @@ TrainingSetup prepare_training(const TrainingOptions& options, const ModelChoice
       fmt::format("data {}\nclasses {}\n", setup.data.digest(), setup.data.class_digest());
   if (setup.validation) setup.inputs += fmt::format("validation {}\n", setup.validation->digest());
   if (!options.initial.empty()) {
-    setup.initial = io::read_model(options.initial);
-    if (setup.initial->description.class_digest != setup.description.class_digest)
-      throw core::DataError(fmt::format(
-          "--init {}: that model knows {} classes, {} has {} (or other names): start from a model "
-          "of the same classes",
-          options.initial.string(), setup.initial->description.class_names.size(),
-          options.data.string(), facts.class_names.size()));
+    setup.initial = read_initial_weights(options.initial, *setup.model, setup.description,
+                                         options.initial_head, options.seed);
     setup.inputs += fmt::format("init {}\n", setup.initial->digest);
   }
   return setup;

@@ -9,6 +9,7 @@
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
 #include "nn/model.h"
+#include "stages/initial_weights.h"
 #include "stages/training_options.h"
 
 namespace retort::stages {
@@ -32,12 +33,12 @@ struct TrainingSetup {
   std::optional<io::PackedDataset> validation;
   io::ModelDescription description;
   std::unique_ptr<nn::Model> model;
-  std::optional<io::ModelFile> initial;
+  std::optional<InitialWeights> initial;
   std::string inputs;  // digests of data and initial weights
 };
 
 /// DataError for an empty or unlabelled split, for a validation split of other classes, for initial
-/// weights of other classes.
+/// weights that do not fit.
 TrainingSetup prepare_training(const TrainingOptions& options, const ModelChoice& choice);
 
 }  // namespace retort::stages

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# export and --init without Python: equal bytes each time, an exported folder is a model for every
+# command, a training starts from its safetensors file with the same weights, and everything that is
+# wrong with a file, a folder or an option is one line.
+. "$(dirname "$0")/strict.sh"
+
+quietly pack --from glyphs --characters 12 --out data
+quietly pack --from glyphs --characters 15 --out other
+convnet=(--model convnet --channels 8,12 --strides 2,2 --batch 64 --steps 3)
+quietly train --data data "${convnet[@]}" --out model
+quietly export --model model --out out --format safetensors,onnx
+quietly export --model model/model --out again --format safetensors,onnx
+for file in model.json model.py model.safetensors model.onnx; do
+  [ -s out/$file ] || fail "no $file"
+  cmp out/$file again/$file || fail "$file has other bytes the second time"
+done
+cmp out/model.json model/model/model.json || fail "another description"
+retort check out >/dev/null || fail "check of an export"
+quietly export --model model --out only --format onnx
+[ -s only/model.onnx ] && [ ! -e only/model.py ] && [ ! -e only/model.safetensors ] || fail "not onnx alone"
+grep -q "exported by Retort" out/model.py && grep -q "class Convnet" out/model.py || fail "another loader"
+! grep -q "class Mlp" out/model.py || fail "the loader holds other architectures"
+
+# Every architecture has its Python.
+known=$(retort train --data data --model nonsense --out refused 2>&1 | sed -n 's/.*known models: //p')
+[ -n "$known" ] || fail "no list of models"
+for name in ${known//,/ }; do
+  grep -qE "^# architectures:.* $name( |\$)" "$RETORT_SOURCE"/stages/export/models/*.py ||
+    fail "stages/export/models has no file for $name"
+done
+
+# The same answers and digest from the exported folder; what was changed in Python since counts.
+score() { retort evaluate --data data --json "$@" | sed 's/,"seconds":[^,}]*//'; }
+[ "$(score --model out)" = "$(score --model model)" ] || fail "other scores from the exported folder"
+retort teach --data data --model out --top-k 5 --out a --log-level error >/dev/null
+retort teach --data data --model model --top-k 5 --out b --log-level error >/dev/null
+diff -r a/pass-00 b/pass-00 || fail "other logits from the exported folder"
+retort classify --model out --json "$RETORT_SOURCE"/nowhere.png 2>&1 | grep -q nowhere || fail "classify"
+
+# Predictions: a line a sample, whatever ranks and threads; the first label counts in top-1.
+score --model model --predictions one.jsonl --top-n 3 >score.json
+retort evaluate --data data --model model --threads 2 --batch 256 --predictions two.jsonl --top-n 3 >/dev/null
+cmp one.jsonl two.jsonl || fail "predictions depend on threads"
+lines=$(wc -l <one.jsonl)
+grep -q "\"samples\":$lines" score.json || fail "$lines predictions: $(cat score.json)"
+head -1 one.jsonl | grep -qE '^\{"sample":0,"labels":\["[^"]*"\],"best":\[(\{"name":"[^"]*","probability":[0-9.e-]+\},?){3}\]\}$' ||
+  fail "the form of a prediction: $(head -1 one.jsonl)"
+right=$(grep -cE '"labels":\["([^"]*)"\],"best":\[\{"name":"\1"' one.jsonl) || true
+top1=$(sed 's/.*"top1":\([0-9.]*\).*/\1/' score.json)
+[ "$(awk "BEGIN { printf \"%.0f\", $top1 * $lines }")" = "$right" ] || fail "$right right, top-1 $top1 of $lines"
+
+# A start from the file is a start from the folder.
+from=(train --data data "${convnet[@]}" --seed 5)
+quietly "${from[@]}" --init model --out from-folder
+quietly "${from[@]}" --init out --out from-export
+quietly "${from[@]}" --init out/model.safetensors --out from-file
+for run in from-export from-file; do
+  [ "$(retort inspect --digest $run/model)" = "$(retort inspect --digest from-folder/model)" ] || fail "$run: other weights"
+done
+# Another head: the same backbone, for other classes.
+quietly train --data other "${convnet[@]}" --init out/model.safetensors --init-head new --out new-head
+quietly train --data other "${convnet[@]}" --init model --init-head new --out new-head-folder
+[ "$(retort inspect --digest new-head/model)" = "$(retort inspect --digest new-head-folder/model)" ] || fail "other heads"
+
+bad() { refuse "$1" "$2" retort "${@:3}" --out refused; }
+# --init
+bad 65 "--init-head new" train --data other "${convnet[@]}" --init out/model.safetensors
+bad 65 "1 of another shape" train --data data --model convnet --channels 9 --strides 2 --init model --steps 1
+bad 65 "--init-head new" train --data other "${convnet[@]}" --init model
+bad 65 "2 of another shape: first fc.bias is [12], the model has [15]" train --data other "${convnet[@]}" --init out/model.safetensors
+bad 65 "4 of another shape: first bn2.bias" train --data data --model convnet --channels 8,14 --strides 2,2 --init out/model.safetensors
+bad 65 "5 not of the model: first bn2.bias" train --data data --model convnet --channels 8 --strides 2 --init out/model.safetensors --init-head new
+bad 65 "5 missing: first bn3.bias" train --data data --model convnet --channels 8,12,12 --strides 2,2,1 --init out/model.safetensors
+bad 65 "no such folder or file" train --data data "${convnet[@]}" --init nowhere.safetensors
+bad 64 "about --init" train --data data "${convnet[@]}" --init-head new
+head -c 1000 out/model.safetensors >cut.safetensors
+bad 65 "cut.safetensors: " train --data data "${convnet[@]}" --init cut.safetensors
+bad 65 "no sound safetensors file" train --data data "${convnet[@]}" --init out/model.py
+# An exported folder with other tensors or none.
+cp -r out damaged
+cp cut.safetensors damaged/model.safetensors
+refuse 65 "no sound safetensors file" retort evaluate --data data --model damaged
+refuse 65 "model.json" retort evaluate --data data --model out/model.safetensors
+# export
+bad 64 "must be safetensors, onnx or both" export --model model --format pickle
+bad 64 "given twice" export --model model --format onnx,onnx
+bad 65 "manifest.json is missing" export --model nowhere
+bad 64 "is a file" export --model out/model.safetensors
+cp out/model.py teacher.pt
+bad 64 "is a file" export --model teacher.pt
+refuse 64 "other options or inputs" retort export --model model --out out
+refuse 64 "other options or inputs" retort export --model from-file --out out --format safetensors,onnx
+refuse 64 "other options or inputs" retort export --model model --out model
+quietly export --model model --out out --format safetensors,onnx
+refuse 64 "--top-n" retort evaluate --data data --model model --predictions x --top-n 0
+echo "$cases refused"
