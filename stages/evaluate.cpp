@@ -121,8 +121,8 @@ class Evaluate : public Stage {
       return StageOutcome::done;
     }
     Workers workers(context.threads);
-    const auto scores = score_split(context.communicator, workers, *loaded.model, loaded.parameters,
-                                    loaded.buffers, data, loaded.description, options_.batch);
+    const auto scores = score_split(context.communicator, workers, network_of(loaded), data,
+                                    loaded.description, options_.batch);
     const ScoreSummary summary = summarise(scores);
     if (summary.samples == 0)
       throw core::DataError(fmt::format("{}: split {} has no labelled samples: nothing to score",

@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "stages/inference.h"
 
 namespace retort::stages {
 
@@ -42,9 +41,7 @@ SampleScore score_row(std::span<const float> logits, std::span<const std::uint32
 }  // namespace
 
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
-                                     const nn::Model& model, std::span<const at::Tensor> parameters,
-                                     std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data,
+                                     const Network& network, const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch) {
   const std::uint64_t batches = (data.size() + batch - 1) / batch;
   const core::Range mine = core::partition(batches, static_cast<std::uint64_t>(communicator.size()),
@@ -61,7 +58,7 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
       try {
         const core::Range range{b * batch, std::min(data.size(), (b + 1) * batch)};
         const io::MicroBatch micro = io::load_micro_batch(data, options, 0, range, 0);
-        const at::Tensor logits = infer(model, parameters, buffers, shape, micro);
+        const at::Tensor logits = infer(network, shape, micro);
         const auto classes = static_cast<std::size_t>(logits.size(1));
         for (std::uint64_t i = 0; i < range.size(); ++i) {
           scores[range.begin + i] = score_row({logits.data_ptr<float>() + i * classes, classes},

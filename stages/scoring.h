@@ -6,12 +6,10 @@
 #include <span>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
-
 #include "comm/communicator.h"
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
-#include "nn/model.h"
+#include "stages/inference.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -24,13 +22,10 @@ struct SampleScore {
 };
 inline constexpr std::uint32_t kUnlabelled = 0xffffffffU;
 
-/// Collective. `parameters` and `buffers`: views of the model's tensors. Batches of `batch` samples
-/// in order of sample ids; the whole result on every rank. DataError names samples whose logits are
-/// not finite, and data that `description` does not fit.
+/// Collective. Batches of `batch` samples in order of sample ids; the whole result on every rank.
+/// DataError names samples whose logits are not finite, and data that `description` does not fit.
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
-                                     const nn::Model& model, std::span<const at::Tensor> parameters,
-                                     std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data,
+                                     const Network& network, const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch);
 
 /// Means over the labelled samples.
