@@ -14,32 +14,43 @@ using torch::autograd::variable_list;
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
 // to[block][column][row] = from[block][row][column]
+template <class From, class To>
 void transpose_blocks(std::int64_t blocks, std::int64_t rows, std::int64_t columns,
-                      const float* from, float* to) {
+                      const From* from, To* to) {
   for (std::int64_t block = 0; block < blocks; ++block) {
-    const float* in = from + block * rows * columns;
-    float* out = to + block * rows * columns;
+    const From* in = from + block * rows * columns;
+    To* out = to + block * rows * columns;
     for (std::int64_t c = 0; c < columns; ++c)
-      for (std::int64_t r = 0; r < rows; ++r) out[c * rows + r] = in[r * columns + c];
+      for (std::int64_t r = 0; r < rows; ++r)
+        out[c * rows + r] = static_cast<To>(in[r * columns + c]);
   }
 }
 
 struct WeightFunction : torch::autograd::Function<WeightFunction> {
-  static at::Tensor forward(AutogradContext*, const at::Tensor& weight) {
+  static at::Tensor forward(AutogradContext*, const at::Tensor& weight, Precision precision) {
     const at::Tensor in = weight.contiguous();
-    at::Tensor out = at::empty(weight.sizes(), weight.options(), kChannelsLast);
-    transpose_blocks(in.size(0), in.size(1), in.size(2) * in.size(3), in.const_data_ptr<float>(),
-                     out.mutable_data_ptr<float>());
+    const auto type = precision == Precision::bf16 ? at::kBFloat16 : at::kFloat;
+    at::Tensor out = at::empty(weight.sizes(), weight.options().dtype(type), kChannelsLast);
+    const std::int64_t blocks = in.size(0), rows = in.size(1), columns = in.size(2) * in.size(3);
+    const float* from = in.const_data_ptr<float>();
+    if (precision == Precision::bf16)
+      transpose_blocks(blocks, rows, columns, from, out.mutable_data_ptr<c10::BFloat16>());
+    else
+      transpose_blocks(blocks, rows, columns, from, out.mutable_data_ptr<float>());
     return out;
   }
   static variable_list backward(AutogradContext*, variable_list gradients) {
     const at::Tensor in = gradients[0];
     // The backend may hand it out in either layout.
-    if (!in.is_contiguous(kChannelsLast)) return {in.contiguous()};
-    at::Tensor out = at::empty(in.sizes(), in.options());
-    transpose_blocks(in.size(0), in.size(2) * in.size(3), in.size(1), in.const_data_ptr<float>(),
-                     out.mutable_data_ptr<float>());
-    return {out};
+    if (!in.is_contiguous(kChannelsLast)) return {in.to(at::kFloat).contiguous(), at::Tensor()};
+    at::Tensor out = at::empty(in.sizes(), in.options().dtype(at::kFloat));
+    const std::int64_t blocks = in.size(0), rows = in.size(2) * in.size(3), columns = in.size(1);
+    float* to = out.mutable_data_ptr<float>();
+    if (in.scalar_type() == at::kBFloat16)
+      transpose_blocks(blocks, rows, columns, in.const_data_ptr<c10::BFloat16>(), to);
+    else
+      transpose_blocks(blocks, rows, columns, in.const_data_ptr<float>(), to);
+    return {out, at::Tensor()};
   }
 };
 
@@ -90,10 +101,12 @@ at::Tensor channels_last(const at::Tensor& images) {
   return images.contiguous(kChannelsLast);
 }
 
-at::Tensor weight_channels_last(const at::Tensor& weight) {
+at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision) {
   // A 1x1 convolution's weight is laid out the same either way, and both ways at once.
-  if (weight.size(2) == 1 && weight.size(3) == 1 && weight.is_contiguous()) return weight;
-  return WeightFunction::apply(weight);
+  if (precision == Precision::fp32 && weight.size(2) == 1 && weight.size(3) == 1 &&
+      weight.is_contiguous())
+    return weight;
+  return WeightFunction::apply(weight, precision);
 }
 
 at::Tensor average_pool(const at::Tensor& images) { return PoolFunction::apply(images); }

@@ -6,15 +6,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "nn/precision.h"
+
 namespace retort::nn {
 
 /// images [n, channels, height, width] in channels-last order; exact also for one channel, where
 /// the same memory is only given other strides. Not differentiable for one channel.
 at::Tensor channels_last(const at::Tensor& images);
 
-/// A convolution's weight [outputs, inputs, height, width], contiguous, as a channels-last copy.
-/// Differentiable; the gradient comes out contiguous.
-at::Tensor weight_channels_last(const at::Tensor& weight);
+/// A convolution's fp32 weight [outputs, inputs, height, width], contiguous, as a channels-last
+/// copy, rounded to `precision`. Differentiable; the gradient comes out contiguous, in fp32.
+at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision);
 
 /// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
 /// of pixels after another. Differentiable; the gradient comes out channels-last.

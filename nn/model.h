@@ -17,6 +17,7 @@
 #include "io/text_rule.h"
 #include "nn/input.h"
 #include "nn/parameters.h"
+#include "nn/precision.h"
 
 namespace retort::nn {
 
@@ -39,6 +40,7 @@ struct Pass {
   std::uint64_t seed = 0;                 // randomness: (seed, step, sample id, layer)
   std::uint64_t step = 0;
   std::span<const std::uint64_t> samples;  // ids, one per row of the input
+  Precision precision = Precision::fp32;   // of convolutions and linear layers
 };
 
 struct LayerFacts {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
@@ -112,6 +113,26 @@ struct TorchScriptFile::State {
 
 namespace {
 
+// PyTorch's own rules (torch.autocast) for the time that it lives: which operators of a foreign
+// model run in bf16. Nothing is cached: several threads share the weights.
+class Autocast {
+ public:
+  explicit Autocast(Precision precision) : wanted_(precision == Precision::bf16) {
+    if (!wanted_) return;
+    at::autocast::set_autocast_cache_enabled(false);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+  }
+  ~Autocast() {
+    if (wanted_) at::autocast::set_autocast_enabled(at::kCPU, false);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool wanted_;
+};
+
 class TorchScriptModel : public Model {
  public:
   TorchScriptModel(torch::jit::Module module, std::string where, const ModelShape& shape)
@@ -121,7 +142,7 @@ class TorchScriptModel : public Model {
     if (pass.training) throw core::InternalError("a TorchScript file is never trained");
     if (input.kind() != InputKind::pictures)
       throw core::InternalError("a TorchScript file takes pictures");
-    return answer(input.pixels);
+    return answer(input.pixels, pass.precision);
   }
   void fold_statistics(std::span<const double>, at::Tensor&) const override {
     throw core::InternalError("a TorchScript file is never trained");
@@ -130,7 +151,8 @@ class TorchScriptModel : public Model {
   void try_out() const {
     const c10::InferenceMode inference;
     const at::Tensor pixels = trial_pixels();
-    const at::Tensor both = answer(pixels), again = answer(pixels);
+    const at::Tensor both = answer(pixels, Precision::fp32),
+                     again = answer(pixels, Precision::fp32);
     const float* values = both.const_data_ptr<float>();
     const auto count = static_cast<std::size_t>(both.numel());
     if (std::memcmp(values, again.const_data_ptr<float>(), count * sizeof(float)) != 0)
@@ -141,7 +163,7 @@ class TorchScriptModel : public Model {
     float largest = 0;
     for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(values[i]));
     for (std::int64_t row = 0; row < 2; ++row) {
-      const at::Tensor alone = answer(pixels.slice(0, row, row + 1).clone());
+      const at::Tensor alone = answer(pixels.slice(0, row, row + 1).clone(), Precision::fp32);
       for (std::uint64_t c = 0; c < shape_.classes; ++c) {
         const float with = values[static_cast<std::uint64_t>(row) * shape_.classes + c];
         // Kernels for other batch sizes round otherwise; inner bf16 is the coarsest seen.
@@ -167,9 +189,10 @@ class TorchScriptModel : public Model {
     return pixels;
   }
 
-  at::Tensor answer(const at::Tensor& input) const {
+  at::Tensor answer(const at::Tensor& input, Precision precision) const {
     c10::IValue value;
     try {
+      const Autocast autocast(precision);
       value = module_.get_method("forward")({input});
     } catch (const std::exception& error) {
       fail(input, reason_of(error));
@@ -190,6 +213,8 @@ class TorchScriptModel : public Model {
           "{}: gives a tensor [{}] for a batch of {} and {} classes: logits [n, classes] are "
           "wanted, for any n",
           where_, fmt::join(logits.sizes(), ", "), wanted[0], wanted[1]));
+    if (precision == Precision::bf16 && logits.scalar_type() == at::kBFloat16)
+      logits = logits.to(at::kFloat);
     if (logits.scalar_type() != at::kFloat)
       throw DataError(fmt::format("{}: gives logits of type {}: let forward return logits.float()",
                                   where_, c10::toString(logits.scalar_type())));

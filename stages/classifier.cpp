@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/class_map.h"
 #include "io/json_text.h"
@@ -141,6 +142,7 @@ void ClassifierOptions::declare(core::OptionTable& table, const std::string& hel
       .add("class-map", &class_map,
            "Two columns, the model's class name and the data set's, where names or order differ")
       .effect = OptionEffect::input;
+  nn::declare_precision(table, &precision);
 }
 
 Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
@@ -154,6 +156,9 @@ Classifier open_classifier(const ClassifierOptions& options, const io::PackedDat
                         {},
                         {}};
   LoadedModel& model = classifier.model;
+  model.precision = options.precision;
+  if (const std::string warning = nn::precision_warning(options.precision); !warning.empty())
+    core::log_warning("{}", warning);
   classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
   if (!options.torchscript.classes.empty())
     classifier.inputs += fmt::format("classes {}\n", model.description.class_digest);

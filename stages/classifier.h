@@ -34,8 +34,9 @@ struct ClassifierOptions {
   std::filesystem::path model;
   std::filesystem::path class_map;  // empty: names and order are equal
   TorchScriptOptions torchscript;
+  nn::Precision precision = nn::Precision::fp32;
 
-  /// --model (`help` says what it is here), --class-map and the options of TorchScript files.
+  /// --model (`help` says what it is here), --class-map and --precision.
   void declare(core::OptionTable& table, const std::string& help);
 };
 

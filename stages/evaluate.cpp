@@ -134,8 +134,8 @@ class Evaluate : public Stage {
     }
     Workers workers(context.threads);
     const SplitScores split = score_split_with_labels(
-        context.communicator, workers, *loaded.model, loaded.parameters, loaded.buffers, data,
-        loaded.description, options_.batch, options_.predictions.empty() ? 0 : options_.top_n);
+        context.communicator, workers, network_of(loaded), data, loaded.description, options_.batch,
+        options_.predictions.empty() ? 0 : options_.top_n);
     const std::vector<SampleScore>& scores = split.samples;
     const ScoreSummary summary = summarise(scores);
     if (summary.samples == 0)

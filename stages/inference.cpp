@@ -29,19 +29,22 @@ nn::Input input_of(const io::MicroBatch& batch, const io::ImageShape& shape) {
   return {.pixels = std::move(input)};
 }
 
-at::Tensor infer(const nn::Model& model, std::span<const at::Tensor> parameters,
-                 std::span<const at::Tensor> buffers, const io::ImageShape& shape,
-                 const io::MicroBatch& batch) {
+Network network_of(const LoadedModel& model) {
+  return {*model.model, model.parameters, model.buffers, model.precision};
+}
+
+at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
   const c10::InferenceMode inference;
   nn::Pass pass;
-  pass.parameters = parameters;
-  pass.buffers = buffers;
+  pass.parameters = network.parameters;
+  pass.buffers = network.buffers;
   pass.samples = batch.samples;
-  return model.forward(input_of(batch, shape), pass).contiguous();
+  pass.precision = network.precision;
+  return network.model.forward(input_of(batch, shape), pass).contiguous();
 }
 
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch) {
-  return infer(*model.model, model.parameters, model.buffers, model.description.input, batch);
+  return infer(network_of(model), model.description.input, batch);
 }
 
 }  // namespace retort::stages

@@ -15,15 +15,18 @@ namespace retort::stages {
 /// not the batch's: its alignment, and with it the bits, is the same everywhere.
 nn::Input input_of(const io::MicroBatch& batch, const io::ImageShape& shape);
 
-/// Logits [n, classes], fp32, contiguous, of a batch's n samples under these tensors: BatchNorm
-/// from running statistics, no dropout, no gradients. Any number of threads at once.
-at::Tensor infer(const nn::Model& model, std::span<const at::Tensor> parameters,
-                 std::span<const at::Tensor> buffers, const io::ImageShape& shape,
-                 const io::MicroBatch& batch);
+/// A model with the tensors and numbers that it answers with. Does not own.
+struct Network {
+  const nn::Model& model;
+  std::span<const at::Tensor> parameters, buffers;  // by layout index
+  nn::Precision precision = nn::Precision::fp32;
+};
+Network network_of(const LoadedModel& model);
 
 /// Logits [n, classes], fp32, contiguous, of a batch's n samples: BatchNorm from running
 /// statistics, no dropout, no gradients. Any number of threads at once; each uses its own intra-op
 /// threads (one, under Workers), so that a row's bits depend on its batch alone.
+at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch);
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch);
 
 }  // namespace retort::stages

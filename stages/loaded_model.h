@@ -14,13 +14,14 @@
 
 namespace retort::stages {
 
-/// Immutable after load; used by several threads at once.
+/// Used by several threads at once.
 struct LoadedModel {
   io::ModelDescription description;
   std::string digest;
   std::unique_ptr<nn::Model> model;
-  std::vector<at::Tensor> parameters, buffers;  // views by layout index
-  std::uint64_t parameter_count = 0;            // learnt numbers; 0: not known
+  std::vector<at::Tensor> parameters, buffers;    // views by layout index
+  std::uint64_t parameter_count = 0;              // learnt numbers; 0: not known
+  nn::Precision precision = nn::Precision::fp32;  // that it answers in
 };
 
 /// `path`: a model folder or a section's folder. DataError for an unknown architecture, options it

@@ -9,7 +9,6 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "stages/inference.h"
 
 namespace retort::stages {
 
@@ -56,19 +55,14 @@ void gather(comm::Communicator& communicator, core::Range mine, std::vector<T>& 
 }  // namespace
 
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
-                                     const nn::Model& model, std::span<const at::Tensor> parameters,
-                                     std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data,
+                                     const Network& network, const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch) {
-  return score_split_with_labels(communicator, workers, model, parameters, buffers, data,
-                                 description, batch, 0)
+  return score_split_with_labels(communicator, workers, network, data, description, batch, 0)
       .samples;
 }
 
 SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& workers,
-                                    const nn::Model& model, std::span<const at::Tensor> parameters,
-                                    std::span<const at::Tensor> buffers,
-                                    const io::PackedDataset& data,
+                                    const Network& network, const io::PackedDataset& data,
                                     const io::ModelDescription& description, std::uint64_t batch,
                                     std::uint64_t top_n) {
   const std::uint64_t batches = (data.size() + batch - 1) / batch;
@@ -90,7 +84,7 @@ SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& w
       try {
         const core::Range range{b * batch, std::min(data.size(), (b + 1) * batch)};
         const io::MicroBatch micro = io::load_micro_batch(data, options, 0, range, 0);
-        const at::Tensor logits = infer(model, parameters, buffers, shape, micro);
+        const at::Tensor logits = infer(network, shape, micro);
         const auto classes = static_cast<std::size_t>(logits.size(1));
         for (std::uint64_t i = 0; i < range.size(); ++i) {
           const std::span row(logits.data_ptr<float>() + i * classes, classes);

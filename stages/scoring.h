@@ -6,13 +6,11 @@
 #include <span>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
-
 #include "comm/communicator.h"
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
-#include "nn/model.h"
 #include "stages/best_labels.h"
+#include "stages/inference.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -25,13 +23,10 @@ struct SampleScore {
 };
 inline constexpr std::uint32_t kUnlabelled = 0xffffffffU;
 
-/// Collective. `parameters` and `buffers`: views of the model's tensors. Batches of `batch` samples
-/// in order of sample ids; the whole result on every rank. DataError names samples whose logits are
-/// not finite, and data that `description` does not fit.
+/// Collective. Batches of `batch` samples in order of sample ids; the whole result on every rank.
+/// DataError names samples whose logits are not finite, and data that `description` does not fit.
 std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
-                                     const nn::Model& model, std::span<const at::Tensor> parameters,
-                                     std::span<const at::Tensor> buffers,
-                                     const io::PackedDataset& data,
+                                     const Network& network, const io::PackedDataset& data,
                                      const io::ModelDescription& description, std::uint64_t batch);
 
 /// The same, with the best classes of each sample.
@@ -41,9 +36,7 @@ struct SplitScores {
   std::vector<Label> labels;  // one sample's after the other's, the best first
 };
 SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& workers,
-                                    const nn::Model& model, std::span<const at::Tensor> parameters,
-                                    std::span<const at::Tensor> buffers,
-                                    const io::PackedDataset& data,
+                                    const Network& network, const io::PackedDataset& data,
                                     const io::ModelDescription& description, std::uint64_t batch,
                                     std::uint64_t top_n);
 

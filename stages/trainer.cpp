@@ -95,7 +95,7 @@ TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
       loader_options_(loader_options(job)),
       state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best),
       step_(communicator_, workers_, job.model, job.objective, job.data, plan_, loader_options_,
-            options_.bucket_elements) {}
+            options_.bucket_elements, options_.precision) {}
 
 void TrainingRun::restore() {
   folder_.emplace(io::RunFolder::open(
@@ -145,9 +145,11 @@ void TrainingRun::evaluate() {
   state_.sums = {};
   state_.rows = 0;
   if (job_.validation != nullptr) {
-    const auto scores = summarise(score_split(
-        communicator_, workers_, job_.model, nn::views(job_.model.parameters(), state_.evaluated()),
-        nn::views(job_.model.buffers(), state_.buffers), *job_.validation, job_.description, 256));
+    const auto parameters = nn::views(job_.model.parameters(), state_.evaluated());
+    const auto buffers = nn::views(job_.model.buffers(), state_.buffers);
+    const auto scores = summarise(score_split(communicator_, workers_,
+                                              {job_.model, parameters, buffers, options_.precision},
+                                              *job_.validation, job_.description, 256));
     record.validated = true;
     record.validation_loss = scores.loss;
     record.validation_top1 = scores.top1;
@@ -240,6 +242,8 @@ StageOutcome TrainingRun::run() {
       job_.model.parameters().count(), job_.data.size(), steps_, options_.batch, plan_.shards(),
       communicator_.size(), workers_.count());
 
+  if (const std::string warning = nn::precision_warning(options_.precision); !warning.empty())
+    core::log_warning("{}", warning);
   const std::uint64_t every =
       options_.evaluate_every > 0 ? options_.evaluate_every : plan_.steps_per_epoch();
   const StopRules rules(options_);

@@ -34,6 +34,7 @@ void TrainingOptions::declare(core::OptionTable& table) {
   table.add("pixel-mean", &pixel_mean, "Subtracted from pixels / 255, one value or one a channel");
   table.add("pixel-deviation", &pixel_deviation,
             "Divides after the subtraction, one value or one a channel");
+  nn::declare_precision(table, &precision);
 
   table.group("Length and batches");
   table.add("seed", &seed, "Seed of all randomness");

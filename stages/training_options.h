@@ -10,6 +10,7 @@
 #include "io/augment.h"
 #include "io/loader.h"
 #include "nn/optimiser.h"
+#include "nn/precision.h"
 #include "stages/initial_weights.h"
 
 namespace retort::stages {
@@ -45,6 +46,7 @@ struct TrainingOptions {
   std::vector<double> pixel_deviation = {0.5};
   io::AugmentOptions augment;
   nn::OptimiserOptions optimiser;
+  nn::Precision precision = nn::Precision::fp32;
 
   void declare(core::OptionTable& table);
   /// UsageError for values that contradict each other.

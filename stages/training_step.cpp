@@ -34,7 +34,8 @@ double checksum(std::uint64_t sample) {
 TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
                            const io::PackedDataset& data, const io::BatchPlan& plan,
-                           const io::LoaderOptions& loader, std::uint64_t bucket_elements)
+                           const io::LoaderOptions& loader, std::uint64_t bucket_elements,
+                           nn::Precision precision)
     : communicator_(communicator),
       workers_(workers),
       times_(workers.count()),
@@ -43,6 +44,7 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       data_(data),
       plan_(plan),
       loader_(loader),
+      precision_(precision),
       exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
       reducer_(communicator, plan.shards()) {}
 
@@ -62,6 +64,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
   pass.seed = loader_.seed;
   pass.step = step;
   pass.samples = batch.samples;
+  pass.precision = precision_;
   GradientExchange::Slot* slot = exchange_.open(batch.shard);
   nn::LossSums loss;
   nn::forward_backward(

@@ -22,7 +22,8 @@ class TrainingStep {
  public:
   TrainingStep(comm::Communicator& communicator, Workers& workers, const nn::Model& model,
                const Objective& objective, const io::PackedDataset& data, const io::BatchPlan& plan,
-               const io::LoaderOptions& loader, std::uint64_t bucket_elements);
+               const io::LoaderOptions& loader, std::uint64_t bucket_elements,
+               nn::Precision precision = nn::Precision::fp32);
 
   struct Result {
     nn::LossSums sums;               // over the global batch
@@ -51,6 +52,7 @@ class TrainingStep {
   const io::PackedDataset& data_;
   const io::BatchPlan& plan_;
   io::LoaderOptions loader_;
+  nn::Precision precision_;
   GradientExchange exchange_;
   comm::TreeReducer reducer_;
   std::vector<at::Tensor> parameter_views_, buffer_views_;

@@ -169,12 +169,17 @@ at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
-  return at::conv2d(x, weight_channels_last(parameter(pass, conv.weight)), {}, conv.stride,
-                    conv.padding);
+  const at::Tensor weight = weight_channels_last(parameter(pass, conv.weight), pass.precision);
+  const at::Tensor y =
+      at::conv2d(x.to(weight.scalar_type()), weight, {}, conv.stride, conv.padding);
+  return y.to(at::kFloat);
 }
 
 at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
-  return at::linear(x, parameter(pass, linear.weight), parameter(pass, linear.bias));
+  const at::Tensor weight = parameter(pass, linear.weight), bias = parameter(pass, linear.bias);
+  if (pass.precision == Precision::fp32) return at::linear(x, weight, bias);
+  const auto low = [](const at::Tensor& t) { return t.defined() ? t.to(at::kBFloat16) : t; };
+  return at::linear(low(x), low(weight), low(bias)).to(at::kFloat);
 }
 
 at::Tensor LayeredModel::weight(const Embedding& embedding, const Pass& pass) const {

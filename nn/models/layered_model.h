@@ -98,6 +98,7 @@ class LayeredModel : public Model {
   /// To be called once all layers are added.
   void finish_layers();
 
+  /// `x` and the result are fp32; between them the pass's precision holds, for linear layers, too.
   at::Tensor apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const;
   at::Tensor apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const;
   /// units [total, dim], begin [n + 1] -> [n, filters].

@@ -128,12 +128,12 @@ TEST(Layers, LayoutNodesMatchTorch) {
     EXPECT_TRUE(channels_last(x).is_contiguous(at::MemoryFormat::ChannelsLast));
 
     at::Tensor weight = x.clone().requires_grad_(true);
-    const at::Tensor moved = weight_channels_last(weight), factor = random(shape);
+    const at::Tensor moved = weight_channels_last(weight, Precision::fp32), factor = random(shape);
     EXPECT_TRUE(at::equal(moved, x));
     EXPECT_TRUE(moved.is_contiguous(at::MemoryFormat::ChannelsLast));
     for (const auto& gradient : {factor, factor.contiguous(at::MemoryFormat::ChannelsLast)}) {
       weight.mutable_grad() = at::Tensor();
-      weight_channels_last(weight).backward(gradient);
+      weight_channels_last(weight, Precision::fp32).backward(gradient);
       EXPECT_TRUE(at::equal(weight.grad(), factor));
     }
 
