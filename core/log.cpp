@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "core/terminal.h"
+#include "core/warnings.h"
 
 namespace retort::core {
 namespace {
@@ -27,6 +31,16 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
       break;
   }
   return spdlog::level::off;
+}
+
+struct Warnings {
+  std::mutex mutex;
+  std::vector<std::string> lines;
+};
+
+Warnings& warnings() {
+  static Warnings all;
+  return all;
 }
 
 // "" for information, "warning: " and so on for the rest.
@@ -81,7 +95,16 @@ void log_line(LogLevel level, std::string_view text) {
   std::string line(text);
   std::replace_if(
       line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  if (level == LogLevel::warning) {
+    const std::lock_guard lock(warnings().mutex);
+    if (warnings().lines.size() < kKeptWarnings) warnings().lines.push_back(line);
+  }
   spdlog::default_logger_raw()->log(spdlog_level(level), "{}", line);
+}
+
+std::vector<std::string> take_warnings() {
+  const std::lock_guard lock(warnings().mutex);
+  return std::exchange(warnings().lines, {});
 }
 
 }  // namespace retort::core

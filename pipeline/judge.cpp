@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "io/manifest.h"
 
 namespace retort::pipeline {
@@ -98,6 +99,14 @@ void Judge::finished(std::size_t instance, double seconds) {
         "ahead, such as estimate",
         name, (job_.place.run / name).string()));
   states_.mark_complete(name, states_.record(name)->recipe, seconds);
+}
+
+void Judge::failed(std::size_t instance, const std::string& what) {
+  try {
+    states_.mark_failed(job_.graph.instances[instance].name, what);
+  } catch (const core::Error& error) {
+    core::log_warning("{}", error.what());
+  }
 }
 
 Results Judge::results(std::size_t instance) const {

@@ -27,6 +27,9 @@ class Judge {
   Assessment prepare(std::size_t instance);
   /// After a section returned. UsageError if it left no manifest.
   void finished(std::size_t instance, double seconds);
+  /// After a section threw: keeps what it said. An error of that is dropped for the first one's
+  /// sake.
+  void failed(std::size_t instance, const std::string& what);
   /// What a complete section reported.
   Results results(std::size_t instance) const;
   /// Folders of sections that ran without seeds and now run per seed are set aside. Returns a line

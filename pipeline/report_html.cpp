@@ -1,204 +1,145 @@
-#include <algorithm>
-#include <cmath>
-#include <map>
-
+// The report's page as a whole: its parts in order, its style, its few lines of script.
 #include <fmt/format.h>
 
-#include "pipeline/report.h"
-#include "pipeline/results.h"
+#include "pipeline/html.h"
+#include "pipeline/report_page.h"
 
 namespace retort::pipeline {
 
 namespace {
 
-constexpr const char* kStyle = R"(
-body{font:15px/1.45 system-ui,sans-serif;color:#1d2430;background:#fff;margin:2rem auto;max-width:76rem;padding:0 1.2rem}
-h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #d8dde6;padding-bottom:.2rem}
-h3{font-size:1rem;margin:1.2rem 0 .3rem}table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .7rem;border-bottom:1px solid #e6e9ef;text-align:right}th:first-child,td:first-child{text-align:left;white-space:nowrap}
-th{font-weight:600;color:#4a5568}.row{display:flex;flex-wrap:wrap;gap:1rem}svg{font:11px system-ui,sans-serif;fill:#4a5568;max-width:100%;height:auto}
-svg .t{font-size:13px;font-weight:600;fill:#1d2430}svg .g{stroke:#e6e9ef}svg .l{fill:none;stroke-width:1.8}
-pre{background:#f5f7fa;padding:.7rem;overflow:auto;font-size:12.5px}summary{cursor:pointer;color:#1b6ca8}.muted{color:#6b7280}
-)";
+constexpr const char* kStyle = R"css(
+:root{--ink:#1b222c;--soft:#56606e;--rule:#dde2e9;--pale:#f5f7fa;--link:#0060a0;--bad:#a83200;--good:#00664b}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;color:var(--ink);background:#fff;margin:0 auto;max-width:80rem;padding:1.5rem 1.5rem 4rem}
+h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
+h2{font-size:1.25rem;margin:2.6rem 0 .6rem;border-bottom:2px solid var(--rule);padding-bottom:.25rem}
+h3{font-size:1.02rem;margin:1.5rem 0 .4rem}h4{font-size:.92rem;margin:1rem 0 .3rem}
+h3 small,summary small{font-weight:400;color:var(--soft)}
+a{color:var(--link)}p{margin:.4rem 0}.muted{color:var(--soft);font-size:.9rem}small{color:var(--soft)}
+nav{margin:.6rem 0 0;font-size:.92rem}nav a{margin-right:1rem;text-decoration:none}nav a:hover{text-decoration:underline}
+table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums;font-size:.92rem}
+th,td{padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top;white-space:nowrap}
+th:first-child,td:first-child,th.w,td.w{text-align:left}td+td.w,th+th.w{padding-left:.4rem}
+td.wrap,th.wrap{white-space:normal;max-width:22rem}
+th{font-weight:600;color:var(--soft);vertical-align:bottom}tbody tr:hover{background:var(--pale)}
+.wide{overflow-x:auto}.row{display:flex;flex-wrap:wrap;gap:.5rem 3rem;align-items:flex-start}
+.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:.8rem;margin:1.4rem 0 0}
+.card{border:1px solid var(--rule);border-top:3px solid var(--link);border-radius:3px;padding:.55rem .8rem}
+.card .label{color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}.card .figure{font-size:1.32rem;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
+.card .note{color:var(--soft);font-size:.84rem}
+.notes{border-left:4px solid #e69f00;background:#fdf8ec;padding:.3rem 1rem;margin:1.4rem 0 0}.notes h2{font-size:1rem;border:0;margin:.2rem 0}.notes ul{margin:.2rem 0 .4rem;padding-left:1.2rem}.notes li{overflow-wrap:anywhere}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.6rem 1.4rem;max-width:78rem}
+.charts svg{width:100%;max-width:400px}
+svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;height:auto;overflow:visible}
+.wide>svg{min-width:40rem;display:block;margin:.4rem 0}
+svg .t{font-size:13px;font-weight:600;fill:#1b222c}svg .n{font-size:12.5px;fill:#1b222c}
+svg .g{stroke:#e3e7ed;stroke-width:1}svg .a{stroke:#8a94a3;stroke-width:1}svg .z{stroke:#1b222c;stroke-width:1.2;stroke-dasharray:4 3}
+svg .l{fill:none;stroke-width:1.8;stroke-linejoin:round}svg .l.f{stroke-width:1;stroke-opacity:.42}svg .l.b{stroke-width:2.4}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.3rem;padding:0;margin:.4rem 0;font-size:.9rem}.legend svg{vertical-align:middle}
+details{margin:.5rem 0}summary{cursor:pointer;color:var(--link);font-weight:600}
+pre{background:var(--pale);padding:.7rem .9rem;overflow:auto;font-size:12.5px;line-height:1.4;margin:.4rem 0}code{font-size:.9em}
+.classes td{vertical-align:middle}.classes img,.likeness img{image-rendering:pixelated;background:#eee}
+.name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:anywhere}
+.bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}.bar i{display:block;height:5px;background:#d55e00}
+.mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;grid-template-columns:auto auto;align-items:center;gap:0 .4rem;white-space:normal}
+figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}.likeness{opacity:.75}.likeness img{width:auto;max-height:28px;max-width:28px}
+figure.text{display:block;flex:1 1 100%;border-left:3px solid var(--rule);padding-left:.6rem}figure.text figcaption{max-width:none}q{overflow-wrap:anywhere}
+th[aria-sort],.js .sortable th{cursor:pointer}.js .sortable th:hover{color:var(--ink)}
+footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);padding-top:.6rem}
+@media (max-width:40rem){body{padding:1rem .9rem 3rem;font-size:14px}.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}section>table{display:block;overflow-x:auto}}
+@media print{body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}svg,tr,.card,figure{break-inside:avoid}
+.wide{overflow:visible}.wide>svg{min-width:0;max-width:100%}pre{white-space:pre-wrap}table{font-size:8.5pt}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
+)css";
 
-/// Metrics of the summary tables, with their headings and whether they are shares of one.
-struct Column {
+// Sorts a table by the column whose heading is clicked, and unfolds everything for the printer.
+constexpr const char* kScript = R"js(
+document.body.classList.add('js');
+for (const head of document.querySelectorAll('.sortable th')) head.addEventListener('click', () => {
+  const at = [...head.parentNode.children].indexOf(head), body = head.closest('table').tBodies[0];
+  const value = row => { const cell = row.cells[at], text = cell.dataset.value ?? cell.textContent.replace(/[\s\u202f]/g, '').replace('\u2212', '-');
+    const number = parseFloat(text); return isNaN(number) ? text : number; };
+  const down = head.getAttribute('aria-sort') === 'ascending';
+  for (const other of head.parentNode.children) other.removeAttribute('aria-sort');
+  head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+  const order = (a, b) => { const x = value(a), y = value(b);
+    return typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : (typeof x === 'number' ? -1 : 1); };
+  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
+});
+addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(d => d.open = true));
+)js";
+
+constexpr const char* kHow = R"html(<section id="method"><h2>How the numbers are made</h2>
+<p class="muted">Deviation: of the sample, divisor n&nbsp;&minus;&nbsp;1. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
+97.5&nbsp;% quantile of Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds for normally distributed values, and speaks of
+other seeds of the same data, not of other data. Differences are taken seed by seed before they are averaged. &ldquo;Better&rdquo; and
+&ldquo;worse&rdquo; mean that the interval leaves out 0; among many comparisons one in twenty does so by chance. A distilled section is
+compared with the hard-label one whose options differ least; those that do are named. Recall of a class: right answers among
+its samples. Hashes: <em>content</em> is the digest of a section&rsquo;s result, equal on any number of ranks; <em>recipe</em>
+that of its options and inputs.</p></section>)html";
+
+struct Link {
+  const char* id;
   const char* name;
-  const char* heading;
-  bool percent;
 };
-struct Table {
-  const char* heading;
-  std::vector<Column> columns;
-};
-const std::vector<Table>& tables() {
-  static const std::vector<Table> all = {
-      {"Scores",
-       {{"top1", "top-1 %", true},
-        {"top5", "top-5 %", true},
-        {"mean_recall", "mean recall %", true},
-        {"calibration_error", "calibration error %", true},
-        {"loss", "loss", false},
-        {"samples", "samples", false},
-        {"parameters", "parameters", false}}},
-      {"Training",
-       {{"validation_top1", "validation top-1 %", true},
-        {"validation_loss", "validation loss", false},
-        {"train_top1", "train top-1 %", true},
-        {"train_loss", "train loss", false},
-        {"steps", "steps", false},
-        {"parameters", "parameters", false},
-        {"multiply_adds", "multiply-adds", false},
-        {"seconds", "seconds", false}}},
-      {"Data and logits",
-       {{"samples", "samples", false},
-        {"classes", "classes", false},
-        {"rows", "rows", false},
-        {"bytes_per_row", "bytes a row", false},
-        {"bytes", "bytes", false},
-        {"seconds", "seconds", false}}},
-  };
-  return all;
-}
 
-/// 1234567 -> "1 234 567", with narrow blanks.
-std::string grouped(double v) {
-  std::string digits = fmt::format("{:.0f}", v);
-  for (int at = static_cast<int>(digits.size()) - 3; at > (v < 0 ? 1 : 0); at -= 3)
-    digits.insert(static_cast<std::size_t>(at), "&#8239;");
-  return digits;
-}
-
-std::string cell(const std::vector<double>& values, bool percent) {
-  if (values.empty()) return "";
-  const double factor = percent ? 100 : 1;
-  double mean = 0;
-  for (const double v : values) mean += factor * v / static_cast<double>(values.size());
-  const auto text = [&](double v) {
-    if (percent) return fmt::format("{:.2f}", v);
-    if (v == std::floor(v) && std::abs(v) < 1e15) return grouped(v);
-    return number_text(v);
-  };
-  if (values.size() == 1) return text(mean);
-  double square = 0;
-  for (const double v : values) square += (factor * v - mean) * (factor * v - mean);
-  const double deviation = std::sqrt(square / static_cast<double>(values.size() - 1));
-  if (deviation == 0) return text(mean);
-  return fmt::format("{} &plusmn; {}", text(mean),
-                     percent ? fmt::format("{:.2f}", deviation) : number_text(deviation));
-}
-
-/// Which table a section belongs to, by the stage that wrote it.
-std::size_t table_of(const ReportSection& section) {
-  if (!section.metrics.empty()) return 1;
-  return section.results.contains("top1") ? 0 : 2;
-}
-
-std::string summary_of(const Table& table, const std::vector<const ReportSection*>& sections) {
-  std::vector<std::string> groups;
-  std::map<std::string, std::map<std::string, std::vector<double>>> values;
-  std::map<std::string, std::size_t> seeds;
-  for (const auto* section : sections) {
-    if (std::find(groups.begin(), groups.end(), section->group) == groups.end())
-      groups.push_back(section->group);
-    ++seeds[section->group];
-    for (const auto& [name, value] : section->results.items())
-      if (value.is_number()) values[section->group][name].push_back(value.get<double>());
-  }
-  std::string head = "<tr><th>section</th><th>seeds</th>", body;
-  for (const auto& column : table.columns) head += fmt::format("<th>{}</th>", column.heading);
-  for (const auto& group : groups) {
-    body += fmt::format("<tr><td>{}</td><td>{}</td>", escape_html(group), seeds[group]);
-    for (const auto& column : table.columns) {
-      const auto found = values[group].find(column.name);
-      body += fmt::format("<td>{}</td>",
-                          found == values[group].end() ? "" : cell(found->second, column.percent));
-    }
-    body += "</tr>";
-  }
-  return fmt::format("<h3>{}</h3><table>{}</tr>{}</table>", table.heading, head, body);
-}
-
-std::string summary(const std::vector<ReportSection>& sections) {
-  std::string html;
-  for (std::size_t i = 0; i < tables().size(); ++i) {
-    std::vector<const ReportSection*> members;
-    for (const auto& section : sections)
-      if (table_of(section) == i) members.push_back(&section);
-    if (!members.empty()) html += summary_of(tables()[i], members);
-  }
-  return html;
-}
-
-std::vector<Series> curves(const std::vector<ReportSection>& sections, const std::string& metric,
-                           double factor) {
-  std::vector<Series> series;
-  for (const auto& section : sections) {
-    Series line{section.name, {}};
-    for (const auto& point : section.metrics)
-      if (point.contains(metric) && point[metric].is_number())
-        line.points.emplace_back(point["step"].get<double>(), factor * point[metric].get<double>());
-    if (!line.points.empty()) series.push_back(std::move(line));
-  }
-  return series;
-}
-
-std::string evaluation(const ReportSection& section) {
-  std::string html = fmt::format("<h3>{}</h3><div class=\"row\">", escape_html(section.name));
-  const auto& confusions = section.details.at("confusions");
-  if (!confusions.empty()) {
-    html += "<table><tr><th>gold</th><th>predicted</th><th>times</th></tr>";
-    for (const auto& pair : confusions)
-      html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-                          escape_html(pair.at("gold").get<std::string>()),
-                          escape_html(pair.at("predicted").get<std::string>()),
-                          pair.at("count").get<std::uint64_t>());
-    html += "</table>";
-  }
-  std::vector<std::pair<double, const nlohmann::json*>> recall;
-  for (const auto& c : section.details.at("classes"))
-    if (c.at("samples") > 0)
-      recall.emplace_back(c.at("right").get<double>() / c.at("samples").get<double>(), &c);
-  std::stable_sort(recall.begin(), recall.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  html += "<table><tr><th>lowest recall</th><th>right</th><th>of</th></tr>";
-  for (std::size_t i = 0; i < std::min<std::size_t>(20, recall.size()); ++i)
-    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-                        escape_html(recall[i].second->at("name").get<std::string>()),
-                        recall[i].second->at("right").get<std::uint64_t>(),
-                        recall[i].second->at("samples").get<std::uint64_t>());
-  return html + "</table></div>";
+std::string navigation(const std::string& page) {
+  std::string links;
+  for (const auto& [id, name] :
+       {Link{"comparison", "Comparison"}, Link{"results", "Results"}, Link{"training", "Training"},
+        Link{"classes", "Worst classes"}, Link{"time", "Time"}, Link{"sections", "Sections"},
+        Link{"environment", "Environment"}, Link{"method", "Method"}})
+    if (page.find(fmt::format("<section id=\"{}\"", id)) != std::string::npos)
+      links += fmt::format("<a href=\"#{}\">{}</a>", id, name);
+  return "<nav>" + links + "</nav>";
 }
 
 }  // namespace
 
-std::string report_html(const std::string& title, const std::vector<ReportSection>& sections) {
-  std::string html = fmt::format(
-      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>"
-      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><style>{1}</style>"
-      "</head><body><h1>{0}</h1><p class=\"muted\">Retort run report. Values over several seeds "
-      "are mean &plusmn; sample deviation.</p><h2>Results</h2>{2}",
-      escape_html(title), kStyle, summary(sections));
-  const std::string charts =
-      chart_svg("Training loss", "step", curves(sections, "train_loss", 1)) +
-      chart_svg("Training top-1 %", "step", curves(sections, "train_top1", 100)) +
-      chart_svg("Validation loss", "step", curves(sections, "validation_loss", 1)) +
-      chart_svg("Validation top-1 %", "step", curves(sections, "validation_top1", 100)) +
-      chart_svg("Learning rate", "step", curves(sections, "learning_rate", 1));
-  if (!charts.empty()) html += "<h2>Training</h2><div class=\"row\">" + charts + "</div>";
-  bool first = true;
-  for (const auto& section : sections) {
-    if (section.details.is_null()) continue;
-    if (first) html += "<h2>Evaluation</h2>";
-    first = false;
-    html += evaluation(section);
+std::string report_html(const Report& report) {
+  const auto comparisons = compare(report);
+  const std::string page = comparisons_html(comparisons) + results_html(report) +
+                           training_html(report) + classes_html(report) + time_html(report) +
+                           sections_html(report) + environment_html(report) + kHow;
+  const std::string title = escape_html(report.title);
+  return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
+         " &ndash; Retort report</title><meta name=\"viewport\" "
+         "content=\"width=device-width,initial-scale=1\"><link rel=\"icon\" "
+         "href=\"data:,\"><style>" +
+         kStyle + "</style></head><body><header><h1>" + title + "</h1>" + navigation(page) +
+         "</header>" + glance_html(report, comparisons) + notes_html(report) + page +
+         "<footer>Written by <code>retort report</code>. Classes, texts and pictures are those of "
+         "the data set.</footer><script>" +
+         kScript + "</script></body></html>\n";
+}
+
+nlohmann::ordered_json report_json(const Report& report) {
+  using Json = nlohmann::ordered_json;
+  Json json = {
+      {"sections", Json::array()}, {"summary", Json::array()}, {"comparisons", Json::array()}};
+  for (const auto& section : report.sections) {
+    Json row = {{"name", section.name},
+                {"stage", section.stage},
+                {"state", standing_word(section.standing)}};
+    if (section.seconds) row["seconds"] = *section.seconds;
+    if (section.step) row["step"] = *section.step;
+    if (!section.failure.empty()) row["failure"] = section.failure;
+    if (!section.content_digest.empty()) row["content_digest"] = section.content_digest;
+    json["sections"].push_back(std::move(row));
   }
-  html += "<h2>Sections</h2>";
-  for (const auto& section : sections)
-    html += fmt::format("<details><summary>{}{}</summary><pre>{}</pre><pre>{}</pre></details>",
-                        escape_html(section.name), section.complete ? "" : " (unfinished)",
-                        escape_html(section.results.dump(2)), escape_html(section.configuration));
-  return html + "</body></html>\n";
+  for (const auto& summary : summaries_of(report)) {
+    Json row = {{"section", summary.section},
+                {"metric", summary.metric},
+                {"mean", summary.mean},
+                {"seeds", summary.count}};
+    if (summary.deviation) row["deviation"] = *summary.deviation;
+    if (summary.half_width)
+      row["interval"] = {summary.mean - *summary.half_width, summary.mean + *summary.half_width};
+    json["summary"].push_back(std::move(row));
+  }
+  for (const auto& comparison : compare(report)) json["comparisons"].push_back(to_json(comparison));
+  return json;
 }
 
 }  // namespace retort::pipeline

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "io/companions.h"
+#include "pipeline/statistics.h"
 
 namespace retort::pipeline {
 namespace {
@@ -33,7 +34,10 @@ std::size_t columns(const std::string& text) {
 
 Results read_results(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / io::kResultsName)) return {};
-  const nlohmann::json json = io::read_sealed(folder, io::kResultsName);
+  return numbers_of(io::read_sealed(folder, io::kResultsName));
+}
+
+Results numbers_of(const nlohmann::json& json) {
   Results results;
   for (const auto& [name, value] : json.items())
     if (value.is_number()) results.emplace_back(name, value.get<double>());
@@ -55,15 +59,9 @@ std::vector<MetricSummary> summarise(const std::string& section,
     for (const auto& results : by_seed)
       for (const auto& [name, value] : results)
         if (name == metric) values.push_back(value);
-    MetricSummary summary{section, metric, values.size(), 0, std::nullopt};
-    for (const double value : values) summary.mean += value;
-    summary.mean /= static_cast<double>(values.size());
-    if (values.size() > 1) {
-      double squares = 0;
-      for (const double value : values) squares += (value - summary.mean) * (value - summary.mean);
-      summary.deviation = std::sqrt(squares / static_cast<double>(values.size() - 1));
-    }
-    summaries.push_back(std::move(summary));
+    const Spread spread = spread_of(values);
+    summaries.push_back(
+        {section, metric, spread.count, spread.mean, spread.deviation, spread.half_width});
   }
   return summaries;
 }

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 namespace retort::pipeline {
 
 /// Name and value: accuracies and losses first, the others in the file's order.
@@ -17,13 +19,17 @@ using Results = std::vector<std::pair<std::string, double>>;
 /// are left out. DataError if the file is no JSON object.
 Results read_results(const std::filesystem::path& folder);
 
+/// The numbers among the values of results.json, likewise.
+Results numbers_of(const nlohmann::json& results);
+
 /// A metric of a section over its seeds.
 struct MetricSummary {
   std::string section;
   std::string metric;
   std::size_t count = 0;  // of seeds that report it
   double mean = 0;
-  std::optional<double> deviation;  // of the sample (n - 1), from two seeds on
+  std::optional<double> deviation;        // of the sample (n - 1), from two seeds on
+  std::optional<double> half_width = {};  // of the mean's 95 % interval by Student's t, likewise
 };
 
 /// Results of one section by seed -> one summary per metric, in the order of first appearance.

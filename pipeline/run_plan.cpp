@@ -164,6 +164,7 @@ class PlanRun {
       read_outcome(index);
     } catch (const core::Error& error) {
       courses_[index].fate = Fate::failed;
+      if (context_.communicator.root()) judge_.failed(index, error.what());
       // Other ranks may still be inside the section: only a lone rank can leave it and go on.
       const bool goes_on =
           options_.after_failure == AfterFailure::keep_going && context_.communicator.size() == 1;

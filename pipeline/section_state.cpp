@@ -10,6 +10,7 @@
 #include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
+#include "io/utf8.h"
 
 namespace retort::pipeline {
 namespace {
@@ -100,20 +101,22 @@ std::optional<SectionRecord> SectionStates::record(const std::string& name) cons
     record.content_digest = json.at("content_digest").get<std::string>();
     record.seconds = json.at("seconds").get<double>();
     record.results = json.at("results").get<Results>();
+    record.failure = json.value("failure", "");
     return std::optional<SectionRecord>(record);
   });
 }
 
 void SectionStates::write_record(const std::string& name, const SectionRecord& record) const {
-  const nlohmann::json json = {{"format_version", kRecordVersion},
-                               {"section", name},
-                               {"complete", record.completion == Completion::complete},
-                               {"recipe", record.recipe.to_json()},
-                               {"recipe_hash", record.recipe.hash()},
-                               {"manifest_sha256", record.manifest_sha256},
-                               {"content_digest", record.content_digest},
-                               {"seconds", record.seconds},
-                               {"results", record.results}};
+  nlohmann::json json = {{"format_version", kRecordVersion},
+                         {"section", name},
+                         {"complete", record.completion == Completion::complete},
+                         {"recipe", record.recipe.to_json()},
+                         {"recipe_hash", record.recipe.hash()},
+                         {"manifest_sha256", record.manifest_sha256},
+                         {"content_digest", record.content_digest},
+                         {"seconds", record.seconds},
+                         {"results", record.results}};
+  if (!record.failure.empty()) json["failure"] = record.failure;
   const auto path = record_path(name);
   io::make_folder(path.parent_path());
   io::write_file(path, std::string_view(io::sealed_text(json)));
@@ -143,6 +146,14 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
 
 void SectionStates::mark_started(const std::string& name, const Recipe& recipe) const {
   write_record(name, {Completion::started, recipe, "", "", 0, {}});
+}
+
+void SectionStates::mark_failed(const std::string& name, const std::string& failure) const {
+  auto known = record(name);
+  if (!known || known->completion == Completion::complete) return;
+  known->failure = failure;
+  io::replace_invalid_utf8(known->failure);  // it may name a path of any bytes
+  write_record(name, *known);
 }
 
 void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,

@@ -23,6 +23,7 @@ struct SectionRecord {
   std::string content_digest;   // likewise
   double seconds = 0;           // of the start that completed it
   Results results;              // what the stage reported, once complete
+  std::string failure = {};     // what the last start said when it failed; until the next one
 };
 
 /// What has to happen for a section.
@@ -54,6 +55,8 @@ class SectionStates {
   /// sizes of its members, not their bytes.
   Assessment assess(const std::string& name, const Recipe& recipe) const;
   void mark_started(const std::string& name, const Recipe& recipe) const;
+  /// Keeps why the section failed, for the report. Nothing if it has no record.
+  void mark_failed(const std::string& name, const std::string& failure) const;
   /// Called when the section's manifest is there: keeps its hash and the results beside it.
   /// DataError if it is not there or damaged.
   void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;

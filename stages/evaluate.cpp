@@ -32,6 +32,7 @@ struct EvaluateOptions {
   std::uint64_t bins = 15;
   std::uint64_t confusions = 20;
   std::uint64_t top_n = 5;
+  std::uint64_t examples = 4;
 };
 
 /// Expected calibration error over equal-width bins of confidence (Guo et al. 2017, eq. 3).
@@ -91,6 +92,43 @@ std::vector<Confusion> worst_confusions(std::span<const SampleScore> scores,
   return list;
 }
 
+constexpr std::size_t kClassesWithExamples = 20;
+
+/// Of the labelled classes with the lowest recall (ties: the lower id): each with its wrongly
+/// answered samples, the most confident first.
+nlohmann::json worst_examples(std::span<const SampleScore> scores, const io::PackedDataset& data,
+                              std::span<const ClassScore> classes, std::uint64_t most) {
+  std::vector<std::uint32_t> worst;
+  for (std::uint32_t c = 0; c < classes.size(); ++c)
+    if (classes[c].right < classes[c].samples) worst.push_back(c);
+  const auto recall = [&](std::uint32_t c) {
+    return static_cast<double>(classes[c].right) / static_cast<double>(classes[c].samples);
+  };
+  std::stable_sort(worst.begin(), worst.end(),
+                   [&](auto a, auto b) { return recall(a) < recall(b); });
+  worst.resize(std::min(worst.size(), kClassesWithExamples));
+  std::map<std::uint32_t, std::vector<std::uint64_t>> samples;
+  for (const std::uint32_t c : worst) samples[c];
+  for (std::uint64_t i = 0; i < scores.size(); ++i)
+    for (const std::uint32_t gold : data.labels(i))
+      if (const auto found = samples.find(gold);
+          found != samples.end() && scores[i].predicted != gold)
+        found->second.push_back(i);
+  nlohmann::json examples = nlohmann::json::array();
+  for (const std::uint32_t c : worst) {
+    auto& wrong = samples[c];
+    std::stable_sort(wrong.begin(), wrong.end(),
+                     [&](auto a, auto b) { return scores[a].confidence > scores[b].confidence; });
+    wrong.resize(std::min<std::size_t>(wrong.size(), most));
+    for (const std::uint64_t i : wrong)
+      examples.push_back({{"class", c},
+                          {"sample", i},
+                          {"predicted", scores[i].predicted},
+                          {"confidence", std::round(1e4 * scores[i].confidence) / 1e4}});
+  }
+  return examples;
+}
+
 class Evaluate : public Stage {
  public:
   void declare(core::OptionTable& table) override {
@@ -113,6 +151,8 @@ class Evaluate : public Stage {
         .effect = OptionEffect::output;
     table.add("top-n", &options_.top_n, "Classes that --predictions lists of each sample").effect =
         OptionEffect::run;
+    table.add("examples", &options_.examples,
+              "Wrongly answered samples to list of each class with low recall");
     options_.classifier.torchscript.declare(table);
   }
   void validate() const override {
@@ -170,8 +210,11 @@ class Evaluate : public Stage {
                           std::span<const SampleScore> scores,
                           std::span<const ClassScore> classes) const {
     const auto& names = loaded.description.class_names;
-    nlohmann::json details = {{"classes", nlohmann::json::array()},
-                              {"confusions", nlohmann::json::array()}};
+    nlohmann::json details = {
+        {"classes", nlohmann::json::array()},
+        {"confusions", nlohmann::json::array()},
+        {"data_digest", data.digest()},
+        {"examples", worst_examples(scores, data, classes, options_.examples)}};
     for (std::size_t c = 0; c < classes.size(); ++c)
       details["classes"].push_back(
           {{"name", names[c]}, {"samples", classes[c].samples}, {"right", classes[c].right}});

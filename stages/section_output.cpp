@@ -6,11 +6,14 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/warnings.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/companions.h"
 #include "io/fault_point.h"
 #include "io/manifest.h"
+#include "io/utf8.h"
+#include "stages/environment.h"
 
 namespace retort::stages {
 
@@ -54,7 +57,13 @@ std::vector<std::string> write_companions(const StageContext& context,
                                           const nlohmann::json& results) {
   const io::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
-  io::write_sealed(folder, io::kResultsName, results);
+  nlohmann::json kept = results;
+  kept["environment"] = environment(context);
+  for (std::string warning : core::take_warnings()) {
+    io::replace_invalid_utf8(warning);  // it may name a path of any bytes
+    kept["warnings"].push_back(std::move(warning));
+  }
+  io::write_sealed(folder, io::kResultsName, kept);
   return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
 }
 

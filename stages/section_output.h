@@ -22,7 +22,8 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs);
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
-/// Writes config.ini and results.json; returns their names, for the manifest. One rank calls it.
+/// Writes config.ini and results.json, the results with the environment and this rank's warnings
+/// beside them (docs/section_folder.md); returns their names, for the manifest. One rank calls it.
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
                                           const nlohmann::json& results);

@@ -1,0 +1,62 @@
+// Teacher against hard-label against distilled models, over seeds: who is compared with whom, and
+// by how much they differ.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "pipeline/report.h"
+#include "pipeline/statistics.h"
+
+namespace retort::pipeline {
+
+enum class Role {
+  teacher,  // its answers are captured by a `teach` section
+  hard,     // trained on labels alone
+  learner,  // distilled, or trained by another stage than `train`
+};
+std::string_view role_word(Role role);
+
+struct SeedValue {
+  std::string seed;  // of the model's section; empty: it runs once
+  double value = 0;
+};
+
+struct ComparedRow {
+  std::string section;    // the model's
+  std::string scored_by;  // the section that measured it
+  std::string stage;      // the model's
+  Role role = Role::hard;
+  std::vector<SeedValue> values;
+  Spread spread;
+  std::optional<double> parameters;
+};
+
+/// row - baseline, by seeds that both have.
+struct Difference {
+  std::size_t row = 0, baseline = 0;  // into Comparison::rows
+  std::vector<SeedValue> values;
+  Spread spread;
+  std::vector<std::string> differing;  // options of both that differ: what else may be the cause
+};
+
+/// Sections measured on the same samples by the same metric.
+struct Comparison {
+  std::string scored_on;  // "@data, split test"
+  std::string metric;     // "top1", "loss"
+  std::vector<ComparedRow> rows;
+  std::vector<Difference> differences;
+};
+
+/// By what `evaluate` sections measured; where there are none, by the validation of training. A
+/// learner is compared with the hard-label section that shares a seed with it and whose options
+/// differ in the fewest places (ties: the first).
+std::vector<Comparison> compare(const Report& report);
+
+nlohmann::ordered_json to_json(const Comparison& comparison);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,193 @@
+// The page's part on single classes: what an evaluation got wrong most, with its samples.
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "io/json_text.h"
+#include "pipeline/html.h"
+#include "pipeline/report_page.h"
+#include "pipeline/report_samples.h"
+
+namespace retort::pipeline {
+namespace {
+
+constexpr std::size_t kMostClasses = 12;
+constexpr std::size_t kMostPairs = 12;
+constexpr std::size_t kOpen = 2;  // evaluations shown unfolded
+
+struct ClassRecall {
+  std::uint32_t label = 0;
+  std::string name;
+  double right = 0, samples = 0;  // summed over seeds
+  double recall() const { return right / samples; }
+};
+
+/// Classes with labelled samples, lowest recall over all seeds first.
+std::vector<ClassRecall> recalls(const std::vector<const ReportSection*>& members) {
+  std::vector<ClassRecall> classes;
+  for (const auto* section : members) {
+    const auto& own = section->details.at("classes");
+    classes.resize(std::max(classes.size(), own.size()));
+    for (std::uint32_t c = 0; c < own.size(); ++c) {
+      classes[c].label = c;
+      classes[c].name = own[c].at("name").get<std::string>();
+      classes[c].right += own[c].at("right").get<double>();
+      classes[c].samples += own[c].at("samples").get<double>();
+    }
+  }
+  std::erase_if(classes, [](const auto& c) { return !(c.samples > 0); });
+  std::stable_sort(classes.begin(), classes.end(),
+                   [](const auto& a, const auto& b) { return a.recall() < b.recall(); });
+  return classes;
+}
+
+/// How recalls are spread: ten bars, 0 to 100 %.
+std::string histogram(const std::vector<ClassRecall>& classes) {
+  constexpr std::size_t kBins = 10;
+  constexpr double kWidth = 400, kHeight = 130, kFoot = 95, kBar = 36;
+  std::vector<std::size_t> bins(kBins);
+  for (const auto& c : classes)
+    ++bins[std::min(kBins - 1, static_cast<std::size_t>(c.recall() * kBins))];
+  const auto most = static_cast<double>(*std::max_element(bins.begin(), bins.end()));
+  std::string svg = fmt::format(
+      "<svg viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
+      "aria-label=\"Classes by "
+      "recall\"><text x=\"0\" y=\"12\" class=\"t\">Classes by recall, %</text>",
+      kWidth, kHeight);
+  for (std::size_t i = 0; i < kBins; ++i) {
+    const double x = 10 + 38 * static_cast<double>(i);
+    const double height = 60 * static_cast<double>(bins[i]) / most;
+    if (bins[i] > 0)
+      svg += fmt::format(
+          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:g}\" height=\"{:.1f}\" fill=\"#0072b2\"/>"
+          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
+          x, kFoot - height, kBar, height, x + kBar / 2, kFoot - height - 4, bins[i]);
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>", x - 1,
+                       kFoot + 15, 10 * i);
+  }
+  return svg + fmt::format(
+                   "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">100</text>"
+                   "<line x1=\"9\" x2=\"389\" y1=\"{:g}\" y2=\"{:g}\" class=\"a\"/></svg>",
+                   10 + 38.0 * kBins - 1, kFoot + 15, kFoot, kFoot);
+}
+
+std::string name_at(const nlohmann::json& details, std::uint32_t label) {
+  const auto& classes = details.at("classes");
+  return label < classes.size() ? classes[label].at("name").get<std::string>()
+                                : fmt::format("class {}", label);
+}
+
+/// One wrong answer: the sample, and what it was taken for.
+std::string mistake(const nlohmann::json& details, const nlohmann::json& example,
+                    EvaluatedSamples& samples, std::size_t& room) {
+  const auto predicted = example.at("predicted").get<std::uint32_t>();
+  const std::string shown = samples.html(example.at("sample").get<std::uint64_t>(), room);
+  std::string likeness;
+  if (!samples.has_texts())
+    if (const auto first = samples.first_of(predicted)) likeness = samples.html(*first, room);
+  return fmt::format(
+      "<figure{}>{}<figcaption>&rarr; {} <small>{:.0f}&nbsp;%</small></figcaption>{}</figure>",
+      samples.has_texts() ? " class=\"text\"" : "",
+      shown.empty() ? fmt::format("<span class=\"muted\">sample {}</span>",
+                                  example.at("sample").get<std::uint64_t>())
+                    : shown,
+      escape_html(shortened(name_at(details, predicted), 40)),
+      100 * example.at("confidence").get<double>(),
+      likeness.empty() ? "" : "<div class=\"likeness\">" + likeness + "</div>");
+}
+
+std::string worst_table(const std::vector<ClassRecall>& classes, const nlohmann::json& details,
+                        EvaluatedSamples& samples, std::size_t& room) {
+  std::string rows;
+  for (std::size_t i = 0; i < std::min(kMostClasses, classes.size()); ++i) {
+    const auto& c = classes[i];
+    if (c.right == c.samples) break;
+    std::string likeness, mistakes;
+    if (!samples.has_texts())
+      if (const auto first = samples.first_of(c.label)) likeness = samples.html(*first, room);
+    if (details.contains("examples"))
+      for (const auto& example : details.at("examples"))
+        if (example.at("class").get<std::uint32_t>() == c.label)
+          mistakes += mistake(details, example, samples, room);
+    rows += fmt::format(
+        "<tr><td>{}<div class=\"name\">{}</div></td><td>{:.1f}&nbsp;%<div class=\"bar\"><i "
+        "style=\"width:{:.1f}%\"></i></div><small>{:g} of {:g}</small></td><td class=\"w\"><div "
+        "class=\"mistakes\">{}</div></td></tr>",
+        likeness, escape_html(shortened(c.name, 60)), 100 * c.recall(), 100 * c.recall(), c.right,
+        c.samples, mistakes);
+  }
+  if (rows.empty()) return "<p>No class has a wrong answer.</p>";
+  return "<table class=\"classes\"><thead><tr><th>class</th><th>recall</th><th class=\"w\">taken "
+         "for "
+         "(most confident first)</th></tr></thead><tbody>" +
+         rows + "</tbody></table>";
+}
+
+std::string pairs_table(const std::vector<const ReportSection*>& members) {
+  std::map<std::pair<std::string, std::string>, std::uint64_t> counts;
+  for (const auto* section : members)
+    for (const auto& pair : section->details.at("confusions"))
+      counts[{pair.at("gold").get<std::string>(), pair.at("predicted").get<std::string>()}] +=
+          pair.at("count").get<std::uint64_t>();
+  std::vector<std::pair<std::pair<std::string, std::string>, std::uint64_t>> sorted(counts.begin(),
+                                                                                    counts.end());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  if (sorted.empty()) return "";
+  std::string html =
+      "<table><thead><tr><th>is</th><th class=\"w\">taken "
+      "for</th><th>times</th></tr></thead><tbody>";
+  for (std::size_t i = 0; i < std::min(kMostPairs, sorted.size()); ++i)
+    html += fmt::format("<tr><td>{}</td><td class=\"w\">{}</td><td>{}</td></tr>",
+                        escape_html(shortened(sorted[i].first.first, 40)),
+                        escape_html(shortened(sorted[i].first.second, 40)), sorted[i].second);
+  return html + "</tbody></table>";
+}
+
+std::string evaluation(const Report& report, const std::vector<const ReportSection*>& members,
+                       bool open, std::size_t& room) {
+  const ReportSection& first = *members.front();
+  EvaluatedSamples samples(report, first);
+  const auto classes = recalls(members);
+  if (classes.empty()) return "";
+  std::string note;
+  if (members.size() > 1)
+    note = fmt::format("Counts are over {} seeds; the samples are those of seed {}. ",
+                       members.size(), escape_html(first.seed));
+  if (!samples.obstacle().empty())
+    note += fmt::format("No samples are shown: {}.", escape_html(samples.obstacle()));
+  return fmt::format(
+      "<details{}><summary>{} <small>{}, split {}</small></summary>{}<div "
+      "class=\"row\"><div>{}</div>"
+      "<div>{}<h4>Most confused</h4>{}</div></div></details>",
+      open ? " open" : "", escape_html(first.group),
+      escape_html(report.portable(first.option("data"))), escape_html(first.option("split")),
+      note.empty() ? "" : "<p class=\"muted\">" + note + "</p>",
+      worst_table(classes, first.details, samples, room), histogram(classes), pairs_table(members));
+}
+
+}  // namespace
+
+std::string classes_html(const Report& report) {
+  std::string html;
+  std::size_t shown = 0, room = kPictureRoom;
+  for (const auto& group : report.groups()) {
+    std::vector<const ReportSection*> members;
+    for (const auto* section : report.members(group))
+      if (section->details.is_object()) members.push_back(section);
+    if (members.empty()) continue;
+    try {
+      html += io::read_fields((report.folder / members.front()->name / "details.json").string(),
+                              [&] { return evaluation(report, members, shown < kOpen, room); });
+      ++shown;
+    } catch (const core::DataError& error) {
+      html += fmt::format("<p class=\"bad\">{}</p>", escape_html(error.what()));
+    }
+  }
+  if (html.empty()) return "";
+  return "<section id=\"classes\"><h2>Worst classes</h2>" + html + "</section>";
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,204 @@
+// The page's parts that compare: teacher, hard labels, distilled.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "pipeline/chart.h"
+#include "pipeline/report_page.h"
+
+namespace retort::pipeline {
+namespace {
+
+NumberForm form_of(const Comparison& comparison) {
+  return comparison.metric == "top1" ? NumberForm::percent : NumberForm::loss;
+}
+
+const char* colour_of(Role role) {
+  switch (role) {
+    case Role::teacher:
+      return kPalette[7];
+    case Role::hard:
+      return kPalette[0];
+    case Role::learner:
+      break;
+  }
+  return kPalette[1];
+}
+
+std::vector<double> plain(const std::vector<SeedValue>& values) {
+  std::vector<double> numbers;
+  for (const auto& value : values) numbers.push_back(value.value);
+  return numbers;
+}
+
+std::string role_text(const ComparedRow& row) {
+  if (row.role == Role::learner && row.stage != "distill") return row.stage;
+  return std::string(role_word(row.role));
+}
+
+std::string interval_text(const Spread& spread, NumberForm form, bool is_difference) {
+  if (!spread.half_width) return "";
+  const auto text = [&](double v) {
+    if (is_difference) return signed_html(v, form);
+    return number_html(v, form);
+  };
+  return fmt::format("{} to {}", text(spread.mean - *spread.half_width),
+                     text(spread.mean + *spread.half_width));
+}
+
+std::string by_seed(const std::vector<SeedValue>& values, NumberForm form, bool is_difference) {
+  std::string text;
+  for (const auto& value : values)
+    text += fmt::format(
+        "{}<span title=\"{}\">{}</span>", text.empty() ? "" : ", ",
+        value.seed.empty() ? "one run" : "seed " + escape_html(value.seed),
+        is_difference ? signed_html(value.value, form) : number_html(value.value, form));
+  return text;
+}
+
+std::string verdict(const Comparison& comparison, const Difference& difference) {
+  const auto& spread = difference.spread;
+  if (!spread.half_width) return "one seed: no interval";
+  const double low = spread.mean - *spread.half_width, high = spread.mean + *spread.half_width;
+  if (low <= 0 && high >= 0) return "no difference shown";
+  return (low > 0) == (comparison.metric == "top1") ? "better" : "worse";
+}
+
+std::string title_of(const Comparison& comparison) {
+  return comparison.metric == "top1" ? "Top-1 accuracy, %"
+                                     : "Cross entropy, nats (lower is better)";
+}
+
+std::string rows_table(const Comparison& comparison) {
+  const NumberForm form = form_of(comparison);
+  std::string html =
+      "<table class=\"sortable\"><thead><tr><th>model</th><th>role</th><th>parameters</th>"
+      "<th>seeds</th><th>mean</th><th>deviation</th><th>95&nbsp;% interval</th>"
+      "<th>by seed</th></tr></thead><tbody>";
+  for (const auto& row : comparison.rows)
+    html += fmt::format(
+        "<tr><td>{}</td><td "
+        "class=\"w\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+        "<td>{}</td></tr>",
+        escape_html(row.section), escape_html(role_text(row)),
+        row.parameters ? number_html(*row.parameters, NumberForm::plain) : "", row.spread.count,
+        number_html(row.spread.mean, form),
+        row.spread.deviation ? number_html(*row.spread.deviation, form) : "",
+        interval_text(row.spread, form, false), by_seed(row.values, form, false));
+  return html + "</tbody></table>";
+}
+
+std::string name_of(const Comparison& comparison, const Difference& difference) {
+  return comparison.rows[difference.row].section + " − " +
+         comparison.rows[difference.baseline].section;
+}
+
+std::string differences_table(const Comparison& comparison) {
+  const NumberForm form = form_of(comparison);
+  std::string html =
+      "<table><thead><tr><th>difference</th><th>pairs</th><th>mean</th><th>deviation</th>"
+      "<th>95&nbsp;% interval</th><th></th><th>by seed</th><th class=\"w\">other options that "
+      "differ"
+      "</th></tr></thead><tbody>";
+  for (const auto& d : comparison.differences)
+    html += fmt::format(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td "
+        "class=\"w\">{}</td><td>{}</td>"
+        "<td class=\"w wrap\">{}</td></tr>",
+        escape_html(name_of(comparison, d)), d.spread.count, signed_html(d.spread.mean, form),
+        d.spread.deviation ? number_html(*d.spread.deviation, form) : "",
+        interval_text(d.spread, form, true), verdict(comparison, d), by_seed(d.values, form, true),
+        d.differing.empty() ? "none"
+                            : escape_html(fmt::format("{}", fmt::join(d.differing, ", "))));
+  return html + "</tbody></table>";
+}
+
+std::string charts(const Comparison& comparison) {
+  IntervalChart rows{title_of(comparison), title_of(comparison), form_of(comparison), {}, {}};
+  for (const auto& row : comparison.rows)
+    rows.rows.push_back({row.section, colour_of(row.role), plain(row.values), row.spread});
+  std::string svg = interval_chart_svg(rows);
+  if (comparison.differences.empty()) return svg;
+  const bool points = comparison.metric == "top1";
+  IntervalChart differences{
+      "Differences, paired by seed",
+      points ? "per cent points (to the right: better)" : "nats (to the left: better)",
+      form_of(comparison),
+      0.0,
+      {}};
+  for (const auto& d : comparison.differences)
+    differences.rows.push_back(
+        {name_of(comparison, d), colour_of(Role::learner), plain(d.values), d.spread});
+  return svg + interval_chart_svg(differences);
+}
+
+std::string legend(const Comparison& comparison) {
+  std::vector<LegendEntry> entries;
+  for (const Role role : {Role::teacher, Role::hard, Role::learner})
+    if (std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                    [&](const auto& row) { return row.role == role; }))
+      entries.push_back({std::string(role_word(role)), colour_of(role), ""});
+  return legend_html(entries);
+}
+
+}  // namespace
+
+std::string comparisons_html(const std::vector<Comparison>& comparisons) {
+  if (comparisons.empty()) return "";
+  std::string html =
+      "<section id=\"comparison\"><h2>Teacher, hard labels, distilled</h2>"
+      "<p class=\"muted\">Bar: mean over seeds. Line: its 95&nbsp;% interval by Student&rsquo;s t; "
+      "an arrow where it goes on. Circles: single seeds.</p>";
+  for (const auto& comparison : comparisons) {
+    html += fmt::format("<h3>{} on {}</h3>{}<div class=\"wide\">{}</div>{}",
+                        comparison.metric == "top1" ? "Top-1" : "Cross entropy",
+                        escape_html(comparison.scored_on), legend(comparison), charts(comparison),
+                        rows_table(comparison));
+    if (!comparison.differences.empty()) html += differences_table(comparison);
+  }
+  return html + "</section>";
+}
+
+std::string glance_html(const Report& report, const std::vector<Comparison>& comparisons) {
+  std::string cards;
+  const auto card = [&](const std::string& label, const std::string& figure,
+                        const std::string& note) {
+    cards += fmt::format(
+        "<div class=\"card\"><div class=\"label\">{}</div><div class=\"figure\">{}</div>"
+        "<div class=\"note\">{}</div></div>",
+        label, figure, note);
+  };
+  if (!comparisons.empty()) {
+    const Comparison& first = comparisons.front();
+    const NumberForm form = form_of(first);
+    constexpr std::size_t kMostRows = 5;
+    for (std::size_t i = 0; i < std::min(kMostRows, first.rows.size()); ++i) {
+      const auto& row = first.rows[i];
+      std::string note = row.parameters
+                             ? number_html(*row.parameters, NumberForm::plain) + " parameters"
+                             : std::string();
+      card(escape_html(role_text(row)) + ": " + escape_html(row.section),
+           spread_html(row.spread, form) + (form == NumberForm::percent ? " %" : ""), note);
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(2, first.differences.size()); ++i) {
+      const auto& d = first.differences[i];
+      card(escape_html(name_of(first, d)),
+           signed_html(d.spread.mean, form) + (form == NumberForm::percent ? " points" : ""),
+           d.spread.half_width ? fmt::format("95 % interval {}: {}",
+                                             interval_text(d.spread, form, true), verdict(first, d))
+                               : verdict(first, d));
+    }
+  }
+  std::size_t complete = 0;
+  double seconds = 0;
+  for (const auto& section : report.sections) {
+    complete += section.standing == SectionStanding::complete ? 1 : 0;
+    seconds += section.seconds.value_or(0);
+  }
+  card("sections complete", fmt::format("{} of {}", complete, report.sections.size()),
+       seconds > 0 ? "computed in " + seconds_text(seconds) : "");
+  return "<div class=\"cards\">" + cards + "</div>";
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,308 @@
+// The page's tables of numbers: results over seeds, sections, environment.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "pipeline/html.h"
+#include "pipeline/report_page.h"
+
+namespace retort::pipeline {
+namespace {
+
+/// Metrics of the result tables, with their headings.
+struct Column {
+  const char* name;
+  const char* heading;
+  NumberForm form;
+};
+struct Table {
+  const char* heading;
+  std::vector<Column> columns;
+};
+const std::vector<Table>& tables() {
+  using enum NumberForm;
+  static const std::vector<Table> all = {
+      {"Scores",
+       {{"top1", "top-1 %", percent},
+        {"top5", "top-5 %", percent},
+        {"mean_recall", "mean recall %", percent},
+        {"calibration_error", "calibration error %", percent},
+        {"loss", "cross entropy", loss},
+        {"samples", "samples", plain},
+        {"parameters", "parameters", plain}}},
+      {"Training",
+       {{"validation_top1", "validation top-1 %", percent},
+        {"validation_loss", "validation loss", loss},
+        {"train_top1", "train top-1 %", percent},
+        {"train_loss", "train loss", loss},
+        {"steps", "steps", plain},
+        {"parameters", "parameters", plain},
+        {"multiply_adds", "multiply-adds", plain},
+        {"seconds", "time", seconds}}},
+      {"Data and logits",
+       {{"samples", "samples", plain},
+        {"classes", "classes", plain},
+        {"rows", "rows", plain},
+        {"bytes_per_row", "bytes a row", plain},
+        {"bytes", "bytes", plain},
+        {"seconds", "time", seconds}}},
+  };
+  return all;
+}
+
+/// Which table a section belongs to.
+std::size_t table_of(const ReportSection& section) {
+  if (!section.metrics.empty() || section.results.contains("train_loss")) return 1;
+  return section.results.contains("top1") || section.stage == "evaluate" ? 0 : 2;
+}
+
+bool has_null(const Report& report, const std::string& group, const char* metric) {
+  const auto members = report.members(group);
+  return std::any_of(members.begin(), members.end(), [&](const auto* section) {
+    const auto found = section->results.find(metric);
+    return found != section->results.end() && found->is_null();
+  });
+}
+
+std::string table_html(const Report& report, const std::vector<MetricSummary>& summaries,
+                       std::size_t index) {
+  const Table& table = tables()[index];
+  std::string rows;
+  std::vector<char> used(table.columns.size(), 0);
+  std::vector<std::pair<std::string, std::vector<std::string>>> lines;
+  for (const auto& group : report.groups()) {
+    const auto members = report.members(group);
+    const auto measured = std::count_if(members.begin(), members.end(), [&](const auto* section) {
+      return table_of(*section) == index && !section->results.empty();
+    });
+    if (measured == 0) continue;
+    std::vector<std::string> cells = {fmt::format("{}", measured)};
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      const auto& column = table.columns[c];
+      const auto found = std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) {
+        return s.section == group && s.metric == column.name;
+      });
+      std::string cell;
+      if (found != summaries.end())
+        cell = spread_html({found->count, found->mean, found->deviation, found->half_width},
+                           column.form);
+      if (has_null(report, group, column.name))
+        cell += cell.empty() ? "not finite" : " <span class=\"bad\">(of finite ones)</span>";
+      if (!cell.empty()) used[c] = 1;
+      cells.push_back(std::move(cell));
+    }
+    lines.emplace_back(escape_html(group), std::move(cells));
+  }
+  if (lines.empty()) return "";
+  std::string head = "<th>section</th><th>seeds</th>";
+  for (std::size_t c = 0; c < used.size(); ++c)
+    if (used[c]) head += fmt::format("<th>{}</th>", table.columns[c].heading);
+  for (const auto& [group, cells] : lines) {
+    rows += fmt::format("<tr><td>{}</td><td>{}</td>", group, cells[0]);
+    for (std::size_t c = 0; c < used.size(); ++c)
+      if (used[c]) rows += fmt::format("<td>{}</td>", cells[c + 1]);
+    rows += "</tr>";
+  }
+  return fmt::format(
+      "<h3>{}</h3><table class=\"sortable\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
+      table.heading, head, rows);
+}
+
+std::string hash_html(const std::string& hash) {
+  if (hash.empty()) return "";
+  return fmt::format("<code title=\"{0}\">{1}</code>", escape_html(hash),
+                     escape_html(hash.substr(0, 12)));
+}
+
+std::string standing_html(const ReportSection& section) {
+  const auto word = standing_word(section.standing);
+  const bool good = section.standing == SectionStanding::complete;
+  std::string html = fmt::format("<span class=\"{}\">{}</span>", good ? "good" : "bad", word);
+  if (!good && section.step) html += fmt::format(" at step {}", *section.step);
+  return html;
+}
+
+/// Options of a section, with references instead of paths, without what only says where and when.
+std::map<std::string, std::string> shown_options(const Report& report,
+                                                 const ReportSection& section) {
+  std::map<std::string, std::string> options;
+  for (const auto& [name, value] : section.options)
+    if (name != "out" && name != "seed") options[name] = report.portable(value);
+  return options;
+}
+
+/// Options in which sections of one stage differ, a column for each section.
+std::string option_differences(const Report& report) {
+  std::map<std::string, std::vector<const ReportSection*>> by_stage;
+  for (const auto& group : report.groups()) {
+    const auto* first = report.members(group).front();
+    if (!first->options.empty()) by_stage[first->stage].push_back(first);
+  }
+  std::string html;
+  for (const auto& [stage, sections] : by_stage) {
+    if (sections.size() < 2) continue;
+    std::vector<std::map<std::string, std::string>> options;
+    std::set<std::string> names;
+    for (const auto* section : sections) {
+      options.push_back(shown_options(report, *section));
+      for (const auto& [name, value] : options.back()) names.insert(name);
+    }
+    std::string rows;
+    for (const auto& name : names) {
+      std::set<std::string> values;
+      std::string cells;
+      for (const auto& own : options) {
+        const auto found = own.find(name);
+        const std::string value = found == own.end() ? "" : found->second;
+        values.insert(value);
+        cells += fmt::format("<td class=\"w\">{}</td>", escape_html(shortened(value, 60)));
+      }
+      if (values.size() > 1)
+        rows += fmt::format("<tr><td>{}</td>{}</tr>", escape_html(name), cells);
+    }
+    if (rows.empty()) continue;
+    std::string head;
+    for (const auto* section : sections)
+      head += fmt::format("<th class=\"w\">{}</th>", escape_html(section->group));
+    html += fmt::format(
+        "<h3>Where the {} sections differ</h3><div "
+        "class=\"wide\"><table><thead><tr><th>option</th>{}"
+        "</tr></thead><tbody>{}</tbody></table></div>",
+        escape_html(stage), head, rows);
+  }
+  return html;
+}
+
+std::string group_details(const Report& report, const std::string& group) {
+  const auto members = report.members(group);
+  std::string html;
+  for (const auto* section : members) {
+    if (section->configuration.empty()) continue;
+    html += fmt::format("<pre>{}</pre>", escape_html(section->configuration));
+    break;
+  }
+  for (const auto* section : members)
+    if (!section->results.empty())
+      html += fmt::format("<h4>{}</h4><pre>{}</pre>", escape_html(section->name),
+                          escape_html(section->results.dump(
+                              1, ' ', false, nlohmann::json::error_handler_t::replace)));
+  if (html.empty()) return "";
+  return fmt::format("<details><summary>{}: options{} and results</summary>{}</details>",
+                     escape_html(group), members.size() > 1 ? " (of the first seed)" : "", html);
+}
+
+}  // namespace
+
+std::string results_html(const Report& report) {
+  const auto summaries = summaries_of(report);
+  std::string html;
+  for (std::size_t i = 0; i < tables().size(); ++i) html += table_html(report, summaries, i);
+  if (html.empty()) return "";
+  return "<section id=\"results\"><h2>Results</h2><p class=\"muted\">Over several seeds: mean "
+         "&plusmn; "
+         "deviation of the sample (n&nbsp;&minus;&nbsp;1).</p>" +
+         html + "</section>";
+}
+
+std::string sections_html(const Report& report) {
+  std::string html =
+      "<section id=\"sections\"><h2>Sections</h2><div class=\"wide\"><table "
+      "class=\"sortable\"><thead>"
+      "<tr><th>section</th><th>stage</th><th>state</th><th>time</th><th>content</th><th>recipe</"
+      "th></tr>"
+      "</thead><tbody>";
+  for (const auto& section : report.sections)
+    html += fmt::format(
+        "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"w\">{}</td><td data-value=\"{}\">{}</td>"
+        "<td>{}</td><td>{}</td></tr>",
+        escape_html(section.name), escape_html(section.stage), standing_html(section),
+        section.seconds.value_or(0), section.seconds ? seconds_text(*section.seconds) : "",
+        hash_html(section.content_digest), hash_html(section.recipe_hash));
+  html += "</tbody></table></div>";
+  html += option_differences(report);
+  if (!report.plan.empty()) {
+    html += "<h3>Plan</h3>";
+    for (const auto& item : report.overrides)
+      html += fmt::format("<p><code>--set {}</code></p>", escape_html(item));
+    html += fmt::format("<details><summary>plan.ini</summary><pre>{}</pre></details>",
+                        escape_html(report.plan));
+  }
+  for (const auto& group : report.groups()) html += group_details(report, group);
+  return html + "</section>";
+}
+
+std::string environment_html(const Report& report) {
+  static const std::vector<std::pair<const char*, const char*>> kRows = {
+      {"retort", "Retort"},   {"torch", "LibTorch"},
+      {"kernels", "kernels"}, {"mpi", "MPI"},
+      {"hdf5", "HDF5"},       {"processor", "processor"},
+      {"ranks", "ranks"},     {"threads", "threads a rank"}};
+  // Equal environments are shown once, with the sections that had them.
+  std::vector<std::pair<nlohmann::json, std::vector<std::string>>> environments;
+  for (const auto& section : report.sections) {
+    if (!section.results.contains("environment")) continue;
+    const auto& own = section.results.at("environment");
+    auto found = std::find_if(environments.begin(), environments.end(),
+                              [&](const auto& e) { return e.first == own; });
+    if (found == environments.end()) found = environments.insert(found, {own, {}});
+    found->second.push_back(section.name);
+  }
+  if (environments.empty()) return "";
+  std::string head = "<th></th>", body;
+  for (const auto& [own, sections] : environments)
+    head += environments.size() == 1
+                ? "<th class=\"w\">all sections</th>"
+                : fmt::format("<th class=\"w wrap\">{}</th>",
+                              escape_html(fmt::format("{}", fmt::join(sections, ", "))));
+  for (const auto& [name, heading] : kRows) {
+    body += fmt::format("<tr><td>{}</td>", heading);
+    for (const auto& [own, sections] : environments) {
+      const auto value = own.is_object() ? own.value(name, nlohmann::json()) : nlohmann::json();
+      const std::string text = value.is_null()     ? ""
+                               : value.is_string() ? value.get<std::string>()
+                                                   : value.dump();
+      body += fmt::format("<td class=\"w\">{}</td>", escape_html(text));
+    }
+    body += "</tr>";
+  }
+  return fmt::format(
+      "<section id=\"environment\"><h2>Environment</h2><div "
+      "class=\"wide\"><table><thead><tr>{}</tr></thead>"
+      "<tbody>{}</tbody></table></div><p class=\"muted\">Ranks and threads decide no result; "
+      "another "
+      "kind of processor may change the last digits.</p></section>",
+      head, body);
+}
+
+std::string notes_html(const Report& report) {
+  std::string items;
+  const auto item = [&](const std::string& safe) { items += "<li>" + safe + "</li>"; };
+  for (const auto& section : report.sections) {
+    if (section.standing == SectionStanding::failed)
+      item(fmt::format("{} <span class=\"bad\">failed</span>: {}", escape_html(section.name),
+                       escape_html(section.failure)));
+    else if (section.standing != SectionStanding::complete)
+      item(fmt::format("{} is {}{}", escape_html(section.name), standing_word(section.standing),
+                       section.step ? fmt::format(" (step {})", *section.step) : ""));
+    std::vector<std::string> lost;
+    for (const auto& [name, value] : section.results.items())
+      if (value.is_null()) lost.push_back(name);
+    if (!lost.empty())
+      item(fmt::format("{}: not a finite number: {}", escape_html(section.name),
+                       escape_html(fmt::format("{}", fmt::join(lost, ", ")))));
+    if (const auto found = section.results.find("warnings");
+        found != section.results.end() && found->is_array())
+      for (const auto& warning : *found)
+        if (warning.is_string())
+          item(fmt::format("{}: {}", escape_html(section.name),
+                           escape_html(warning.get<std::string>())));
+  }
+  for (const auto& note : report.notes) item(escape_html(note));
+  if (items.empty()) return "";
+  return "<aside class=\"notes\"><h2>Notes</h2><ul>" + items + "</ul></aside>";
+}
+
+}  // namespace retort::pipeline
