@@ -257,14 +257,16 @@ bool OptionTable::counts(const Option& option) const {
   if (chooser == nullptr)
     throw InternalError(fmt::format("option '{}' belongs to '{}', which was never declared",
                                     option.name, option.chooser));
-  return chooser->print() == option.choice;
+  return std::find(option.chosen.begin(), option.chosen.end(), chooser->print()) !=
+         option.chosen.end();
 }
 
 std::string OptionTable::choice_fault(std::string_view name) const {
   const Option* option = find(name);
   if (option == nullptr || !option->given || counts(*option)) return {};
   return fmt::format("option '{0}' belongs to {1} {2}, but {1} is {3}; remove it or choose {1} {2}",
-                     option->name, option->chooser, option->choice, find(option->chooser)->print());
+                     option->name, option->chooser, fmt::join(option->chosen, " or "),
+                     find(option->chooser)->print());
 }
 
 std::string OptionTable::ini() const {

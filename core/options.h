@@ -36,9 +36,10 @@ struct Option {
   bool repeated = false;    // each set() appends one value; in an INI file one line each
   char short_name = 0;      // 'n' for -n; 0: none
   std::vector<std::string> choices;
-  /// It counts only while the option `chooser` has the value `choice` ("from", "glyphs"); given
-  /// beside another choice it is an error. Empty: always.
-  std::string chooser, choice;
+  /// It counts only while the option `chooser` has one of the values `chosen` ("from": "glyphs");
+  /// given beside another choice it is an error. Empty: always.
+  std::string chooser;
+  std::vector<std::string> chosen;
   std::string default_text;                       // as --help shows it
   std::function<void(const std::string&)> parse;  // throws UsageError with the reason only
   std::function<std::string()> print;             // the present value, parse(print()) is identity
@@ -50,15 +51,20 @@ class OptionTable {
  public:
   /// Heading for the options added after it.
   void group(std::string title) { group_ = std::move(title); }
-  /// The options of which `declare` adds any belong to one choice of another option: see Option.
+  /// The options that `declare` adds belong to these choices of another option: see Option.
   template <class Declare>
-  void only_with(const std::string& chooser, const std::string& choice, Declare declare) {
+  void only_with(const std::string& chooser, const std::vector<std::string>& chosen,
+                 Declare declare) {
     const std::size_t first = options_.size();
     declare();
     for (std::size_t i = first; i < options_.size(); ++i) {
       options_[i].chooser = chooser;
-      options_[i].choice = choice;
+      options_[i].chosen = chosen;
     }
+  }
+  template <class Declare>
+  void only_with(const std::string& chooser, const char* choice, Declare declare) {
+    only_with(chooser, std::vector<std::string>{choice}, declare);
   }
 
   // Each add binds `target`, whose present value is the default, and returns the option so that the

@@ -229,4 +229,8 @@ std::vector<std::uint64_t> PackedDataset::class_counts() const {
   return counts;
 }
 
+std::vector<std::string> packed_class_names(const std::filesystem::path& folder) {
+  return read_class_names(folder, read_manifest(folder, kPackedManifestKind));
+}
+
 }  // namespace retort::io

@@ -57,4 +57,7 @@ class PackedDataset {
   std::unique_ptr<State> state_;
 };
 
+/// The class names of a packed dataset. DataError as PackedDataset.
+std::vector<std::string> packed_class_names(const std::filesystem::path& folder);
+
 }  // namespace retort::io

@@ -29,7 +29,8 @@ std::string notes(const core::Option& option) {
   if (option.required) parts.emplace_back("required");
   if (option.repeated) parts.emplace_back("may be repeated");
   if (!option.chooser.empty())
-    parts.push_back(fmt::format("only with --{} {}", option.chooser, option.choice));
+    parts.push_back(
+        fmt::format("only with --{} {}", option.chooser, fmt::join(option.chosen, ", ")));
   if (!option.required && !option.is_switch && !option.default_text.empty())
     parts.push_back("default " + option.default_text);
   if (option.is_switch && option.default_text == "true") parts.emplace_back("default true");

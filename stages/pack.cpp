@@ -1,6 +1,5 @@
 // pack: source files become a packed dataset. Rank 0 lists the source, ranks claim shards.
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <set>
 
@@ -20,7 +19,7 @@
 #include "io/packed_shard.h"
 #include "io/sources/shard_packing.h"
 #include "io/sources/source.h"
-#include "io/sources/split.h"
+#include "stages/pack_options.h"
 #include "stages/pack_results.h"
 #include "stages/section_output.h"
 #include "stages/source_stamp.h"
@@ -32,47 +31,12 @@ namespace {
 using core::DataError;
 using core::UsageError;
 
-struct PackOptions {
-  std::string from = "folder";
-  std::filesystem::path source, out;
-  std::string split = "source";
-  double validation = 0;
-  io::SampleForm store = io::SampleForm::raw_image;
-  std::string size;
-  std::uint64_t channels = 0;
-  io::ImageFit fit = io::ImageFit::stretch;
-  bool strict = false;
-  double bad_limit = 0.001;
-  std::uint64_t shard_samples = 0;
-  std::uint64_t seed = 1;
-};
-
-// "24" or "32x48" (height x width); zero if empty.
-io::ImageShape parse_size(const std::string& text) {
-  io::ImageShape shape;
-  if (text.empty()) return shape;
-  const char* end = text.data() + text.size();
-  auto result = std::from_chars(text.data(), end, shape.height);
-  shape.width = shape.height;
-  if (result.ec == std::errc() && result.ptr != end && *result.ptr == 'x')
-    result = std::from_chars(result.ptr + 1, end, shape.width);
-  if (result.ec != std::errc() || result.ptr != end || shape.height < 1 || shape.width < 1 ||
-      shape.height > 8192 || shape.width > 8192)
-    throw UsageError(
-        fmt::format("--size {}: write a side as 24, or HEIGHTxWIDTH as 32x48, of 1 to "
-                    "8192 pixels",
-                    text));
-  return shape;
-}
-
 class Pack : public Stage {
  public:
-  Pack() {
-    for (const auto& entry : io::source_registry()) sources_.emplace_back(entry.name, entry.make());
+  void declare(core::OptionTable& table) override {
+    declare_pack_options(table, &options_, sources_);
   }
-
-  void declare(core::OptionTable& table) override;
-  void validate() const override;
+  void validate() const override { check_pack_options(options_, source()); }
   std::vector<FoundInput> found_inputs() const override;
   StageOutcome run(StageContext& context) override;
 
@@ -83,7 +47,6 @@ class Pack : public Stage {
     throw UsageError(fmt::format("--from {}: no such source", options_.from));
   }
   io::SourceRequest request(int threads) const;
-  io::Catalogue list(const io::SourceRequest& request) const;
   io::PackForm form_for(const io::Catalogue& catalogue) const;
   void check_bad(std::uint64_t bad, std::uint64_t total, const io::BadSample& first) const;
   void pack_shards(StageContext& context, const io::Catalogue& catalogue, const io::ShardPlan& plan,
@@ -93,71 +56,8 @@ class Pack : public Stage {
                               const io::MemberLedger& ledger) const;
 
   PackOptions options_;
-  std::vector<std::pair<std::string, std::unique_ptr<io::SampleSource>>> sources_;
+  PackSources sources_ = make_pack_sources();
 };
-
-void Pack::declare(core::OptionTable& table) {
-  using core::OptionEffect;
-  table.group("Packing");
-  std::vector<std::pair<std::string, std::string>> words;
-  std::string summaries;
-  for (const auto& entry : io::source_registry()) {
-    words.emplace_back(entry.name, entry.name);
-    summaries += fmt::format("{}{} ({})", summaries.empty() ? "" : ", ", entry.name, entry.summary);
-  }
-  table.add_choice("from", &options_.from, words, "kind of source: " + summaries);
-  auto& source = table.add("source", &options_.source,
-                           "folder to read; glyphs: where to look for fonts instead of "
-                           "/usr/share/fonts");
-  source.effect = OptionEffect::input;
-  auto& out = table.add("out", &options_.out, "folder of the packed dataset");
-  out.effect = OptionEffect::output;
-  out.required = true;
-  table
-      .add("split", &options_.split,
-           "source (its own splits), fractions of each class (train=0.8,validation=0.1,test=0.1) "
-           "or pictures of each class (train=rest,test=2)")
-      .value_name = "SPLIT";
-  table.add("validation", &options_.validation,
-            "carve a validation split out of train: a fraction below 1 or a number of pictures, of "
-            "each class; 0: none");
-  table.add_choice("store", &options_.store,
-                   {{"raw", io::SampleForm::raw_image}, {"encoded", io::SampleForm::encoded_image}},
-                   "pixels of one size, or JPEG, PNG, PNM bytes as they came");
-  table.add("size", &options_.size, "side or HEIGHTxWIDTH in pixels; empty: what the source has")
-      .value_name = "SIZE";
-  table.add("channels", &options_.channels, "1 (grey) or 3 (colour); 0: what the source has");
-  table.add_choice("fit", &options_.fit,
-                   {{"stretch", io::ImageFit::stretch}, {"crop", io::ImageFit::crop}},
-                   "how a picture of another shape gets to --size: both axes on their own, or the "
-                   "largest centred part");
-  table.add("bad-limit", &options_.bad_limit,
-            "broken pictures that are left out at most: a fraction below 1, or a number");
-  table.add("strict", &options_.strict, "a single broken picture is an error");
-  table.add("shard-samples", &options_.shard_samples,
-            "samples per shard file; 0: such that one has about 64 MB");
-  table.add("seed", &options_.seed, "seed of the split and of fixed variants");
-  for (const auto& [name, source] : sources_)
-    table.only_with("from", name, [&, &declared = *source] { declared.declare(table); });
-}
-
-void Pack::validate() const {
-  (void)parse_size(options_.size);
-  if (options_.split != "source") (void)io::parse_split(options_.split);
-  if (options_.channels != 0 && options_.channels != 1 && options_.channels != 3)
-    throw UsageError(fmt::format("--channels {}: pictures have 1 or 3", options_.channels));
-  const double v = options_.validation;
-  if (!(v >= 0) || (v >= 1 && v != static_cast<double>(static_cast<std::uint64_t>(v))) || v > 1e9)
-    throw UsageError(fmt::format("--validation {}: give a fraction below 1 or a whole number", v));
-  if (!(options_.bad_limit >= 0))
-    throw UsageError(fmt::format("--bad-limit {}: must not be negative", options_.bad_limit));
-  if (options_.source.empty() && source().needs_path())
-    throw UsageError(fmt::format("--from {} needs --source FOLDER", options_.from));
-  if (options_.store == io::SampleForm::encoded_image && options_.fit == io::ImageFit::crop)
-    throw UsageError(
-        "--store encoded --fit crop: encoded pictures are stretched when they are "
-        "loaded; use --store raw to crop");
-}
 
 std::vector<Stage::FoundInput> Pack::found_inputs() const {
   auto files = source().found_files(request(1));
@@ -168,36 +68,22 @@ std::vector<Stage::FoundInput> Pack::found_inputs() const {
 io::SourceRequest Pack::request(int threads) const {
   io::SourceRequest request;
   request.path = options_.source;
-  request.shape = parse_size(options_.size);
-  request.shape.channels = static_cast<std::uint32_t>(options_.channels);
+  request.text = options_.text;
+  request.shape = options_.shape();
   request.seed = options_.seed;
   request.threads = threads;
   return request;
 }
 
-io::Catalogue Pack::list(const io::SourceRequest& request) const {
-  io::Catalogue catalogue = source().list(request);
-  if (catalogue.size() == 0)
-    throw DataError(fmt::format("{}: no sample found", options_.source.string()));
-  std::uint64_t short_classes = 0;
-  if (options_.split != "source")
-    short_classes += io::apply_split(catalogue, io::parse_split(options_.split), options_.seed);
-  if (options_.validation > 0)
-    short_classes += io::carve_validation(catalogue, options_.validation, options_.seed);
-  if (short_classes > 0)
-    core::log_warning(
-        "{} classes have too few pictures to hold some out: they stay whole in the "
-        "split that gets the rest",
-        short_classes);
-  return catalogue;
-}
-
 io::PackForm Pack::form_for(const io::Catalogue& catalogue) const {
   io::PackForm form;
+  if (kind_of_source(options_.from) == io::SourceKind::texts) {
+    form.form = io::SampleForm::text;
+    return form;
+  }
   form.form = options_.store;
   form.fit = options_.fit;
-  form.shape = parse_size(options_.size);
-  form.shape.channels = static_cast<std::uint32_t>(options_.channels);
+  form.shape = options_.shape();
   form.any_size = form.shape.height != 0;
   form.any_channels = form.shape.channels != 0;
   if (!form.any_size) {
@@ -296,7 +182,7 @@ StageOutcome Pack::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
   std::string list_text, stamp;
   io::on_root(communicator, [&] {
-    const io::Catalogue listed = list(request(context.threads));
+    const io::Catalogue listed = list_samples(options_, source(), request(context.threads));
     list_text = listed.serialise();
     stamp = listed.stamp;
   });

@@ -38,16 +38,23 @@ PackTally tally_up(const std::vector<io::Member>& members, const io::Catalogue& 
     split.name = catalogue.splits[s];
     split.bytes = bytes[split.name];
     split.class_counts.resize(catalogue.class_names.size());
-    for (const std::uint64_t item : plan.items[s])
-      for (const std::uint32_t label : catalogue.labels(item)) ++split.class_counts[label];
+    for (const std::uint64_t item : plan.items[s]) {
+      const auto labels = catalogue.labels(item);
+      split.unlabelled += labels.empty() ? 1 : 0;
+      split.several_labels += labels.size() > 1 ? 1 : 0;
+      for (const std::uint32_t label : labels) ++split.class_counts[label];
+    }
     for (auto it = shards.lower_bound({split.name, 0});
          it != shards.end() && it->first.first == split.name; ++it) {
       const io::PackedShardFacts& facts = it->second;
       split.digest.append(facts.digest);
       split.bad += facts.bad_items.size();
-      for (const std::uint64_t bad : facts.bad_items)
-        for (const std::uint32_t label : catalogue.labels(plan.items[s].at(bad)))
-          --split.class_counts[label];
+      for (const std::uint64_t bad : facts.bad_items) {
+        const auto labels = catalogue.labels(plan.items[s].at(bad));
+        split.unlabelled -= labels.empty() ? 1 : 0;
+        split.several_labels -= labels.size() > 1 ? 1 : 0;
+        for (const std::uint32_t label : labels) --split.class_counts[label];
+      }
       for (const auto& bad : facts.bad_samples)
         if (tally.bad_samples.size() < 20) tally.bad_samples.push_back(bad);
     }
@@ -58,25 +65,27 @@ PackTally tally_up(const std::vector<io::Member>& members, const io::Catalogue& 
 }
 
 void check_packed(const PackTally& tally, const io::Catalogue& catalogue) {
-  std::vector<std::uint64_t> all(catalogue.class_names.size());
+  std::vector<std::uint64_t> sound(catalogue.class_names.size()), listed(sound);
+  for (std::uint64_t i = 0; i < catalogue.size(); ++i)
+    for (const std::uint32_t label : catalogue.labels(i)) ++listed[label];
   for (const auto& split : tally.splits) {
     if (split.digest.count() == 0)
       throw DataError(
           fmt::format("split {} is empty: all its {} pictures are broken", split.name, split.bad));
-    for (std::size_t c = 0; c < all.size(); ++c) all[c] += split.class_counts[c];
+    for (std::size_t c = 0; c < sound.size(); ++c) sound[c] += split.class_counts[c];
   }
-  const auto without = [&](const std::vector<std::uint64_t>& counts) {
-    return static_cast<std::size_t>(std::find(counts.begin(), counts.end(), 0u) - counts.begin());
-  };
-  if (const std::size_t c = without(all); c < all.size())
-    throw DataError(fmt::format("class {} has no sound picture; add one or remove the class",
-                                catalogue.class_names[c]));
+  for (std::size_t c = 0; c < sound.size(); ++c)
+    if (listed[c] > 0 && sound[c] == 0)
+      throw DataError(fmt::format("class {} has no sound picture; add one or remove the class",
+                                  catalogue.class_names[c]));
   for (const auto& split : tally.splits) {
     if (split.name != "train") continue;
-    const auto absent = std::count(split.class_counts.begin(), split.class_counts.end(), 0u);
-    if (absent > 0)
-      core::log_warning("{} of {} classes have no picture in split train, the first is {}", absent,
-                        all.size(), catalogue.class_names[without(split.class_counts)]);
+    const auto& counts = split.class_counts;
+    const auto absent = std::count(counts.begin(), counts.end(), 0u);
+    if (absent == 0 || split.unlabelled == split.digest.count()) continue;
+    const auto first = std::find(counts.begin(), counts.end(), 0u) - counts.begin();
+    core::log_warning("{} of {} classes have no sample in split train, the first is {}", absent,
+                      sound.size(), catalogue.class_names[static_cast<std::size_t>(first)]);
   }
 }
 
@@ -144,6 +153,8 @@ nlohmann::json pack_results(const io::Manifest& manifest, const PackTally& tally
          {"per_class_max", counts.empty() ? 0 : counts.back()},
          {"bytes", split.bytes},
          {"digest", manifest.facts.at("splits").at(s).at("digest")}});
+    if (split.unlabelled > 0) results["splits"].back()["unlabelled"] = split.unlabelled;
+    if (split.several_labels > 0) results["splits"].back()["several_labels"] = split.several_labels;
   }
   results["samples"] = samples;
   for (const auto& bad : tally.bad_samples)
@@ -171,9 +182,20 @@ void print_pack(const StageContext& context, const nlohmann::json& results) {
                            split.at("per_class_max").get<std::uint64_t>(),
                            split.at("per_class_median").get<std::uint64_t>()),
                split.at("bytes").get<std::uint64_t>(), split.at("digest").get<std::string>());
-  fmt::print("{} {}x{}x{}, {} classes, digest {}\n", results.at("form").get<std::string>(),
-             results.at("height").get<std::uint64_t>(), results.at("width").get<std::uint64_t>(),
-             results.at("channels").get<std::uint64_t>(),
+  for (const auto& split : results.at("splits"))
+    for (const auto& [field, what] : {std::pair("unlabelled", "without label"),
+                                      std::pair("several_labels", "of several labels")})
+      if (split.contains(field))
+        fmt::print("{}: {} samples {}\n", split.at("name").get<std::string>(),
+                   split.at(field).get<std::uint64_t>(), what);
+  const std::string form = results.at("form").get<std::string>();
+  const std::string shape =
+      form == io::name_of(io::SampleForm::text)
+          ? ""
+          : fmt::format(" {}x{}x{}", results.at("height").get<std::uint64_t>(),
+                        results.at("width").get<std::uint64_t>(),
+                        results.at("channels").get<std::uint64_t>());
+  fmt::print("{}{}, {} classes, digest {}\n", form, shape,
              results.at("classes").get<std::uint64_t>(), results.at("digest").get<std::string>());
   std::fflush(stdout);
 }

@@ -26,6 +26,7 @@ struct PackTally {
     io::SequenceDigest digest;
     std::uint64_t bad = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t unlabelled = 0, several_labels = 0;  // samples
     std::vector<std::uint64_t> class_counts;
   };
   std::vector<Split> splits;  // as the catalogue has them
@@ -34,8 +35,9 @@ struct PackTally {
 PackTally tally_up(const std::vector<io::Member>& members, const io::Catalogue& catalogue,
                    const io::ShardPlan& plan);
 
-/// DataError for a split or a class that has no sound picture at all. Warns about classes without
-/// one in train: nothing can learn them, but sets for verification are made so.
+/// DataError for a split or a class whose pictures are all broken. Warns about classes without a
+/// sample in train, if it has labels: nothing can learn them, but sets for verification are made
+/// so.
 void check_packed(const PackTally& tally, const io::Catalogue& catalogue);
 
 /// All but recipe hash and members.

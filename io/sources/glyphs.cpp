@@ -60,6 +60,7 @@ struct GlyphOptions {
                                    "LiberationSerif-Bold",
                                    "LiberationSerif-Italic",
                                    "LiberationSerif-BoldItalic"};
+  std::vector<std::string> extra;        // none: no such split
   std::vector<std::string> class_fonts;  // empty: those of all splits
 };
 
@@ -198,13 +199,16 @@ class GlyphSource : public SampleSource {
     table.add("min-fonts", &options_.min_fonts,
               "distinct pictures that a character needs in the training fonts");
     table.add("variants", &options_.variants,
-              "fixed deformed renderings of each training sample beside the clean one");
+              "fixed deformed renderings of each sample of train and extra beside the clean one");
     table.add("train-fonts", &options_.train, "file stems of the fonts of split train");
     table.add("validation-fonts", &options_.validation, "file stems of the fonts of validation");
     table.add("test-fonts", &options_.test, "file stems of the fonts of split test");
+    table.add("extra-fonts", &options_.extra,
+              "file stems of the fonts of split extra (for samples that only a teacher knows, or "
+              "without labels); empty: none");
     table.add("class-fonts", &options_.class_fonts,
               "file stems of the fonts that decide which characters are classes, training fonts "
-              "first; empty: those of all splits");
+              "first; empty: those of all splits but extra");
   }
 
   std::vector<fs::path> found_files(const SourceRequest& request) const override {
@@ -236,6 +240,7 @@ class GlyphSource : public SampleSource {
           options_.characters, choice.characters.size(), options_.min_fonts, choice.merged));
     Catalogue catalogue;
     catalogue.shape = {side, side, 1};
+    catalogue.classes_are_chosen = true;
     for (const char32_t c : choice.characters) catalogue.class_names.push_back(character_name(c));
     fill(catalogue, choice.characters, atlas);
     describe(catalogue, choice, used, paths);
@@ -257,7 +262,7 @@ class GlyphSource : public SampleSource {
       throw UsageError(fmt::format("--size {}: glyphs have sides of 8 to 512 pixels", side));
     if (options_.train.empty()) throw UsageError("--train-fonts is empty: name at least one font");
     std::set<std::string> seen;
-    for (const auto* list : {&options_.train, &options_.validation, &options_.test})
+    for (const auto* list : splits())
       for (const auto& font : *list)
         if (!seen.insert(font).second)
           throw UsageError(fmt::format("font {} stands in two splits or twice in one", font));
@@ -265,11 +270,16 @@ class GlyphSource : public SampleSource {
     return side;
   }
 
+  std::vector<const std::vector<std::string>*> splits() const {
+    return {&options_.train, &options_.validation, &options_.test, &options_.extra};
+  }
+
   std::vector<std::string> used_fonts() const {
     std::vector<std::string> fonts;
     std::set<std::string> seen;
-    for (const auto* list :
-         {&options_.train, &options_.validation, &options_.test, &options_.class_fonts})
+    auto lists = splits();
+    lists.push_back(&options_.class_fonts);
+    for (const auto* list : lists)
       for (const auto& font : *list)
         if (seen.insert(font).second) fonts.push_back(font);
     return fonts;
@@ -301,25 +311,36 @@ class GlyphSource : public SampleSource {
         near.empty() ? "" : fmt::format("; there is {}", near), kPackages));
   }
 
-  // A picture that a character has twice in a split is kept once (an Oblique is often its upright),
-  // and what validation or test share with train, pixel by pixel, would measure memory: left out.
+  // A picture that a character has twice in a split is kept once (an Oblique is often its upright).
+  // What extra shares with train, pixel by pixel, is nothing new, and what validation or test share
+  // with either would measure memory: left out.
   void fill(Catalogue& catalogue, const std::vector<char32_t>& characters,
             const Atlas& atlas) const {
     struct Part {
       const char* name;
       const std::vector<std::string>* fonts;
       std::uint64_t variants;
+      bool learnt;
+      std::uint32_t split = 0;
     };
-    std::vector<Part> parts = {{"train", &options_.train, options_.variants}};
-    if (!options_.validation.empty()) parts.push_back({"validation", &options_.validation, 0});
-    if (!options_.test.empty()) parts.push_back({"test", &options_.test, 0});
-    for (const Part& part : parts) catalogue.splits.emplace_back(part.name);
+    std::vector<Part> parts = {{"train", &options_.train, options_.variants, true}};
+    if (!options_.validation.empty())
+      parts.push_back({"validation", &options_.validation, 0, false});
+    if (!options_.test.empty()) parts.push_back({"test", &options_.test, 0, false});
+    if (!options_.extra.empty())
+      parts.push_back({"extra", &options_.extra, options_.variants, true});
+    for (Part& part : parts) {
+      part.split = static_cast<std::uint32_t>(catalogue.splits.size());
+      catalogue.splits.emplace_back(part.name);
+    }
+    std::stable_sort(parts.begin(), parts.end(),
+                     [](const Part& a, const Part& b) { return a.learnt > b.learnt; });
     std::uint64_t repeated = 0, leaked = 0;
     for (std::uint32_t label = 0; label < characters.size(); ++label) {
-      std::set<std::uint64_t> train;
-      for (std::uint32_t split = 0; split < parts.size(); ++split) {
+      std::set<std::uint64_t> learnt;
+      for (const Part& part : parts) {
         std::set<std::uint64_t> seen;
-        for (const auto& font : *parts[split].fonts) {
+        for (const auto& font : *part.fonts) {
           const auto& pictures = atlas.of(font);
           const auto picture = pictures.find(characters[label]);
           if (picture == pictures.end()) continue;
@@ -327,16 +348,15 @@ class GlyphSource : public SampleSource {
             ++repeated;
             continue;
           }
-          if (split == 0) {
-            train.insert(picture->second);
-          } else if (train.contains(picture->second)) {
+          if (learnt.contains(picture->second)) {
             ++leaked;
             continue;
           }
-          for (std::uint64_t v = 0; v <= parts[split].variants; ++v)
-            catalogue.add(GlyphName{characters[label], font, v}.text(), std::span(&label, 1), split,
-                          catalogue.shape.elements());
+          for (std::uint64_t v = 0; v <= part.variants; ++v)
+            catalogue.add(GlyphName{characters[label], font, v}.text(), std::span(&label, 1),
+                          part.split, catalogue.shape.elements());
         }
+        if (part.learnt) learnt.insert(seen.begin(), seen.end());
       }
     }
     catalogue.facts["repeated_pictures"] = repeated;

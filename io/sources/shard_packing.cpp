@@ -67,6 +67,7 @@ class SamplePacker {
   explicit SamplePacker(const PackForm& form) : form_(form) {}
 
   std::vector<std::byte> pack(SourceSample& sample, const std::string& name) {
+    if (form_.form == SampleForm::text) return std::move(sample.bytes);
     const bool encoded = sample.shape.elements() == 0;
     if (encoded && sample.bytes.size() > kMaxShardBytes)
       throw DataError(fmt::format("{}: {} bytes are too many", name, sample.bytes.size()));
@@ -111,6 +112,7 @@ std::string reason_of(const std::string& name, const std::string& message) {
 
 ShardPlan plan_shards(const Catalogue& catalogue, const PackForm& form,
                       std::uint64_t shard_samples) {
+  if (catalogue.size() == 0) throw DataError("no sample is left to be packed");
   ShardPlan plan;
   plan.items.resize(catalogue.splits.size());
   std::uint64_t total = 0;
@@ -122,7 +124,7 @@ ShardPlan plan_shards(const Catalogue& catalogue, const PackForm& form,
     if (plan.items[s].empty())
       throw DataError(
           fmt::format("split {} is empty: there are {} samples in all; change --split "
-                      "or --validation, or add pictures",
+                      "or --validation, or add samples",
                       catalogue.splits[s], catalogue.size()));
   plan.shard_samples = shard_samples;
   if (shard_samples == 0) {

@@ -12,13 +12,22 @@ namespace retort::io {
 std::unique_ptr<SampleSource> make_idx_source();
 std::unique_ptr<SampleSource> make_folder_source();
 std::unique_ptr<SampleSource> make_glyph_source();
+std::unique_ptr<SampleSource> make_jsonl_source();
+std::unique_ptr<SampleSource> make_json_source();
+std::unique_ptr<SampleSource> make_tsv_source();
 
 namespace {
 
 constexpr std::array kSources = {
-    SourceEntry{"idx", "MNIST's IDX files, plain or gzip", make_idx_source},
-    SourceEntry{"folder", "a folder of pictures per class", make_folder_source},
-    SourceEntry{"glyphs", "characters rendered from installed fonts", make_glyph_source},
+    SourceEntry{"idx", "MNIST's IDX files, plain or gzip", SourceKind::images, make_idx_source},
+    SourceEntry{"folder", "a folder of pictures per class", SourceKind::images, make_folder_source},
+    SourceEntry{"glyphs", "characters rendered from installed fonts", SourceKind::images,
+                make_glyph_source},
+    SourceEntry{"jsonl", "texts, a JSON value a line", SourceKind::texts, make_jsonl_source},
+    SourceEntry{"json", "texts, arrays of JSON values, one per split", SourceKind::texts,
+                make_json_source},
+    SourceEntry{"tsv", "texts, a line each, in columns or alone", SourceKind::texts,
+                make_tsv_source},
 };
 
 // Length-prefixed fields in native byte order: the text only travels between ranks of one job.
@@ -105,6 +114,12 @@ void Catalogue::add(std::string_view name, std::span<const std::uint32_t> labels
   bytes_.push_back(bytes);
 }
 
+void Catalogue::add(std::string_view name, std::span<const std::uint32_t> labels,
+                    std::uint32_t split, std::uint64_t bytes, Place place) {
+  add(name, labels, split, bytes);
+  places_.push_back(place);
+}
+
 std::string_view Catalogue::name(std::uint64_t item) const {
   const std::uint64_t begin = item == 0 ? 0 : name_end_[item - 1];
   return std::string_view(names_).substr(begin, name_end_[item] - begin);
@@ -115,9 +130,56 @@ std::span<const std::uint32_t> Catalogue::labels(std::uint64_t item) const {
   return {labels_.data() + begin, labels_.data() + label_end_[item]};
 }
 
+void Catalogue::map_labels(std::span<const std::uint32_t> to) {
+  std::uint64_t kept = 0, begin = 0;
+  for (std::uint64_t& end : label_end_) {
+    const std::uint64_t item_end = end;
+    for (; begin < item_end; ++begin)
+      if (const std::uint32_t label = to[labels_[begin]]; label != kNoLabel)
+        labels_[kept++] = label;
+    end = kept;
+  }
+  labels_.resize(kept);
+}
+
+void Catalogue::drop_labels(const std::vector<std::uint8_t>& of_split) {
+  std::uint64_t kept = 0, begin = 0;
+  for (std::uint64_t i = 0; i < size(); ++i) {
+    const std::uint64_t end = label_end_[i];
+    if (of_split[split_[i]] == 0)
+      for (std::uint64_t k = begin; k < end; ++k) labels_[kept++] = labels_[k];
+    begin = end;
+    label_end_[i] = kept;
+  }
+  labels_.resize(kept);
+}
+
+void Catalogue::keep_samples(const std::vector<std::uint8_t>& keep) {
+  Catalogue kept;
+  for (std::uint64_t i = 0; i < size(); ++i) {
+    if (keep[i] == 0) continue;
+    if (places_.empty())
+      kept.add(name(i), labels(i), split_[i], bytes_[i]);
+    else
+      kept.add(name(i), labels(i), split_[i], bytes_[i], places_[i]);
+  }
+  names_.swap(kept.names_);
+  name_end_.swap(kept.name_end_);
+  labels_.swap(kept.labels_);
+  label_end_.swap(kept.label_end_);
+  split_.swap(kept.split_);
+  bytes_.swap(kept.bytes_);
+  places_.swap(kept.places_);
+}
+
 std::string Catalogue::digest() const { return core::sha256_hex(pack("")); }
 
-std::string Catalogue::serialise() const { return pack(facts.dump()); }
+std::string Catalogue::serialise() const {
+  Packer packer;
+  packer.text(pack(facts.dump()));
+  packer.array(places_);
+  return packer.take();
+}
 
 std::string Catalogue::pack(std::string_view facts_text) const {
   Packer packer;
@@ -136,8 +198,11 @@ std::string Catalogue::pack(std::string_view facts_text) const {
 }
 
 Catalogue Catalogue::parse(std::string_view text) {
-  Unpacker unpacker(text);
+  Unpacker outer(text);
+  const std::string listed = outer.text();
+  Unpacker unpacker(listed);
   Catalogue catalogue;
+  catalogue.places_ = outer.array<Place>();
   catalogue.class_names = unpacker.texts();
   catalogue.splits = unpacker.texts();
   const auto shape = unpacker.array<std::uint32_t>();

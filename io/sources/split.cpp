@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -20,12 +21,14 @@ constexpr std::string_view kForms =
     "write NAME=FRACTION parts that sum to 1, or NAME=rest and NAME=COUNT parts, "
     "as train=0.8,test=0.2 or train=rest,test=2";
 
-SplitPart parse_part(const std::string& text, const std::string& part) {
-  const auto fail = [&](const std::string& reason) -> UsageError {
-    return UsageError(fmt::format("--split {}: {}; {}", text, reason, kForms));
+// "NAME=0.8", "NAME=5", "NAME=rest"; nothing, and the reason why.
+std::optional<SplitPart> read_part(const std::string& part, std::string& reason) {
+  const auto fail = [&](std::string why) {
+    reason = std::move(why);
+    return std::nullopt;
   };
   const std::size_t equals = part.find('=');
-  if (equals == std::string::npos) throw fail(fmt::format("'{}' has no '='", part));
+  if (equals == std::string::npos) return fail(fmt::format("'{}' has no '='", part));
   SplitPart result;
   result.name = part.substr(0, equals);
   const std::string value = part.substr(equals + 1);
@@ -33,21 +36,28 @@ SplitPart parse_part(const std::string& text, const std::string& part) {
       !result.name.empty() && std::all_of(result.name.begin(), result.name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
       });
-  if (!good_name) throw fail(fmt::format("'{}' is no name (a-z, 0-9, _, -)", result.name));
+  if (!good_name) return fail(fmt::format("'{}' is no name (a-z, 0-9, _, -)", result.name));
   if (value == "rest") return result;
   const char* end = value.data() + value.size();
   if (value.find_first_not_of("0123456789") == std::string::npos && !value.empty()) {
     const auto [stop, error] = std::from_chars(value.data(), end, result.count);
     if (error != std::errc() || result.count == 0)
-      throw fail(fmt::format("'{}' is no count", value));
+      return fail(fmt::format("'{}' is no count", value));
     result.kind = SplitPart::Kind::count;
     return result;
   }
   const auto [stop, error] = std::from_chars(value.data(), end, result.fraction);
   if (error != std::errc() || stop != end || !(result.fraction > 0) || !(result.fraction < 1))
-    throw fail(fmt::format("'{}' is no fraction between 0 and 1, no count and not 'rest'", value));
+    return fail(fmt::format("'{}' is no fraction between 0 and 1, no count and not 'rest'", value));
   result.kind = SplitPart::Kind::fraction;
   return result;
+}
+
+SplitPart parse_part(const std::string& text, const std::string& part) {
+  std::string reason;
+  const auto read = read_part(part, reason);
+  if (!read) throw UsageError(fmt::format("--split {}: {}; {}", text, reason, kForms));
+  return *read;
 }
 
 // Sizes of the parts for a class of n samples; counts that do not fit leave all to the rest.
@@ -164,27 +174,66 @@ std::uint64_t apply_split(Catalogue& catalogue, const std::vector<SplitPart>& pa
   return cut_items(catalogue, items, parts, splits, seed);
 }
 
-std::uint64_t carve_validation(Catalogue& catalogue, double validation, std::uint64_t seed) {
-  const auto& splits = catalogue.splits;
+std::vector<SplitPart> parse_carve(const std::string& text) {
+  constexpr std::string_view kCarved =
+      "write NAME=FRACTION or NAME=COUNT parts, as unlabelled=0.8 or validation=5";
+  std::vector<SplitPart> parts;
+  std::set<std::string> names = {"train"};
+  double sum = 0;
+  int fractions = 0;
+  const auto fail = [&](const std::string& reason) {
+    throw UsageError(fmt::format("--carve {}: {}; {}", text, reason, kCarved));
+  };
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string reason;
+    const auto part = read_part(text.substr(begin, end - begin), reason);
+    if (!part) fail(reason);
+    if (part->kind == SplitPart::Kind::rest) fail("the rest stays in train");
+    if (part->name == "train") fail("train is what is carved");
+    if (!names.insert(part->name).second) fail(fmt::format("'{}' stands there twice", part->name));
+    fractions += part->kind == SplitPart::Kind::fraction;
+    sum += part->fraction;
+    parts.push_back(*part);
+    begin = end + 1;
+  }
+  if (fractions > 0 && fractions < static_cast<int>(parts.size()))
+    fail("counts and fractions do not mix");
+  if (sum >= 1) fail("nothing is left for train");
+  return parts;
+}
+
+std::uint64_t carve_splits(Catalogue& catalogue, const std::vector<SplitPart>& parts,
+                           std::uint64_t seed, const std::string& option) {
+  auto& splits = catalogue.splits;
   const auto train = std::find(splits.begin(), splits.end(), "train");
   if (train == splits.end())
-    throw UsageError("--validation carves out of split train, which the source does not have");
-  if (std::find(splits.begin(), splits.end(), "validation") != splits.end())
-    throw UsageError("--validation: the source has a validation split already; leave it out");
+    throw UsageError(option + " carves out of split train, which the source does not have");
+  const auto train_index = static_cast<std::uint32_t>(train - splits.begin());
+  std::vector<SplitPart> all = {SplitPart{"train", SplitPart::Kind::rest, 0, 0}};
+  std::vector<std::uint32_t> split_of_part = {train_index};
+  for (const SplitPart& part : parts) {
+    if (std::find(splits.begin(), splits.end(), part.name) != splits.end())
+      throw UsageError(
+          fmt::format("{}: the source has a {} split already; leave it out", option, part.name));
+    split_of_part.push_back(static_cast<std::uint32_t>(splits.size()));
+    splits.push_back(part.name);
+    all.push_back(part);
+  }
+  std::vector<std::uint64_t> items;
+  for (std::uint64_t i = 0; i < catalogue.size(); ++i)
+    if (catalogue.split(i) == train_index) items.push_back(i);
+  return cut_items(catalogue, items, all, split_of_part, seed);
+}
+
+std::uint64_t carve_validation(Catalogue& catalogue, double validation, std::uint64_t seed) {
   SplitPart part{"validation", SplitPart::Kind::fraction, validation, 0};
   if (validation >= 1) {
     part.kind = SplitPart::Kind::count;
     part.fraction = 0;
     part.count = static_cast<std::uint64_t>(validation);
   }
-  const auto train_index = static_cast<std::uint32_t>(train - splits.begin());
-  std::vector<std::uint64_t> items;
-  for (std::uint64_t i = 0; i < catalogue.size(); ++i)
-    if (catalogue.split(i) == train_index) items.push_back(i);
-  catalogue.splits.push_back("validation");
-  const auto last = static_cast<std::uint32_t>(catalogue.splits.size() - 1);
-  return cut_items(catalogue, items, {SplitPart{"train", SplitPart::Kind::rest, 0, 0}, part},
-                   {train_index, last}, seed);
+  return carve_splits(catalogue, {part}, seed, "--validation");
 }
 
 }  // namespace retort::io

@@ -30,8 +30,17 @@ std::vector<SplitPart> parse_split(const std::string& text);
 std::uint64_t apply_split(Catalogue& catalogue, const std::vector<SplitPart>& parts,
                           std::uint64_t seed);
 
-/// Carves `validation` (below 1: a fraction, else pictures of each class) out of split "train".
-/// UsageError without a train split or with a validation split already there.
+/// "unlabelled=0.8,validation=5": fractions or pictures of each class, as a --split without a rest.
+/// UsageError like parse_split().
+std::vector<SplitPart> parse_carve(const std::string& text);
+
+/// Carves `parts` (no rest among them) out of split "train", which keeps the rest, as apply_split()
+/// cuts. UsageError naming `option` without a train split, or with a split of that name already
+/// there. Returns the number of classes with too few samples.
+std::uint64_t carve_splits(Catalogue& catalogue, const std::vector<SplitPart>& parts,
+                           std::uint64_t seed, const std::string& option);
+
+/// carve_splits() of one split "validation": below 1 a fraction, else pictures of each class.
 std::uint64_t carve_validation(Catalogue& catalogue, double validation, std::uint64_t seed);
 
 }  // namespace retort::io

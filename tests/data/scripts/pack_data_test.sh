@@ -24,4 +24,4 @@ pack omniglot --from folder --source omniglot/omniglot/images_background
 pack cifar --from folder --source cifar10-jpg/cifar10-jpg
 pack cfp --from folder --source cfp/cfp/Data/Images --class-from 2 --store encoded --size 64 \
   --channels 3 --split train=rest,validation=2,test=2
-"$python" "$RETORT_SOURCE/tests/data/scripts/pack_oracle.py" "$folder"
+"$python" -B "$RETORT_SOURCE/tests/data/scripts/pack_oracle.py" "$folder"

@@ -210,6 +210,23 @@ TEST(OptionsOfAChoice, CountOnlyWhereItWasMade) {
   EXPECT_THAT(table.ini(), testing::HasSubstr("\n# momentum =\n"));
 }
 
+TEST(OptionsOfAChoice, MayBelongToSeveral) {
+  std::string from = "jsonl", field;
+  OptionTable table;
+  table.add("from", &from, "which");
+  table.only_with("from", std::vector<std::string>{"json", "jsonl"},
+                  [&] { table.add("field", &field, "of both"); });
+  table.set("field", "text");
+  EXPECT_EQ(table.choice_fault("field"), "");
+  table.set("from", "json");
+  EXPECT_EQ(table.choice_fault("field"), "");
+  table.set("from", "tsv");
+  EXPECT_EQ(table.choice_fault("field"),
+            "option 'field' belongs to from json or jsonl, but from is tsv; remove it or choose "
+            "from json or jsonl");
+  EXPECT_THAT(table.ini(), testing::HasSubstr("\n# field =\n"));
+}
+
 TEST_F(Options, DeclaringANameTwiceIsABug) {
   EXPECT_THROW(table.add("steps", &settings.steps, "again"), InternalError);
   EXPECT_THROW(table.given("never"), InternalError);

@@ -256,6 +256,35 @@ TEST_F(GlyphSourceTest, VariantsAddToTrainingOnlyAndKeepTheClasses) {
   EXPECT_NE(again.bytes, sample.bytes);
 }
 
+TEST_F(GlyphSourceTest, ExtraFontsMakeASplitOfTheirOwn) {
+  const Catalogue plain = list({});
+  const Catalogue more =
+      list({{"extra-fonts", "DejaVuSansMono-Bold,FreeSansBold,DejaVuSans-Bold"}});
+  EXPECT_EQ(more.class_names, plain.class_names);
+  EXPECT_THAT(more.splits, ElementsAre("train", "test", "extra"));
+  const auto reader = source->open(request, more);
+  std::map<std::uint32_t, std::set<std::vector<std::byte>>> seen;
+  SourceSample sample;
+  std::uint64_t extra = 0;
+  for (const std::uint32_t split : {0u, 2u, 1u})
+    for (std::uint64_t i = 0; i < more.size(); ++i) {
+      if (more.split(i) != split) continue;
+      extra += split == 2 ? 1 : 0;
+      reader->read(more, i, sample);
+      EXPECT_TRUE(seen[more.labels(i)[0]].insert(sample.bytes).second) << more.name(i);
+    }
+  EXPECT_GT(extra, 100u);
+  // The other splits are as without it.
+  const auto of_split = [](const Catalogue& catalogue, std::uint32_t split) {
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < catalogue.size(); ++i)
+      if (catalogue.split(i) == split) names.emplace_back(catalogue.name(i));
+    return names;
+  };
+  EXPECT_EQ(of_split(more, 0), of_split(plain, 0));
+  EXPECT_THAT(fault({{"extra-fonts", "DejaVuSans"}}), HasSubstr("stands in two splits"));
+}
+
 TEST_F(GlyphSourceTest, NamesWhatIsWrong) {
   EXPECT_THAT(fault({{"test-fonts", "FreeSherif"}}),
               testing::AllOf(testing::StartsWith("65 "), HasSubstr("FreeSherif"),

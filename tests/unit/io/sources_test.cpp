@@ -3,8 +3,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <fstream>
-#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/sources/shard_packing.h"
 #include "io/sources/source.h"
+#include "tests/unit/io/listed_source.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
@@ -24,11 +23,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
-
-void write(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 std::string gzip(const std::string& text) {
   z_stream stream{};
@@ -49,50 +43,6 @@ std::string idx(const std::vector<std::uint32_t>& sizes, const std::string& valu
   for (const std::uint32_t size : sizes)
     for (int shift = 24; shift >= 0; shift -= 8) text += static_cast<char>(size >> shift);
   return text + values;
-}
-
-/// A source by name with options set.
-class Source {
- public:
-  explicit Source(const std::string& name, const std::map<std::string, std::string>& options = {}) {
-    for (const auto& entry : source_registry())
-      if (entry.name == name) source_ = entry.make();
-    source_->declare(table_);
-    for (const auto& [key, value] : options) table_.set(key, value);
-  }
-  Catalogue list(const fs::path& path) {
-    request_.path = path;
-    return source_->list(request_);
-  }
-  SourceSample read(const Catalogue& catalogue, std::uint64_t item) {
-    SourceSample sample;
-    source_->open(request_, catalogue)->read(catalogue, item, sample);
-    return sample;
-  }
-  std::string fault(const fs::path& path) {
-    try {
-      (void)list(path);
-    } catch (const core::Error& e) {
-      return std::to_string(static_cast<int>(e.code())) + " " + e.what();
-    }
-    return "no error";
-  }
-  SourceRequest& request() { return request_; }
-
- private:
-  core::OptionTable table_;
-  std::unique_ptr<SampleSource> source_;
-  SourceRequest request_;
-};
-
-std::vector<std::string> names(const Catalogue& catalogue) {
-  std::vector<std::string> list;
-  for (std::uint64_t i = 0; i < catalogue.size(); ++i)
-    list.push_back(
-        std::string(catalogue.name(i)) + "=" +
-        (catalogue.labels(i).empty() ? "-" : catalogue.class_names[catalogue.labels(i)[0]]) + "@" +
-        catalogue.splits[catalogue.split(i)]);
-  return list;
 }
 
 // --- idx -------------------------------------------------------------------------------------
