@@ -100,6 +100,7 @@ struct ImageCase {
   io::ImageShape input;
   ModelOptions options;
   at::Tensor (*reference)(const Reference&, const at::Tensor&);
+  double bound = 1e-5;
 };
 
 const std::vector<ImageCase>& image_cases() {
@@ -115,7 +116,10 @@ const std::vector<ImageCase>& image_cases() {
       {"resnet50",
        {9, 8, 3},  // few values: ReLU's gradient jumps where one rounds to the other side of 0
        {{"width", "4"}, {"stem", "small"}},
-       [](const Reference& r, const at::Tensor& x) { return r.resnet(x, true); }},
+       [](const Reference& r, const at::Tensor& x) { return r.resnet(x, true); },
+       // 53 layers of BatchNorm over few values: torchvision's own logits in fp32 are 1.6e-5 to
+       // 3.3e-5 from those in fp64 here.
+       4e-5},
       {"iresnet18",
        {32, 34, 3},
        {{"width", "4"}, {"embedding", "9"}},
@@ -146,7 +150,7 @@ TEST(ImageModels, ForwardAndBackwardMatchTorchInFp64) {
         random_images(8, each.input.channels, each.input.height, each.input.width, 4);
     const Step step = run_step(*built.model, flat, input);
     const Reference reference(*built.model, flat);
-    expect_step_of(*built.model, step, reference, each.reference(reference, input));
+    expect_step_of(*built.model, step, reference, each.reference(reference, input), each.bound);
   }
 }
 

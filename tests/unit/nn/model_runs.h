@@ -128,10 +128,10 @@ class TorchLayers {
 /// Compares a training pass with fp64: `logits` as made from `layers`, and the gradient of each
 /// parameter, relative to the largest magnitude of all logits and of all gradients.
 inline void expect_step_of(const Model& model, const Step& step, const TorchLayers& layers,
-                           const at::Tensor& logits) {
+                           const at::Tensor& logits, double bound = 1e-5) {
   (0.5 * logits.square().sum()).backward();
   const double scale = logits.abs().max().item<double>();
-  EXPECT_LT((logits - step.logits.to(at::kDouble)).abs().max().item<double>(), 1e-5 * scale);
+  EXPECT_LT((logits - step.logits.to(at::kDouble)).abs().max().item<double>(), bound * scale);
   double highest = 0;
   for (const at::Tensor& leaf : layers.leaves)
     if (leaf.grad().defined()) highest = std::max(highest, leaf.grad().abs().max().item<double>());
@@ -141,7 +141,7 @@ inline void expect_step_of(const Model& model, const Step& step, const TorchLaye
     ASSERT_TRUE(step.gradients[i].is_contiguous());
     const at::Tensor expected = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
     EXPECT_LT((expected - step.gradients[i].to(at::kDouble)).abs().max().item<double>(),
-              1e-5 * highest)
+              bound * highest)
         << model.parameters().specs()[i].name;
   }
 }
