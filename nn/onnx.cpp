@@ -114,6 +114,28 @@ std::string resnet(OnnxGraph& graph, const io::ModelDescription& description) {
   return graph.linear("fc", graph.average_pool(residual_groups(graph, x)));
 }
 
+std::string prelu(OnnxGraph& graph, const std::string& name, const std::string& x) {
+  const auto channels = static_cast<std::int64_t>(graph.shape(name + ".weight")[0]);
+  return graph.node("PRelu", {x, graph.tensor(name + ".weight", {channels, 1, 1})});
+}
+
+std::string iresnet(OnnxGraph& graph, const io::ModelDescription& description) {
+  std::string x = graph.conv("conv1", pixels(graph, description), 1);
+  x = prelu(graph, "prelu", graph.batch_norm("bn1", x));
+  for (int group = 1; graph.has(fmt::format("layer{}.0.conv1.weight", group)); ++group)
+    for (int i = 0; graph.has(fmt::format("layer{}.{}.conv1.weight", group, i)); ++i) {
+      const std::string block = fmt::format("layer{}.{}", group, i);
+      const std::int64_t stride = i == 0 ? 2 : 1;
+      std::string y = graph.conv(block + ".conv1", graph.batch_norm(block + ".bn1", x), 1);
+      y = prelu(graph, block + ".prelu", graph.batch_norm(block + ".bn2", y));
+      y = graph.batch_norm(block + ".bn3", graph.conv(block + ".conv2", y, stride));
+      if (graph.has(block + ".downsample.0.weight")) x = projection(graph, block, x, stride);
+      x = graph.node("Add", {y, x});
+    }
+  x = graph.linear("fc", graph.node("Flatten", {graph.batch_norm("bn2", x)}));
+  return graph.linear("head", graph.batch_norm("features", x));
+}
+
 /// Embeddings [n, length, dim] of "ids", zeros where they are filled up; and, as `mask`, fp32
 /// [n, length, 1], 1 where there is an id.
 struct Rows {
@@ -172,6 +194,9 @@ constexpr Entry kEntries[] = {{"mlp", mlp},
                               {"resnet56", resnet_cifar},
                               {"resnet18", resnet},
                               {"resnet50", resnet},
+                              {"iresnet18", iresnet},
+                              {"iresnet34", iresnet},
+                              {"iresnet50", iresnet},
                               {"bag", bag},
                               {"textcnn", textcnn}};
 
