@@ -84,18 +84,19 @@ std::string axes_svg(const Axis& x, const Axis& y, const LineChart& chart, bool 
 }  // namespace
 
 std::string line_chart_svg(const LineChart& chart) {
-  std::vector<double> xs, ys;
+  std::vector<double> xs = {0}, ys;
   for (const auto& line : chart.lines)
     for (const auto& point : line.points) {
       if (!drawn(point)) continue;
       xs.push_back(point.first);
       ys.push_back(point.second);
     }
-  if (xs.empty()) return "";
+  if (ys.empty()) return "";
   const auto [least, most] = std::minmax_element(ys.begin(), ys.end());
   const bool logarithmic =
       chart.may_be_logarithmic && *least > 0 && *most >= kLogarithmicFrom * *least;
-  const Axis x = Axis::over(xs, kLeft, kWidth - kRight);
+  const Axis x(Axis::Scale::linear, 0, std::max(1.0, *std::max_element(xs.begin(), xs.end())),
+               kLeft, kWidth - kRight);
   const Axis y = logarithmic ? Axis(Axis::Scale::logarithmic, *least / 1.1, *most * 1.1,
                                     kHeight - kBottom, kTop)
                              : Axis::over(ys, kHeight - kBottom, kTop);

@@ -23,7 +23,7 @@ struct Line {
   std::string colour;  // "#rrggbb"
   std::string dash;    // stroke-dasharray; empty: solid
   enum class Weight { single, faint, bold } weight = Weight::single;
-  std::vector<std::pair<double, double>> points;  // by x; what is not finite is left out
+  std::vector<std::pair<double, double>> points;  // x >= 0; what is not finite is left out
 };
 struct LineChart {
   std::string title, x_label;

@@ -67,9 +67,10 @@ std::vector<double> Axis::ticks(int wanted) const {
 std::string tick_text(double value) {
   if (std::abs(value) < 1e-12) return "0";
   const double size = std::abs(value);
-  if (size >= 1e6) return fmt::format("{:.4g} M", value / 1e6);
-  if (size < 1e-3) return fmt::format("{:.3g}", value);
-  return number_html(std::round(value * 1e6) / 1e6, NumberForm::plain);
+  const std::string sign = value < 0 ? "\u2212" : "";
+  if (size >= 1e6) return sign + fmt::format("{:.4g} M", size / 1e6);
+  if (size < 1e-3) return sign + fmt::format("{:.3g}", size);
+  return sign + number_html(std::round(size * 1e6) / 1e6, NumberForm::plain);
 }
 
 }  // namespace retort::pipeline

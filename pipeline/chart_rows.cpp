@@ -10,10 +10,10 @@
 namespace retort::pipeline {
 namespace {
 
-constexpr double kWidth = 820, kRow = 30, kTop = 30, kBottom = 40;
+constexpr double kWidth = 600, kRow = 30, kTop = 30, kBottom = 40;
 constexpr double kLetter = 6.4;       // width of a letter of a row's name
 constexpr std::size_t kLongest = 34;  // letters of a name
-constexpr double kEnd = 150;          // room for the numbers at the right
+constexpr double kEnd = 128;          // room for the numbers at the right
 constexpr double kWidest = 1.5;       // of an interval's arm, in widths of the values' range
 
 std::string opening(double height, const std::string& title) {
@@ -95,7 +95,7 @@ std::string interval_chart_svg(const IntervalChart& chart) {
   const double foot = height - kBottom;
   const Axis x = interval_axis(chart, left, right);
   std::string svg = opening(height, chart.title);
-  for (const double tick : x.ticks(8))
+  for (const double tick : x.ticks(5))
     svg += fmt::format(
         "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2:.1f}\" class=\"g\"/>"
         "<text x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4}</text>",
@@ -133,7 +133,7 @@ std::string bar_chart_svg(const std::string& title, const std::vector<Bar>& bars
   }
   const double most = sums.empty() ? 0 : *std::max_element(sums.begin(), sums.end());
   if (!(most > 0) || !std::isfinite(most)) return "";
-  const double left = name_room(longest), right = kWidth - 110;
+  const double left = name_room(longest), right = kWidth - 90;
   const double height = kTop + kRow * static_cast<double>(bars.size()) + kBottom;
   const double foot = height - kBottom;
   const Axis x(Axis::Scale::linear, 0, most, left, right);

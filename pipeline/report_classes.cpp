@@ -98,8 +98,9 @@ std::string mistake(const nlohmann::json& details, const nlohmann::json& example
       likeness.empty() ? "" : "<div class=\"likeness\">" + likeness + "</div>");
 }
 
-std::string worst_table(const std::vector<ClassRecall>& classes, const nlohmann::json& details,
-                        EvaluatedSamples& samples, std::size_t& room) {
+std::string worst_table(const std::vector<ClassRecall>& classes,
+                        const std::vector<const ReportSection*>& members, EvaluatedSamples& samples,
+                        std::size_t& room) {
   std::string rows;
   for (std::size_t i = 0; i < std::min(kMostClasses, classes.size()); ++i) {
     const auto& c = classes[i];
@@ -107,10 +108,13 @@ std::string worst_table(const std::vector<ClassRecall>& classes, const nlohmann:
     std::string likeness, mistakes;
     if (!samples.has_texts())
       if (const auto first = samples.first_of(c.label)) likeness = samples.html(*first, room);
-    if (details.contains("examples"))
-      for (const auto& example : details.at("examples"))
+    for (const auto* section : members) {
+      if (!mistakes.empty() || !section->details.contains("examples")) break;
+      for (const auto& example : section->details.at("examples"))
         if (example.at("class").get<std::uint32_t>() == c.label)
-          mistakes += mistake(details, example, samples, room);
+          mistakes += mistake(section->details, example, samples, room);
+    }
+
     rows += fmt::format(
         "<tr><td>{}<div class=\"name\">{}</div></td><td>{:.1f}&nbsp;%<div class=\"bar\"><i "
         "style=\"width:{:.1f}%\"></i></div><small>{:g} of {:g}</small></td><td class=\"w\"><div "
@@ -121,11 +125,23 @@ std::string worst_table(const std::vector<ClassRecall>& classes, const nlohmann:
   if (rows.empty()) return "<p>No class has a wrong answer.</p>";
   return "<table class=\"classes\"><thead><tr><th>class</th><th>recall</th><th class=\"w\">taken "
          "for "
-         "(most confident first)</th></tr></thead><tbody>" +
+         "<small>(most confident first; small: a sample of that "
+         "class)</small></th></tr></thead><tbody>" +
          rows + "</tbody></table>";
 }
 
-std::string pairs_table(const std::vector<const ReportSection*>& members) {
+std::string pairs_table(const std::vector<const ReportSection*>& members, EvaluatedSamples& samples,
+                        std::size_t& room) {
+  std::map<std::string, std::uint32_t> labels;
+  for (const auto& c : members.front()->details.at("classes"))
+    labels.emplace(c.at("name").get<std::string>(), static_cast<std::uint32_t>(labels.size()));
+  const auto cell = [&](const std::string& name) {
+    std::string likeness;
+    if (const auto label = labels.find(name); label != labels.end() && !samples.has_texts())
+      if (const auto first = samples.first_of(label->second)) likeness = samples.html(*first, room);
+    return fmt::format("<td class=\"w\"><span class=\"likeness\">{}</span> {}</td>", likeness,
+                       escape_html(shortened(name, 40)));
+  };
   std::map<std::pair<std::string, std::string>, std::uint64_t> counts;
   for (const auto* section : members)
     for (const auto& pair : section->details.at("confusions"))
@@ -137,12 +153,11 @@ std::string pairs_table(const std::vector<const ReportSection*>& members) {
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   if (sorted.empty()) return "";
   std::string html =
-      "<table><thead><tr><th>is</th><th class=\"w\">taken "
+      "<table class=\"classes\"><thead><tr><th>is</th><th class=\"w\">taken "
       "for</th><th>times</th></tr></thead><tbody>";
   for (std::size_t i = 0; i < std::min(kMostPairs, sorted.size()); ++i)
-    html += fmt::format("<tr><td>{}</td><td class=\"w\">{}</td><td>{}</td></tr>",
-                        escape_html(shortened(sorted[i].first.first, 40)),
-                        escape_html(shortened(sorted[i].first.second, 40)), sorted[i].second);
+    html += fmt::format("<tr>{}{}<td>{}</td></tr>", cell(sorted[i].first.first),
+                        cell(sorted[i].first.second), sorted[i].second);
   return html + "</tbody></table>";
 }
 
@@ -154,8 +169,10 @@ std::string evaluation(const Report& report, const std::vector<const ReportSecti
   if (classes.empty()) return "";
   std::string note;
   if (members.size() > 1)
-    note = fmt::format("Counts are over {} seeds; the samples are those of seed {}. ",
-                       members.size(), escape_html(first.seed));
+    note = fmt::format(
+        "Counts are over {} seeds; each row shows the answers of the first seed "
+        "that lists the class. ",
+        members.size());
   if (!samples.obstacle().empty())
     note += fmt::format("No samples are shown: {}.", escape_html(samples.obstacle()));
   return fmt::format(
@@ -165,7 +182,8 @@ std::string evaluation(const Report& report, const std::vector<const ReportSecti
       open ? " open" : "", escape_html(first.group),
       escape_html(report.portable(first.option("data"))), escape_html(first.option("split")),
       note.empty() ? "" : "<p class=\"muted\">" + note + "</p>",
-      worst_table(classes, first.details, samples, room), histogram(classes), pairs_table(members));
+      worst_table(classes, members, samples, room), histogram(classes),
+      pairs_table(members, samples, room));
 }
 
 }  // namespace

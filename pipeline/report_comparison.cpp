@@ -66,16 +66,16 @@ std::string verdict(const Comparison& comparison, const Difference& difference) 
 }
 
 std::string title_of(const Comparison& comparison) {
-  return comparison.metric == "top1" ? "Top-1 accuracy, %"
-                                     : "Cross entropy, nats (lower is better)";
+  return comparison.metric == "top1" ? "Top-1 accuracy" : "Cross entropy (lower is better)";
 }
 
 std::string rows_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
   std::string html =
-      "<table class=\"sortable\"><thead><tr><th>model</th><th>role</th><th>parameters</th>"
+      "<table class=\"sortable\"><thead><tr><th>model</th><th "
+      "class=\"w\">role</th><th>parameters</th>"
       "<th>seeds</th><th>mean</th><th>deviation</th><th>95&nbsp;% interval</th>"
-      "<th>by seed</th></tr></thead><tbody>";
+      "<th class=\"w\">by seed</th></tr></thead><tbody>";
   for (const auto& row : comparison.rows)
     html += fmt::format(
         "<tr><td>{}</td><td "
@@ -98,7 +98,8 @@ std::string differences_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
   std::string html =
       "<table><thead><tr><th>difference</th><th>pairs</th><th>mean</th><th>deviation</th>"
-      "<th>95&nbsp;% interval</th><th></th><th>by seed</th><th class=\"w\">other options that "
+      "<th>95&nbsp;% interval</th><th class=\"w\"></th><th class=\"w\">by seed</th><th "
+      "class=\"w\">other options that "
       "differ"
       "</th></tr></thead><tbody>";
   for (const auto& d : comparison.differences)
@@ -115,7 +116,11 @@ std::string differences_table(const Comparison& comparison) {
 }
 
 std::string charts(const Comparison& comparison) {
-  IntervalChart rows{title_of(comparison), title_of(comparison), form_of(comparison), {}, {}};
+  IntervalChart rows{title_of(comparison),
+                     comparison.metric == "top1" ? "%" : "nats",
+                     form_of(comparison),
+                     {},
+                     {}};
   for (const auto& row : comparison.rows)
     rows.rows.push_back({row.section, colour_of(row.role), plain(row.values), row.spread});
   std::string svg = interval_chart_svg(rows);
@@ -151,11 +156,12 @@ std::string comparisons_html(const std::vector<Comparison>& comparisons) {
       "<p class=\"muted\">Bar: mean over seeds. Line: its 95&nbsp;% interval by Student&rsquo;s t; "
       "an arrow where it goes on. Circles: single seeds.</p>";
   for (const auto& comparison : comparisons) {
-    html += fmt::format("<h3>{} on {}</h3>{}<div class=\"wide\">{}</div>{}",
-                        comparison.metric == "top1" ? "Top-1" : "Cross entropy",
-                        escape_html(comparison.scored_on), legend(comparison), charts(comparison),
-                        rows_table(comparison));
-    if (!comparison.differences.empty()) html += differences_table(comparison);
+    html += fmt::format(
+        "<h3>{} on {}</h3>{}<div class=\"pair\">{}</div><div class=\"wide\">{}</div>",
+        comparison.metric == "top1" ? "Top-1" : "Cross entropy", escape_html(comparison.scored_on),
+        legend(comparison), charts(comparison), rows_table(comparison));
+    if (!comparison.differences.empty())
+      html += "<div class=\"wide\">" + differences_table(comparison) + "</div>";
   }
   return html + "</section>";
 }

@@ -33,7 +33,7 @@ th{font-weight:600;color:var(--soft);vertical-align:bottom}tbody tr:hover{backgr
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.6rem 1.4rem;max-width:78rem}
 .charts svg{width:100%;max-width:400px}
 svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;height:auto;overflow:visible}
-.wide>svg{min-width:40rem;display:block;margin:.4rem 0}
+.wide>svg{display:block;margin:.4rem 0;width:46rem}.pair{display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin:.5rem 0;align-items:flex-start}.pair svg{flex:0 1 600px;min-width:min(100%,22rem)}
 svg .t{font-size:13px;font-weight:600;fill:#1b222c}svg .n{font-size:12.5px;fill:#1b222c}
 svg .g{stroke:#e3e7ed;stroke-width:1}svg .a{stroke:#8a94a3;stroke-width:1}svg .z{stroke:#1b222c;stroke-width:1.2;stroke-dasharray:4 3}
 svg .l{fill:none;stroke-width:1.8;stroke-linejoin:round}svg .l.f{stroke-width:1;stroke-opacity:.42}svg .l.b{stroke-width:2.4}
@@ -44,16 +44,16 @@ pre{background:var(--pale);padding:.7rem .9rem;overflow:auto;font-size:12.5px;li
 .name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:anywhere}
 .bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}.bar i{display:block;height:5px;background:#d55e00}
 .mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;grid-template-columns:auto auto;align-items:center;gap:0 .4rem;white-space:normal}
-figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}.likeness{opacity:.75}.likeness img{width:auto;max-height:28px;max-width:28px}
+figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}.likeness{opacity:.8}td .likeness{display:inline-block;vertical-align:middle;min-width:28px}.likeness img{width:auto;max-height:28px;max-width:28px}
 figure.text{display:block;flex:1 1 100%;border-left:3px solid var(--rule);padding-left:.6rem}figure.text figcaption{max-width:none}q{overflow-wrap:anywhere}
 th[aria-sort],.js .sortable th{cursor:pointer}.js .sortable th:hover{color:var(--ink)}
 footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);padding-top:.6rem}
 @media (max-width:40rem){body{padding:1rem .9rem 3rem;font-size:14px}.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}section>table{display:block;overflow-x:auto}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}svg,tr,.card,figure{break-inside:avoid}
-.wide{overflow:visible}.wide>svg{min-width:0;max-width:100%}pre{white-space:pre-wrap}table{font-size:8.5pt}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
+.wide{overflow:visible}.pair svg{max-width:48%}.charts{grid-template-columns:repeat(3,1fr)}.wide>svg{width:34rem;max-width:100%}p.muted{break-after:avoid}section>p.muted:last-child{break-after:auto}pre{white-space:pre-wrap}table{font-size:8.5pt}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 )css";
 
-// Sorts a table by the column whose heading is clicked, and unfolds everything for the printer.
+// Sorts a table by the column whose heading is clicked; unfolds the samples for the printer.
 constexpr const char* kScript = R"js(
 document.body.classList.add('js');
 for (const head of document.querySelectorAll('.sortable th')) head.addEventListener('click', () => {
@@ -67,7 +67,7 @@ for (const head of document.querySelectorAll('.sortable th')) head.addEventListe
     return typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : (typeof x === 'number' ? -1 : 1); };
   [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
 });
-addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(d => d.open = true));
+addEventListener('beforeprint', () => document.querySelectorAll('details:not(.raw)').forEach(d => d.open = true));
 )js";
 
 constexpr const char* kHow = R"html(<section id="method"><h2>How the numbers are made</h2>
@@ -110,8 +110,8 @@ std::string report_html(const Report& report) {
          kStyle + "</style></head><body><header><h1>" + title + "</h1>" + navigation(page) +
          "</header>" + glance_html(report, comparisons) + notes_html(report) + page +
          "<footer>Written by <code>retort report</code>. Classes, texts and pictures are those of "
-         "the data set.</footer><script>" +
-         kScript + "</script></body></html>\n";
+         "the data set.</footer>\n<script>" +
+         kScript + "</script>\n</body></html>\n";
 }
 
 nlohmann::ordered_json report_json(const Report& report) {

@@ -190,8 +190,9 @@ std::string group_details(const Report& report, const std::string& group) {
                           escape_html(section->results.dump(
                               1, ' ', false, nlohmann::json::error_handler_t::replace)));
   if (html.empty()) return "";
-  return fmt::format("<details><summary>{}: options{} and results</summary>{}</details>",
-                     escape_html(group), members.size() > 1 ? " (of the first seed)" : "", html);
+  return fmt::format(
+      "<details class=\"raw\"><summary>{}: options{} and results</summary>{}</details>",
+      escape_html(group), members.size() > 1 ? " (of the first seed)" : "", html);
 }
 
 }  // namespace
@@ -211,7 +212,8 @@ std::string sections_html(const Report& report) {
   std::string html =
       "<section id=\"sections\"><h2>Sections</h2><div class=\"wide\"><table "
       "class=\"sortable\"><thead>"
-      "<tr><th>section</th><th>stage</th><th>state</th><th>time</th><th>content</th><th>recipe</"
+      "<tr><th>section</th><th class=\"w\">stage</th><th "
+      "class=\"w\">state</th><th>time</th><th>content</th><th>recipe</"
       "th></tr>"
       "</thead><tbody>";
   for (const auto& section : report.sections)
@@ -227,7 +229,7 @@ std::string sections_html(const Report& report) {
     html += "<h3>Plan</h3>";
     for (const auto& item : report.overrides)
       html += fmt::format("<p><code>--set {}</code></p>", escape_html(item));
-    html += fmt::format("<details><summary>plan.ini</summary><pre>{}</pre></details>",
+    html += fmt::format("<details class=\"raw\"><summary>plan.ini</summary><pre>{}</pre></details>",
                         escape_html(report.plan));
   }
   for (const auto& group : report.groups()) html += group_details(report, group);
@@ -247,7 +249,8 @@ std::string environment_html(const Report& report) {
     const auto& own = section.results.at("environment");
     auto found = std::find_if(environments.begin(), environments.end(),
                               [&](const auto& e) { return e.first == own; });
-    if (found == environments.end()) found = environments.insert(found, {own, {}});
+    if (found == environments.end())
+      found = environments.emplace(found, own, std::vector<std::string>());
     found->second.push_back(section.name);
   }
   if (environments.empty()) return "";

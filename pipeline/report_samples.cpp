@@ -32,7 +32,8 @@ std::vector<fs::path> places(const Report& report, const std::string& option) {
 
 EvaluatedSamples::EvaluatedSamples(const Report& report, const ReportSection& evaluation) {
   const std::string wanted = evaluation.details.value("data_digest", "");
-  if (wanted.empty()) {
+  // Without a single example the data set is not to be shown (--examples 0).
+  if (wanted.empty() || evaluation.details.value("examples", nlohmann::json()).empty()) {
     obstacle_ = "this evaluation recorded no samples";
     return;
   }

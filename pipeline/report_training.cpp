@@ -122,7 +122,7 @@ constexpr const char* kComputing[][2] = {
     {"load", "#56b4e9"},       {"forward", "#0072b2"},  {"loss", "#cc79a7"},
     {"backward", "#d55e00"},   {"top-k", "#7f3c8d"},    {"write", "#b8a200"},
     {"exchange", "#e69f00"},   {"optimise", "#009e73"}, {"evaluate", "#8c6d46"},
-    {"checkpoint", "#222222"}, {"other", "#bbbbbb"},    {"not measured", "#dddddd"}};
+    {"checkpoint", "#222222"}, {"other", "#bbbbbb"},    {"outside phases", "#dddddd"}};
 
 /// Seconds by phase, the mean over the section's seeds; without phases the whole as one part.
 Bar bar_of(const std::string& group, const std::vector<const ReportSection*>& members) {
@@ -140,7 +140,7 @@ Bar bar_of(const std::string& group, const std::vector<const ReportSection*>& me
           sums[phase] += seconds.get<double>();
           measured += seconds.get<double>();
         }
-    sums["not measured"] += std::max(0.0, *section->seconds - measured);
+    sums["outside phases"] += std::max(0.0, *section->seconds - measured);
   }
   for (const auto& [phase, colour] : kComputing)
     if (const auto found = sums.find(phase); found != sums.end())
@@ -161,6 +161,8 @@ std::string training_html(const Report& report) {
   if (trained.empty()) return "";
   std::string html = "<section id=\"training\"><h2>Training</h2>";
   if (trained.size() > 1) html += overview(report, trained);
+  html += legend_html({{"training", kPalette[0], kTrainingDash}, {"validation", kPalette[1], ""}});
+
   for (const auto& group : trained) {
     const auto members = report.members(group);
     const auto seeds = std::count_if(members.begin(), members.end(),
@@ -173,7 +175,6 @@ std::string training_html(const Report& report) {
         section_charts(members));
   }
   return html +
-         legend_html({{"training", kPalette[0], kTrainingDash}, {"validation", kPalette[1], ""}}) +
          "<p class=\"muted\">Training: mean since the evaluation before, of the loss that the "
          "stage minimises (a distilled section mixes in the teacher&rsquo;s answers). Validation: "
          "cross "

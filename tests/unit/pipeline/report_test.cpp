@@ -50,6 +50,7 @@ class ReportTest : public testing::Test {
   }
   /// Three seeds of a teacher, a hard-label student, two distilled ones, each scored.
   void full_run() {
+    section("data", "pack", "", {{"samples", 9}});
     for (int seed = 1; seed <= 3; ++seed) {
       const auto at = [&](const std::string& group) {
         return group + "/seed-" + std::to_string(seed);
@@ -66,7 +67,7 @@ class ReportTest : public testing::Test {
       trained("teacher", "train", "width = 9\n", 0.9, 1000);
       section(at("logits"), "teach", "model = runs/run/" + at("teacher") + "\n", {{"rows", 5}});
       trained("hard", "train", "width = 3\n", 0.5 + 0.01 * seed, 100);
-      trained("hard-long", "train", "width = 3\nsteps-more = 1\n", 0.55, 100);
+      trained("hard2", "train", "width = 4\n", 0.55, 100);
       trained("distilled", "distill", "width = 3\nlogits = x\n", 0.53 + 0.02 * seed, 100);
     }
   }
@@ -92,7 +93,7 @@ TEST_F(ReportTest, ComparesTeacherHardAndDistilledSeedBySeed) {
   std::vector<std::string> rows;
   for (const auto& row : top1.rows)
     rows.push_back(row.section + " " + std::string(role_word(row.role)));
-  EXPECT_THAT(rows, ElementsAre("teacher teacher", "hard hard labels", "hard-long hard labels",
+  EXPECT_THAT(rows, ElementsAre("teacher teacher", "hard hard labels", "hard2 hard labels",
                                 "distilled distilled"));
   // 0.55 0.57 0.59 - 0.51 0.52 0.53 = 0.04 0.05 0.06: mean 0.05, deviation 0.01.
   ASSERT_EQ(top1.differences.size(), 1u);
@@ -127,7 +128,7 @@ TEST_F(ReportTest, BaselineIsTheOneWithTheNearestOptions) {
   }
   const auto top1 = compare(read_report(run()))[0];
   ASSERT_EQ(top1.differences.size(), 1u);
-  EXPECT_EQ(top1.rows[top1.differences[0].baseline].section, "hard-long");
+  EXPECT_EQ(top1.rows[top1.differences[0].baseline].section, "hard2");
 }
 
 TEST_F(ReportTest, OneSeedHasNoInterval) {
@@ -228,7 +229,14 @@ TEST_F(ReportTest, EmbedsThePicturesOfTheVeryDataSet) {
   const std::string without = report_html(read_report(run()));
   EXPECT_EQ(count_of(without, mark), 0u);
   EXPECT_THAT(without, HasSubstr("the data set holds other samples now"));
+  json hidden = details_of(digest);
+  hidden["examples"] = json::array();
+  text("score/details.json", hidden.dump());
+  EXPECT_EQ(count_of(report_html(read_report(run())), mark), 0u);
+
+  text("score/details.json", details_of(digest).dump());
   fs::remove_all(run() / "data");
+
   EXPECT_THAT(report_html(read_report(run())), HasSubstr("the data set is not there any more"));
 }
 

@@ -1,0 +1,161 @@
+#!/bin/bash
+# report: one page per run, in any state of the run; equal runs give equal bytes; its figures are
+# those of `run --json`; nothing that a run names is markup.
+. "$(dirname "$0")/tiny_plan.sh"
+
+mv pictures/class-3 "pictures/<b>&'quot\""
+cat >compared.ini <<'PLAN'
+[plan]
+threads = 1
+
+[data]
+stage = pack
+from = folder
+source = pictures
+split = train=rest,test=2
+
+[teacher]
+stage = train
+seeds = 1..3
+data = @data
+model = mlp
+hidden = 8
+epochs = 1
+batch = 16
+micro-shards = 4
+
+[logits]
+stage = teach
+data = @data
+model = @teacher
+top-k = 2
+
+[hard]
+stage = train
+seeds = 1..3
+data = @data
+validation = test
+model = mlp
+hidden = 3
+epochs = 2
+evaluate-every = 1
+batch = 16
+micro-shards = 4
+
+[student]
+stage = distill
+data = @data
+validation = test
+logits = @logits
+model = mlp
+hidden = 3
+epochs = 2
+evaluate-every = 1
+batch = 16
+micro-shards = 4
+
+[teacher-test]
+stage = evaluate
+data = @data
+model = @teacher
+
+[hard-test]
+stage = evaluate
+data = @data
+model = @hard
+
+[student-test]
+stage = evaluate
+data = @data
+model = @student
+PLAN
+
+# A run that has only begun, and one that failed.
+run 65 run compared.ini --set teacher.learning-rate=1e30 --out broken
+run 0 report broken --json
+python3 - out broken/report.html <<'PYTHON' || fail "the report of a failed run"
+import json, pathlib, sys
+states = {row["name"]: row for row in json.loads(pathlib.Path(sys.argv[1]).read_text())["sections"]}
+page = pathlib.Path(sys.argv[2]).read_text()
+assert states["data"]["state"] == "complete", states
+assert states["teacher/seed-1"]["state"] == "failed", states
+assert states["student/seed-3"]["state"] == "not started", states
+assert "not finite" in states["teacher/seed-1"]["failure"], states
+assert "teacher/seed-1 <span class=\"bad\">failed</span>: " in page
+PYTHON
+
+run 0 run compared.ini --out r --json
+cp out run.json
+run 0 report r --json
+cp out report.json
+cp r/report.html first.html
+run 0 report r --out second.html
+says second.html
+cmp -s first.html second.html || fail "two reports of one run differ"
+python3 - run.json report.json first.html <<'PYTHON' || fail "the report of a finished run"
+import html.parser, json, pathlib, statistics, sys
+run, report = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:3])
+page = pathlib.Path(sys.argv[3]).read_text()
+
+key = lambda row: (row["section"], row["metric"])
+ours = {key(row): row for row in report["summary"]}
+for row in run["summary"]:
+    for field in ("mean", "deviation", "seeds"):
+        assert ours[key(row)].get(field) == row.get(field), (row, ours[key(row)])
+
+# The comparison by hand, from the results of the sections.
+top1 = {row["name"]: row["results"].get("top1") for row in run["sections"]}
+gains = [top1[f"student-test/seed-{s}"] - top1[f"hard-test/seed-{s}"] for s in (1, 2, 3)]
+comparison = report["comparisons"][0]
+assert comparison["metric"] == "top1" and comparison["scored_on"] == "@data, split test", comparison
+assert [row["role"] for row in comparison["rows"]] == ["teacher", "hard labels", "distilled"]
+[difference] = comparison["differences"]
+assert (difference["section"], difference["minus"]) == ("student", "hard"), difference
+assert abs(difference["mean"] - statistics.mean(gains)) < 1e-12
+half = 4.302652729911275 * statistics.stdev(gains) / 3 ** 0.5
+low, high = difference["interval"]
+assert abs(high - low - 2 * half) < 1e-9 and abs(high + low - 2 * difference["mean"]) < 1e-9
+text = f"{100 * abs(difference['mean']):.2f}"
+assert text in page, text
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.links, self.open = {}, [], []
+    def handle_starttag(self, tag, attributes):
+        self.found[tag] = self.found.get(tag, 0) + 1
+        self.links += [value for name, value in attributes if name in ("src", "href", "action", "data")]
+        if tag not in ("meta", "link", "img", "br"): self.open.append(tag)
+    def handle_startendtag(self, tag, attributes):
+        self.found[tag] = self.found.get(tag, 0) + 1
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+tags = Tags()
+tags.feed(page)
+assert not tags.open, tags.open
+assert all(link.startswith(("#", "data:")) for link in tags.links), tags.links
+assert "http" not in page.replace("http-equiv", ""), "something outside is named"
+assert tags.found["script"] == 1 and "b" not in tags.found, tags.found
+assert tags.found["svg"] > 10 and tags.found["polyline"] > 10, tags.found
+assert tags.found["img"] > 0, "no picture of a wrong answer"
+assert "&lt;b&gt;&amp;&#39;quot&quot;" in page
+for name in ("comparison", "results", "training", "classes", "time", "sections", "environment"):
+    assert f'<section id="{name}">' in page, name
+for digest in [row["content_digest"] for row in report["sections"]]:
+    assert digest in page, digest
+PYTHON
+
+# The folder of one section, and a folder without anything.
+run 0 report r/hard/seed-2
+grep -q '<section id="training">' r/hard/seed-2/report.html || fail "no curves of a single section"
+mkdir empty
+run 65 report empty
+warns "nothing to report"
+run 65 report nowhere
+warns "no such folder"
+
+# The report is no part of the result.
+run 0 run compared.ini --out r
+silent_about "done in"
+run 0 check r
