@@ -37,6 +37,12 @@ class Hasher {
       : rule_(rule), mask_(std::has_single_bit(rule.buckets) ? rule.buckets - 1 : 0), ids_(ids) {}
 
   void text(std::string_view text) {
+    if (rule_.letters == TextCase::ascii_lower) {
+      lowered_ = text;
+      for (char& c : lowered_)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+      text = lowered_;
+    }
     rule_.unit == TextUnit::word ? words(text) : characters(text);
     for (std::size_t first = 0; first < units_.size(); ++first) {
       std::uint64_t hash = units_[first];
@@ -110,7 +116,7 @@ class Hasher {
   std::vector<std::int64_t>& ids_;
   std::vector<std::uint32_t> units_;
   std::vector<std::size_t> begins_;
-  std::string bounded_;
+  std::string lowered_, bounded_;
 };
 
 }  // namespace
@@ -131,19 +137,22 @@ void TextRule::validate() const {
 }
 
 nlohmann::json TextRule::to_json() const {
-  return {{"version", kTextRuleVersion},
-          {"unit", unit == TextUnit::word ? "word" : "character"},
-          {"buckets", buckets},
-          {"unit_ngrams", unit_ngrams},
-          {"min_chars", min_chars},
-          {"max_chars", max_chars},
-          {"limit", limit}};
+  nlohmann::json json = {
+      {"version", 1},           {"unit", unit == TextUnit::word ? "word" : "character"},
+      {"buckets", buckets},     {"unit_ngrams", unit_ngrams},
+      {"min_chars", min_chars}, {"max_chars", max_chars},
+      {"limit", limit}};
+  if (letters == TextCase::ascii_lower) {
+    json["version"] = 2;
+    json["letters"] = "ascii-lower";
+  }
+  return json;
 }
 
 TextRule TextRule::from_json(const nlohmann::json& json, const std::string& where) {
   return read_fields(where, [&] {
     const auto version = json.at("version").get<std::uint32_t>();
-    if (version != kTextRuleVersion)
+    if (version < 1 || version > kTextRuleVersion)
       throw core::DataError(
           fmt::format("{}: text rule of version {}, this Retort knows {}; use a "
                       "newer Retort",
@@ -159,6 +168,13 @@ TextRule TextRule::from_json(const nlohmann::json& json, const std::string& wher
     rule.min_chars = json.at("min_chars").get<std::uint32_t>();
     rule.max_chars = json.at("max_chars").get<std::uint32_t>();
     rule.limit = json.at("limit").get<std::uint32_t>();
+    if (version >= 2) {
+      const auto letters = json.at("letters").get<std::string>();
+      if (letters != "ascii-lower")
+        throw core::DataError(
+            fmt::format("{}: letters '{}' are unknown; use a newer Retort", where, letters));
+      rule.letters = TextCase::ascii_lower;
+    }
     try {
       rule.validate();
     } catch (const UsageError& error) {

@@ -13,12 +13,19 @@
 
 namespace retort::io {
 
-/// Raise when an equal rule would give other ids.
-inline constexpr std::uint32_t kTextRuleVersion = 1;
+/// The newest version of rules; a rule says the oldest one that has all it needs. Raise when an
+/// equal rule would give other ids, or has a new field.
+///   2: letters
+inline constexpr std::uint32_t kTextRuleVersion = 2;
 
 enum class TextUnit {
   word,       // what lies between white space (ASCII)
   character,  // each code point, white space among them
+};
+
+enum class TextCase {
+  keep,
+  ascii_lower,  // A to Z become a to z; whatever lies beyond ASCII stays as it is
 };
 
 struct TextRule {
@@ -29,6 +36,7 @@ struct TextRule {
   /// 0: none. Words only.
   std::uint32_t min_chars = 0, max_chars = 0;
   std::uint32_t limit = 0;  // units that are read at most; 0: all
+  TextCase letters = TextCase::keep;
   bool operator==(const TextRule&) const = default;
 
   nlohmann::json to_json() const;

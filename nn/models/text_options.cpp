@@ -21,6 +21,9 @@ void TextOptions::declare(core::OptionTable& table, Ngrams offered) {
       "unit", &unit, {{"word", io::TextUnit::word}, {"character", io::TextUnit::character}},
       "What a text consists of: words between white space, or characters, for languages written "
       "without spaces");
+  table.add_choice<io::TextCase>(
+      "lower-case", &letters, {{"none", io::TextCase::keep}, {"ascii", io::TextCase::ascii_lower}},
+      "Letters that are read as small ones: none, or A to Z, those of ASCII alone");
   table.add("buckets", &buckets, "Rows of the embedding table, into which everything is hashed");
   if (offered == Ngrams::offered) {
     table.add("ngrams", &ngrams, "Longest n-gram of units; 1: units alone");
@@ -43,6 +46,7 @@ io::TextRule TextOptions::rule(const std::string& model) const {
     rule.max_chars = narrow(max_chars);
   }
   rule.limit = narrow(limit);
+  rule.letters = letters;
   try {
     rule.validate();
   } catch (const core::UsageError& error) {

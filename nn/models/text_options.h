@@ -16,9 +16,11 @@ struct TextOptions {
   std::uint64_t ngrams = 1;                    // of units, the longest
   std::uint64_t min_chars = 0, max_chars = 0;  // n-grams of a word's characters; 0: none
   std::uint64_t limit = 0;                     // units; 0: all
+  io::TextCase letters = io::TextCase::keep;
 
   enum class Ngrams { none, offered };
-  /// Declares --unit, --buckets and --limit, and the options of n-grams if they are offered.
+  /// Declares --unit, --lower-case, --buckets and --limit, and the options of n-grams if they are
+  /// offered.
   void declare(core::OptionTable& table, Ngrams ngrams);
   /// UsageError that names `model` and the option.
   io::TextRule rule(const std::string& model) const;

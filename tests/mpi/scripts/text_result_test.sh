@@ -22,25 +22,7 @@ on() {  # RANKS ARGUMENTS...
 }
 digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
 
-"$RETORT" pack --help | grep -q jsonl || {
-  echo "this program packs no texts"
-  exit 77
-}
-# 75 texts of up to 9 words, the words of a topic more often than others; one has none.
-mkdir texts
-awk 'BEGIN {
-  r = 4711
-  for (n = 0; n < 75; ++n) {
-    topic = n % 5; text = ""
-    for (k = n % 10; k > 0; --k) {
-      r = (r * 1103 + 12345) % 65536
-      word = r % 3 ? "t" topic "w" int(r / 3) % 7 : "common" int(r / 3) % 9
-      text = text (text == "" ? "" : " ") word
-    }
-    printf "{\"text\": \"%s\", \"label\": \"topic-%d\"}\n", text, topic
-  }
-}' >texts/train.jsonl
-
+. "$RETORT_SOURCE/tests/unit/scripts/tiny_texts.sh"
 cat >text.ini <<'PLAN'
 [data]
 stage = pack

@@ -291,13 +291,15 @@ TEST(TextModels, RulesAreThoseOfTheOptions) {
                                   {"ngrams", "3"},
                                   {"min-chars", "2"},
                                   {"max-chars", "4"},
-                                  {"limit", "50"}});
+                                  {"limit", "50"},
+                                  {"lower-case", "ascii"}});
   EXPECT_EQ(bag.factory->text_rule(), (io::TextRule{.unit = io::TextUnit::word,
                                                     .buckets = 100,
                                                     .unit_ngrams = 3,
                                                     .min_chars = 2,
                                                     .max_chars = 4,
-                                                    .limit = 50}));
+                                                    .limit = 50,
+                                                    .letters = io::TextCase::ascii_lower}));
   const Built cnn = build("textcnn", {{"unit", "character"}, {"buckets", "9"}, {"limit", "0"}});
   EXPECT_EQ(cnn.factory->text_rule(),
             (io::TextRule{.unit = io::TextUnit::character, .buckets = 9}));
