@@ -119,6 +119,11 @@ void TorchScriptOptions::declare(core::OptionTable& table) {
 
 LoadedModel load_classifier(const std::filesystem::path& path, const TorchScriptOptions& options,
                             std::optional<io::ImageShape> input) {
+  if (is_file(path) && path.extension() == ".safetensors")
+    throw DataError(fmt::format(
+        "{}: a safetensors file does not say what network it belongs to: put model.json beside it "
+        "and name the folder",
+        path.string()));
   if (is_file(path)) return load_torchscript(path, options, input);
   std::error_code error;
   if (path.extension() == ".pt" && !std::filesystem::exists(path, error))

@@ -54,26 +54,30 @@ void check_names(const std::string& where, const std::string& architecture,
                  const std::map<std::string, Shape>& there, const std::string& head,
                  const std::string& hint) {
   Faults missing("missing"), misshapen("of another shape"), extra("not of the model");
-  bool head_misshapen = false;
+  bool head_alone = true;  // nothing but the head does not fit
   for (const auto& [name, shape] : wanted) {
     const auto found = there.find(name);
     if (found == there.end()) {
       missing.add(name);
+      head_alone = head_alone && name.starts_with(head);
     } else if (found->second != shape) {
       misshapen.add(fmt::format("{} is [{}], the model has [{}]", name,
                                 fmt::join(found->second, ", "), fmt::join(shape, ", ")));
-      head_misshapen = head_misshapen || name.starts_with(head);
+      head_alone = head_alone && name.starts_with(head);
     }
   }
-  for (const auto& each : there)
-    if (!wanted.contains(each.first)) extra.add(each.first);
+  for (const auto& [name, shape] : there)
+    if (!wanted.contains(name)) {
+      extra.add(name);
+      head_alone = head_alone && name.starts_with(head);
+    }
   std::vector<std::string> lines;
   for (const Faults* faults : {&missing, &misshapen, &extra}) faults->append_to(lines);
   if (lines.empty()) return;
   throw DataError(
       fmt::format("--init {}: its tensors do not fit model {}; {}: {}", where, architecture,
                   fmt::join(lines, "; "),
-                  head_misshapen ? hint : "give the model and the options that it belongs to"));
+                  head_alone ? hint : "give the model and the options that it belongs to"));
 }
 
 io::TensorMap random_head(const nn::Model& model, const std::string& head, std::uint64_t seed) {

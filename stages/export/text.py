@@ -14,9 +14,13 @@ def fnv1a(data):
 def text_ids(text):
     """The ids of one text (str, or bytes, of which what is no UTF-8 is read as U+FFFD)."""
     rule = description["text"]
+    if rule["version"] > 2:
+        raise ValueError(f"a text rule of version {rule['version']}: export with a newer Retort")
     if isinstance(text, str):
         text = text.encode("utf-8", "surrogatepass")
     text = text.decode("utf-8", "replace")
+    if rule.get("letters") == "ascii-lower":
+        text = re.sub("[A-Z]+", lambda letters: letters[0].lower(), text)
     buckets, ids, units = rule["buckets"], [], []
     if rule["unit"] == "word":
         words = [f"<{word}>" for word in re.split(r"[ \t\n\r\v\f\0]+", text) if word]

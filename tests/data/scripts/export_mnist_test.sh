@@ -8,8 +8,8 @@ if ! unpacked=$(bash "$RETORT_SOURCE/scripts/unpack-data" mnist); then
 fi
 python=$("$RETORT_SOURCE/scripts/peers") || { code=$?; echo "$python"; exit $code; }
 quietly pack --from idx --source "$unpacked/mnist" --out data
-quietly train --data data --model convnet --channels 16,32 --strides 2,2 --batch 128 --steps 60 \
-  --learning-rate 0.05 --out student
+quietly train --data data --model convnet --channels 16,32,64 --strides 2,2,2 --batch 128 --steps 120 \
+  --learning-rate 0.3 --pixel-mean 0.1307 --pixel-deviation 0.3081 --out student
 retort evaluate --data data --model student --predictions predictions.jsonl --json >score.json 2>/dev/null
 quietly export --model student --format safetensors,onnx --out export
 
