@@ -92,26 +92,25 @@ std::string EvaluatedSamples::picture(std::uint64_t sample) const {
       std::max(1U, kShownSide * image.shape.height / side));
 }
 
+std::string EvaluatedSamples::text(std::uint64_t sample) const {
+  std::vector<std::byte> row;
+  data_->read(sample, row);
+  const std::string_view text(reinterpret_cast<const char*>(row.data()), row.size());
+  return fmt::format("<q title=\"sample {}\">{}</q>", sample,
+                     escape_html(shortened(text, kLongestText)));
+}
+
 std::string EvaluatedSamples::html(std::uint64_t sample, std::size_t& room) {
   if (!data_ || sample >= data_->size()) return "";
-  if (const auto known = shown_.find(sample); known != shown_.end()) return known->second;
-  std::string html;
+  std::string& html = shown_[sample];
   try {
-    if (has_texts()) {
-      std::vector<std::byte> row;
-      data_->read(sample, row);
-      const std::string_view text(reinterpret_cast<const char*>(row.data()), row.size());
-      html = fmt::format("<q title=\"sample {}\">{}</q>", sample,
-                         escape_html(shortened(text, kLongestText)));
-    } else {
-      html = picture(sample);
-    }
+    if (html.empty()) html = has_texts() ? text(sample) : picture(sample);
   } catch (const core::Error& error) {
     return fmt::format("<span class=\"muted\">{}</span>", escape_html(error.what()));
   }
   if (html.size() > room) return "";
   room -= html.size();
-  return shown_.emplace(sample, std::move(html)).first->second;
+  return html;
 }
 
 std::optional<std::uint64_t> EvaluatedSamples::first_of(std::uint32_t label) {

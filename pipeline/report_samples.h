@@ -20,14 +20,15 @@ class EvaluatedSamples {
   /// Why there are no samples to show; empty: there are.
   const std::string& obstacle() const { return obstacle_; }
   bool has_texts() const;
-  /// A picture (<img>) or a text, for people. Empty where there is none, or when the page's room
-  /// for pictures is used up. A sample that was shown before costs no room again.
+  /// A picture (<img>) or a text, for people. Empty where there is none, or when the page's room is
+  /// used up: each call takes its bytes from `room`.
   std::string html(std::uint64_t sample, std::size_t& room);
   /// The first sample of a class: what such a thing looks like.
   std::optional<std::uint64_t> first_of(std::uint32_t label);
 
  private:
   std::string picture(std::uint64_t sample) const;
+  std::string text(std::uint64_t sample) const;
 
   std::optional<io::PackedDataset> data_;
   std::string obstacle_;

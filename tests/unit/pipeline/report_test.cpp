@@ -220,8 +220,9 @@ TEST_F(ReportTest, EmbedsThePicturesOfTheVeryDataSet) {
 
   const std::string page = report_html(read_report(run()));
   const std::string mark = "src=\"data:image/png;base64,";
-  // Class zero's first sample, the wrong one, and the first of class one beside it.
-  EXPECT_EQ(count_of(page, mark), 3u);
+  // Class zero's first sample, the wrong one, and the first of class one beside it; the confused
+  // pair.
+  EXPECT_EQ(count_of(page, mark), 5u);
   EXPECT_THAT(page, HasSubstr("&rarr; one"));
   EXPECT_EQ(count_of(page, "alt=\"sample 2\""), 1u);
 
