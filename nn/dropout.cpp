@@ -28,7 +28,7 @@ at::Tensor dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
     for (std::int64_t i = 0; i < values; ++i)
       out[row * values + i] = stream.next_u32() < threshold ? 0.0f : keep;
   }
-  return at::mul(x, mask);
+  return at::mul(x, mask.to(x.device()));  // which no recording of GPU work admits
 }
 
 }  // namespace retort::nn
