@@ -39,7 +39,7 @@ void forward_backward(const Model& model, const Input& input, const Pass& pass,
   at::Tensor grad_logits;
   {
     const at::NoGradGuard no_graph;
-    grad_logits = at::empty(logits.sizes(), at::kFloat);
+    grad_logits = at::empty(logits.sizes(), logits.options().dtype(at::kFloat));
     loss(logits.detach().contiguous(), grad_logits);
   }
   torch::autograd::backward({logits}, {grad_logits});

@@ -20,8 +20,9 @@ using LossCallback = std::function<void(const at::Tensor& logits, at::Tensor& gr
 using ReadyCallback = std::function<void(int index, const at::Tensor& gradient)>;
 
 /// `pass.parameters` are plain views (no gradient); the pass sees leaf aliases of them, which share
-/// their memory. Everything runs in the calling thread; several threads may run passes of one model
-/// at once. Exceptions of the callbacks come out unchanged.
+/// their memory. Everything runs in the calling thread, or for tensors of a GPU in LibTorch's
+/// thread for that GPU while this one waits; several threads may run passes of one model at once.
+/// Exceptions of the callbacks come out unchanged.
 void forward_backward(const Model& model, const Input& input, const Pass& pass,
                       const LossCallback& loss, const ReadyCallback& ready);
 

@@ -13,12 +13,13 @@
 
 namespace retort::nn {
 
-enum class LogitType { fp32, bf16 };
+/// Of logits and activations.
+enum class ValueType { fp32, bf16 };
 
 /// Rows of a batch for nn/kernels/row_loss.h, one block each.
 struct LossBatch {
   RowLossSettings settings;
-  LogitType type = LogitType::fp32;
+  ValueType type = ValueType::fp32;
   const void* logits = nullptr;  // [all rows, classes]
   std::uint64_t rows = 0;        // to compute
   std::uint64_t classes = 0;
@@ -37,7 +38,7 @@ struct LossBatch {
 
 /// Rows of a batch for nn/kernels/row_top_k.h.
 struct TopKBatch {
-  LogitType type = LogitType::fp32;
+  ValueType type = ValueType::fp32;
   const void* logits = nullptr;  // [rows, classes]
   std::uint64_t rows = 0, classes = 0;
   std::uint32_t k = 0;
@@ -82,15 +83,17 @@ struct NormBackward {
   float* residual = nullptr;                          // or null
   float *grad_gamma = nullptr, *grad_beta = nullptr;  // [channels]: groups added in order
 };
-/// y = activation(x * scale + shift [+ residual]); y may be x.
+/// y = activation(x * scale + shift [+ residual]), in fp32; x, residual and y are of `type`; y may
+/// be x.
 struct ScaleRows {
+  ValueType type = ValueType::fp32;
   std::uint64_t rows = 0, channels = 0;
-  const float *x = nullptr, *residual = nullptr;
+  const void *x = nullptr, *residual = nullptr;
   const float *gamma = nullptr, *beta = nullptr, *mean = nullptr, *variance = nullptr;
   double epsilon = 0;
   Activation activation = Activation::none;
   ScaleShift* scale = nullptr;  // [channels], scratch
-  float* y = nullptr;
+  void* y = nullptr;
 };
 
 /// Flat vectors of an optimiser step. `decays`: one flag per 16 elements (nn/parameters.h aligns

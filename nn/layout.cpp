@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mean.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace retort::nn {
@@ -102,6 +103,9 @@ at::Tensor channels_last(const at::Tensor& images) {
 }
 
 at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision) {
+  if (!weight.is_cpu())
+    return weight.to(precision == Precision::bf16 ? at::kBFloat16 : at::kFloat)
+        .contiguous(kChannelsLast);
   // A 1x1 convolution's weight is laid out the same either way, and both ways at once.
   if (precision == Precision::fp32 && weight.size(2) == 1 && weight.size(3) == 1 &&
       weight.is_contiguous())
@@ -109,6 +113,9 @@ at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision) {
   return WeightFunction::apply(weight, precision);
 }
 
-at::Tensor average_pool(const at::Tensor& images) { return PoolFunction::apply(images); }
+at::Tensor average_pool(const at::Tensor& images) {
+  if (!images.is_cpu()) return at::mean(images, {2, 3}, false, at::kFloat);
+  return PoolFunction::apply(images);
+}
 
 }  // namespace retort::nn

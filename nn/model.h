@@ -28,9 +28,14 @@ struct BatchStatistics {
   /// n * mean and n * (biased variance + mean^2) of this micro-shard, where n counts its values; at
   /// the end one n per BatchNorm layer. Filled by the pass.
   std::vector<double> sums;
+  /// On an accelerator: fp64 [groups, statistics size], zeroed by the caller, gets all but the
+  /// counts n, which are in `sums` for all groups together.
+  at::Tensor device;
 };
 
-/// One forward computation of one micro-shard.
+class Accelerator;
+
+/// One forward computation of one micro-shard; on an accelerator, of several.
 struct Pass {
   bool training = false;
   std::span<const at::Tensor>
@@ -39,8 +44,10 @@ struct Pass {
   BatchStatistics* statistics = nullptr;  // required in training
   std::uint64_t seed = 0;                 // randomness: (seed, step, sample id, layer)
   std::uint64_t step = 0;
-  std::span<const std::uint64_t> samples;  // ids, one per row of the input
-  Precision precision = Precision::fp32;   // of convolutions and linear layers
+  std::span<const std::uint64_t> samples;    // ids, one per row of the input
+  Precision precision = Precision::fp32;     // of convolutions and linear layers
+  const Accelerator* accelerator = nullptr;  // where all tensors are; null: the CPU
+  std::uint64_t groups = 1;  // micro-shards of equal size, one after another: on an accelerator
 };
 
 struct LayerFacts {

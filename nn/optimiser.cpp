@@ -9,7 +9,6 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
-#include "nn/kernels/flat_update.h"
 
 namespace retort::nn {
 namespace {
@@ -71,13 +70,9 @@ class FlatOptimiser : public Optimiser {
   const OptimiserOptions options_;
 
  private:
-  // The decay rises to its final value with the number of steps, so that a short run does not
-  // average its initial weights in.
   void fold_average(std::uint64_t step, const float* p, float* average) const {
-    const double t = static_cast<double>(step);
-    const double decay = std::min(options_.average_decay, (1 + t) / (10 + t));
-    const float keep = static_cast<float>(decay), take = static_cast<float>(1 - decay);
-    for (std::uint64_t i = 0; i < layout_size_; ++i) average[i] = keep * average[i] + take * p[i];
+    const AverageUpdate update = average_update(options_, step);
+    for (std::uint64_t i = 0; i < layout_size_; ++i) update.apply(average[i], p[i]);
   }
 
   std::uint64_t layout_size_;
@@ -99,8 +94,7 @@ class Sgd final : public FlatOptimiser {
  protected:
   void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t,
               float* p, const float* g) override {
-    const SgdUpdate update{static_cast<float>(rate), static_cast<float>(decay),
-                           static_cast<float>(options_.momentum)};
+    const SgdUpdate update = sgd_update(options_, decay, rate);
     if (!momentum_.defined()) {
 #pragma GCC ivdep
       for (std::uint64_t i = begin; i < end; ++i) update.plain(p[i], g[i]);
@@ -132,16 +126,7 @@ class AdamW final : public FlatOptimiser {
  protected:
   void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t step,
               float* p, const float* g) override {
-    const double t = static_cast<double>(step) + 1;
-    const double correction1 = 1 - std::pow(options_.beta1, t);
-    const double correction2 = 1 - std::pow(options_.beta2, t);
-    const AdamWUpdate update{.keep = static_cast<float>(1 - rate * decay),
-                             .take1 = static_cast<float>(1 - options_.beta1),
-                             .b2 = static_cast<float>(options_.beta2),
-                             .take2 = static_cast<float>(1 - options_.beta2),
-                             .size = static_cast<float>(rate / correction1),
-                             .root2 = static_cast<float>(std::sqrt(correction2)),
-                             .epsilon = static_cast<float>(options_.epsilon)};
+    const AdamWUpdate update = adamw_update(options_, decay, rate, step);
     float* first = first_.data_ptr<float>();
     float* second = second_.data_ptr<float>();
 #pragma GCC ivdep
@@ -235,6 +220,31 @@ double learning_rate(const OptimiserOptions& options, std::uint64_t step, std::u
     }
   }
   throw core::InternalError("unknown schedule");
+}
+
+SgdUpdate sgd_update(const OptimiserOptions& options, double decay, double rate) {
+  return {static_cast<float>(rate), static_cast<float>(decay),
+          static_cast<float>(options.momentum)};
+}
+
+AdamWUpdate adamw_update(const OptimiserOptions& options, double decay, double rate,
+                         std::uint64_t step) {
+  const double t = static_cast<double>(step) + 1;
+  const double correction1 = 1 - std::pow(options.beta1, t);
+  const double correction2 = 1 - std::pow(options.beta2, t);
+  return {.keep = static_cast<float>(1 - rate * decay),
+          .take1 = static_cast<float>(1 - options.beta1),
+          .b2 = static_cast<float>(options.beta2),
+          .take2 = static_cast<float>(1 - options.beta2),
+          .size = static_cast<float>(rate / correction1),
+          .root2 = static_cast<float>(std::sqrt(correction2)),
+          .epsilon = static_cast<float>(options.epsilon)};
+}
+
+AverageUpdate average_update(const OptimiserOptions& options, std::uint64_t step) {
+  const double t = static_cast<double>(step);
+  const double decay = std::min(options.average_decay, (1 + t) / (10 + t));
+  return {static_cast<float>(decay), static_cast<float>(1 - decay)};
 }
 
 double gradient_norm(const at::Tensor& flat) {

@@ -12,6 +12,7 @@
 
 #include "core/options.h"
 #include "io/tensor_file.h"
+#include "nn/kernels/flat_update.h"
 #include "nn/parameters.h"
 
 namespace retort::nn {
@@ -37,6 +38,14 @@ struct OptimiserOptions {
 
 /// Learning rate of step `step` of `steps`: pure.
 double learning_rate(const OptimiserOptions& options, std::uint64_t step, std::uint64_t steps);
+
+/// One element's arithmetic in step `step` at learning rate `rate`; `decay`: of its tensor.
+SgdUpdate sgd_update(const OptimiserOptions& options, double decay, double rate);
+AdamWUpdate adamw_update(const OptimiserOptions& options, double decay, double rate,
+                         std::uint64_t step);
+/// The decay rises to its final value with the number of steps, so that a short run does not
+/// average its initial weights in.
+AverageUpdate average_update(const OptimiserOptions& options, std::uint64_t step);
 
 /// Global L2 norm over fixed blocks of the flat vector.
 double gradient_norm(const at::Tensor& flat);

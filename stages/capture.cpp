@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -38,6 +40,18 @@ void check_finite(const io::MicroBatch& batch, std::span<const float> logits,
         count, batch.samples.size(), fmt::join(bad, ", "), count > bad.size() ? ", ..." : ""));
 }
 
+void encode_rows(const io::LogitLayout& layout, std::size_t samples, BestClasses best,
+                 std::span<std::byte> rows) {
+  const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
+  const std::size_t row_bytes = layout.row_bytes();
+  for (std::size_t row = 0; row < samples; ++row)
+    io::encode_row(
+        layout,
+        {std::span(best.ids).subspan(row * k, k), std::span(best.values).subspan(row * k, k),
+         std::span(best.tails).subspan(row * temperatures, temperatures)},
+        rows.subspan(row * row_bytes, row_bytes));
+}
+
 }  // namespace
 
 core::Range Capture::samples(core::Range shard, std::uint64_t index) const {
@@ -59,7 +73,7 @@ void encode_batch(const Capture& capture, const io::MicroBatch& batch,
                   std::span<const float> logits, std::span<std::byte> rows) {
   const io::LogitLayout& layout = capture.facts.layout;
   const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
-  const std::size_t samples = batch.samples.size(), row_bytes = layout.row_bytes();
+  const std::size_t samples = batch.samples.size();
   std::vector<std::uint32_t> ids(samples * k);
   std::vector<float> values(samples * k), tails(samples * temperatures);
   try {
@@ -69,19 +83,67 @@ void encode_batch(const Capture& capture, const io::MicroBatch& batch,
     check_finite(batch, logits, layout.classes);
     throw;
   }
-  for (std::size_t row = 0; row < samples; ++row)
-    io::encode_row(layout,
-                   {std::span(ids).subspan(row * k, k), std::span(values).subspan(row * k, k),
-                    std::span(tails).subspan(row * temperatures, temperatures)},
-                   rows.subspan(row * row_bytes, row_bytes));
+  encode_rows(layout, samples, {std::move(ids), std::move(values), std::move(tails)}, rows);
+}
+
+BestClasses best_classes(nn::Accelerator& accelerator, const Capture& capture,
+                         const io::MicroBatch& batch, const at::Tensor& logits) {
+  const io::LogitLayout& layout = capture.facts.layout;
+  const std::size_t samples = batch.samples.size(), k = layout.top_k;
+  const std::size_t temperatures = layout.temperatures.size();
+  std::vector<float> inverse;
+  for (const double temperature : layout.temperatures)
+    inverse.push_back(static_cast<float>(1 / temperature));
+  // One block: ids, values, tails, flags; all of four bytes.
+  const std::size_t words = samples * (2 * k + temperatures + 1);
+  const auto bytes = static_cast<std::int64_t>(words * sizeof(float));
+  const at::Tensor scales =
+      at::from_blob(inverse.data(), {static_cast<std::int64_t>(inverse.size())}, at::kFloat)
+          .to(accelerator.device());
+  const at::Tensor block =
+      at::empty({bytes}, at::TensorOptions(accelerator.device()).dtype(at::kByte));
+  auto* ids = static_cast<std::uint32_t*>(block.mutable_data_ptr());
+  auto* values = reinterpret_cast<float*>(ids + samples * k);
+  float* tails = values + samples * k;
+  accelerator.kernels().top_k(
+      accelerator.stream(),
+      {nn::ValueType::fp32, logits.const_data_ptr(), samples, layout.classes, layout.top_k,
+       scales.const_data_ptr<float>(), static_cast<int>(temperatures), ids, values, tails,
+       reinterpret_cast<std::uint32_t*>(tails + samples * temperatures)});
+  const at::Tensor host = block.to(at::kCPU);
+  const auto* from = static_cast<const std::uint32_t*>(host.const_data_ptr());
+  BestClasses best;
+  best.ids.assign(from, from + samples * k);
+  best.values.resize(samples * k);
+  best.tails.resize(samples * temperatures);
+  from += samples * k;
+  std::memcpy(best.values.data(), from, best.values.size() * sizeof(float));
+  from += samples * k;
+  std::memcpy(best.tails.data(), from, best.tails.size() * sizeof(float));
+  from += samples * temperatures;
+  if (std::find(from, from + samples, 0U) != from + samples) {
+    const at::Tensor all = logits.to(at::kCPU);
+    check_finite(batch, {all.const_data_ptr<float>(), static_cast<std::size_t>(all.numel())},
+                 layout.classes);
+    throw core::InternalError("top-K on the GPU took finite logits for infinite ones");
+  }
+  return best;
 }
 
 void capture_batch(const Capture& capture, std::uint64_t pass, core::Range samples,
                    std::span<std::byte> rows, PhaseClock& clock) {
   const io::MicroBatch batch = load_batch(capture, pass, samples);
   clock.mark(Phase::load);
-  const at::Tensor logits = infer(capture.teacher, batch);
+  const Network network = network_of(capture.teacher);
+  const at::Tensor logits = infer_in_place(network, capture.teacher.description.input, batch);
   clock.mark(Phase::forward);
+  if (network.accelerator != nullptr) {
+    BestClasses best = best_classes(*network.accelerator, capture, batch, logits);
+    clock.mark(Phase::device);
+    encode_rows(capture.facts.layout, batch.samples.size(), std::move(best), rows);
+    clock.mark(Phase::top_k);
+    return;
+  }
   encode_batch(capture, batch,
                {logits.const_data_ptr<float>(), static_cast<std::size_t>(logits.numel())}, rows);
   clock.mark(Phase::top_k);

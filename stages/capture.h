@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/range.h"
 #include "io/augment.h"
@@ -32,6 +33,15 @@ struct Capture {
 
 /// The samples of one pass as the teacher gets them, augmented by (seed, pass, sample id).
 io::MicroBatch load_batch(const Capture& capture, std::uint64_t pass, core::Range samples);
+/// The best classes of each sample and the log-sum-exp of the others.
+struct BestClasses {
+  std::vector<std::uint32_t> ids;    // [samples, k]
+  std::vector<float> values, tails;  // [samples, k], [samples, temperatures]
+};
+/// Of `logits` [samples, classes] on `accelerator`, which alone travel back. DataError that names
+/// the samples whose logits are not finite.
+BestClasses best_classes(nn::Accelerator& accelerator, const Capture& capture,
+                         const io::MicroBatch& batch, const at::Tensor& logits);
 /// Top-K and tails of `logits` [samples, classes] into rows (samples * row_bytes). DataError that
 /// names the samples whose logits are not finite.
 void encode_batch(const Capture& capture, const io::MicroBatch& batch,

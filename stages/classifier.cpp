@@ -14,6 +14,7 @@
 #include "io/pixels.h"
 #include "nn/class_order.h"
 #include "nn/torchscript.h"
+#include "stages/placement.h"
 
 namespace retort::stages {
 namespace {
@@ -148,10 +149,11 @@ void ClassifierOptions::declare(core::OptionTable& table, const std::string& hel
            "Two columns, the model's class name and the data set's, where names or order differ")
       .effect = OptionEffect::input;
   nn::declare_precision(table, &precision);
+  nn::declare_device(table, &device);
 }
 
-Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
-                           const std::filesystem::path& data_path) {
+Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
+                           const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const io::DatasetFacts& facts = data.facts();
   if (facts.form == io::SampleForm::text && is_file(options.model))
     throw UsageError(fmt::format("{}: a TorchScript file takes pictures, {} holds texts",
@@ -162,8 +164,6 @@ Classifier open_classifier(const ClassifierOptions& options, const io::PackedDat
                         {}};
   LoadedModel& model = classifier.model;
   model.precision = options.precision;
-  if (const std::string warning = nn::precision_warning(options.precision); !warning.empty())
-    core::log_warning("{}", warning);
   classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
   if (!options.torchscript.classes.empty())
     classifier.inputs += fmt::format("classes {}\n", model.description.class_digest);
@@ -177,6 +177,21 @@ Classifier open_classifier(const ClassifierOptions& options, const io::PackedDat
     classifier.inputs += fmt::format("class map {}\n", order.digest);
   }
   check_fit(model, options.model, data, data_path);
+  nn::DeviceChoice choice = options.device;
+  if (is_file(options.model)) {
+    if (choice == nn::DeviceChoice::cuda)
+      throw UsageError(
+          fmt::format("--device cuda: {} is a TorchScript file, which is computed on the CPU: give "
+                      "--device cpu",
+                      options.model.string()));
+    choice = nn::DeviceChoice::cpu;
+  }
+  const nn::Device device = place(
+      communicator, choice, model.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  if (device.cuda())
+    model.move_to(nn::make_accelerator(device));
+  else if (const auto warning = nn::precision_warning(options.precision); !warning.empty())
+    core::log_warning("{}", warning);
   return classifier;
 }
 

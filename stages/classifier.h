@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/options.h"
 #include "io/packed_dataset.h"
+#include "nn/device.h"
 #include "stages/loaded_model.h"
 
 namespace retort::stages {
@@ -35,8 +37,9 @@ struct ClassifierOptions {
   std::filesystem::path class_map;  // empty: names and order are equal
   TorchScriptOptions torchscript;
   nn::Precision precision = nn::Precision::fp32;
+  nn::DeviceChoice device = nn::DeviceChoice::automatic;
 
-  /// --model (`help` says what it is here), --class-map and --precision.
+  /// --model (`help` says what it is here), --class-map, --precision and --device.
   void declare(core::OptionTable& table, const std::string& help);
 };
 
@@ -46,8 +49,9 @@ struct Classifier {
   std::string inputs;     // lines with all digests, for recipe_hash()
 };
 
-/// DataError unless model and data set fit, by way of the class map if there is one.
-Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
-                           const std::filesystem::path& data_path);
+/// Collective: the model goes where --device says. DataError unless model and data set fit, by way
+/// of the class map if there is one. UsageError for a device that cannot be had.
+Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
+                           const io::PackedDataset& data, const std::filesystem::path& data_path);
 
 }  // namespace retort::stages

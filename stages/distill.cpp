@@ -41,21 +41,37 @@ class DistillObjective : public Objective {
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
                         const io::MicroBatch& batch, std::uint64_t batch_rows,
                         std::span<float> grad) const override {
-    const auto& layout = store_.facts().layout;
-    const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
+    const std::size_t k = store_.facts().layout.top_k;
     std::vector<std::uint32_t> ids(rows * k);
-    std::vector<float> values(rows * k), tails(rows * temperatures), tail(rows);
-    store_.read(batch.epoch % store_.facts().passes, batch.samples, ids, values, tails);
-    for (std::uint64_t row = 0; row < rows; ++row)
-      tail[row] =
-          tail_of({values.data() + row * k, k}, {tails.data() + row * temperatures, temperatures});
+    std::vector<float> values(rows * k), tail(rows);
+    read_stored(batch, ids, values, tail);
     const nn::HardTargets<float> hard{batch.label_begin, batch.labels,
                                       static_cast<float>(options_.smoothing)};
-    const nn::SparseTargets<float> soft{layout.top_k, ids, values, tail};
+    const nn::SparseTargets<float> soft{store_.facts().layout.top_k, ids, values, tail};
     const auto share = 1.0 / static_cast<double>(batch_rows);
     return nn::loss_and_gradient<float>(
         rows, classes, logits, &hard, static_cast<float>(options_.alpha * share), &soft,
         options_.soft, static_cast<float>((1 - options_.alpha) * share), grad);
+  }
+
+  void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+                      RowTargets& targets) const override {
+    const double share = 1.0 / static_cast<double>(batch_rows);
+    targets.settings = {
+        .target = row_target(options_.soft.tail),
+        .temperature = options_.soft.temperature,
+        .soft_scale = nn::scale_factor(options_.soft.scale, options_.soft.temperature),
+        .hard_weight = options_.alpha * share,
+        .soft_weight = (1 - options_.alpha) * share,
+        .smoothing = options_.smoothing};
+    targets.append_labels(batch.label_begin, batch.labels);
+    const std::size_t rows = batch.samples.size(), k = targets.k = store_.facts().layout.top_k;
+    const std::size_t before = targets.tail_lse.size();
+    targets.ids.resize((before + rows) * k);
+    targets.teacher.resize((before + rows) * k);
+    targets.tail_lse.resize(before + rows);
+    read_stored(batch, std::span(targets.ids).last(rows * k),
+                std::span(targets.teacher).last(rows * k), std::span(targets.tail_lse).last(rows));
   }
 
   double value(const nn::LossSums& sums, std::uint64_t rows) const override {
@@ -64,6 +80,30 @@ class DistillObjective : public Objective {
   }
 
  private:
+  static nn::RowTarget row_target(nn::TailMode mode) {
+    switch (mode) {
+      case nn::TailMode::residual:
+        return nn::RowTarget::residual;
+      case nn::TailMode::uniform:
+        return nn::RowTarget::uniform;
+      case nn::TailMode::renormalise:
+        return nn::RowTarget::renormalise;
+      case nn::TailMode::renormalise_stored:
+        return nn::RowTarget::renormalise_stored;
+    }
+    throw core::InternalError("unknown tail mode");
+  }
+  // ids, values: [rows, k]; tail: [rows], 0 where the mode has none.
+  void read_stored(const io::MicroBatch& batch, std::span<std::uint32_t> ids,
+                   std::span<float> values, std::span<float> tail) const {
+    const auto& layout = store_.facts().layout;
+    const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
+    std::vector<float> tails(tail.size() * temperatures);
+    store_.read(batch.epoch % store_.facts().passes, batch.samples, ids, values, tails);
+    for (std::size_t row = 0; row < tail.size(); ++row)
+      tail[row] =
+          tail_of(values.subspan(row * k, k), {tails.data() + row * temperatures, temperatures});
+  }
   bool needs_tail() const {
     return options_.soft.tail == nn::TailMode::residual ||
            options_.soft.tail == nn::TailMode::uniform;

@@ -164,7 +164,8 @@ class Evaluate : public Stage {
   StageOutcome run(StageContext& context) override {
     const auto start = std::chrono::steady_clock::now();
     const io::PackedDataset data(options_.data, options_.split);
-    const Classifier classifier = open_classifier(options_.classifier, data, options_.data);
+    const Classifier classifier =
+        open_classifier(context.communicator, options_.classifier, data, options_.data);
     const LoadedModel& loaded = classifier.model;
     const std::string recipe = recipe_hash(context, classifier.inputs);
     if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe) &&

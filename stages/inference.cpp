@@ -8,6 +8,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
+#include "core/error.h"
+
 namespace retort::stages {
 
 namespace {
@@ -30,17 +32,45 @@ nn::Input input_of(const io::MicroBatch& batch, const io::ImageShape& shape) {
 }
 
 Network network_of(const LoadedModel& model) {
-  return {*model.model, model.parameters, model.buffers, model.precision};
+  return {*model.model, model.parameters, model.buffers, model.precision, model.accelerator.get()};
 }
 
-at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
+namespace {
+
+// By way of memory that the copy needs not be waited for; each worker has a stream of its own, so
+// that one's copy runs while another one's batch is computed.
+nn::Input input_on(nn::Accelerator& accelerator, const io::MicroBatch& batch,
+                   const io::ImageShape& shape) {
+  if (!batch.id_begin.empty()) throw core::InternalError("texts are not computed on a GPU");
+  const at::Tensor bytes = accelerator.staging(batch.pixels.size() * sizeof(float));
+  std::memcpy(bytes.mutable_data_ptr(), batch.pixels.data(), batch.pixels.size() * sizeof(float));
+  const at::Tensor pixels = bytes.view(at::kFloat)
+                                .view({static_cast<std::int64_t>(batch.samples.size()),
+                                       shape.channels, shape.height, shape.width});
+  return {.pixels = pixels.to(accelerator.device(), at::kFloat, /*non_blocking=*/true)};
+}
+
+}  // namespace
+
+at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
+                          const io::MicroBatch& batch) {
   const c10::InferenceMode inference;
+  if (network.accelerator != nullptr) network.accelerator->take_stream();
   nn::Pass pass;
   pass.parameters = network.parameters;
   pass.buffers = network.buffers;
   pass.samples = batch.samples;
   pass.precision = network.precision;
-  return network.model.forward(input_of(batch, shape), pass).contiguous();
+  pass.accelerator = network.accelerator;
+  const nn::Input input = network.accelerator != nullptr
+                              ? input_on(*network.accelerator, batch, shape)
+                              : input_of(batch, shape);
+  return network.model.forward(input, pass).contiguous();
+}
+
+at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
+  const c10::InferenceMode inference;
+  return infer_in_place(network, shape, batch).to(at::kCPU);
 }
 
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch) {

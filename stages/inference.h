@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "io/loader.h"
+#include "nn/accelerator.h"
 #include "stages/loaded_model.h"
 
 namespace retort::stages {
@@ -20,6 +21,7 @@ struct Network {
   const nn::Model& model;
   std::span<const at::Tensor> parameters, buffers;  // by layout index
   nn::Precision precision = nn::Precision::fp32;
+  nn::Accelerator* accelerator = nullptr;  // where the tensors are; null: the CPU
 };
 Network network_of(const LoadedModel& model);
 
@@ -28,5 +30,10 @@ Network network_of(const LoadedModel& model);
 /// threads (one, under Workers), so that a row's bits depend on its batch alone.
 at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch);
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch);
+
+/// The same, but on a GPU the logits stay there, and nothing waits for them: they belong to a
+/// stream of this thread (nn/accelerator.h).
+at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
+                          const io::MicroBatch& batch);
 
 }  // namespace retort::stages

@@ -53,6 +53,12 @@ LoadedModel load_model(const std::filesystem::path& path) {
   return loaded;
 }
 
+void LoadedModel::move_to(std::shared_ptr<nn::Accelerator> place) {
+  accelerator = std::move(place);
+  for (auto* tensors : {&parameters, &buffers})
+    for (at::Tensor& tensor : *tensors) tensor = tensor.to(accelerator->device());
+}
+
 void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,
                const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const auto& facts = data.facts();

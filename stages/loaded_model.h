@@ -10,6 +10,7 @@
 
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
+#include "nn/accelerator.h"
 #include "nn/model.h"
 
 namespace retort::stages {
@@ -22,6 +23,10 @@ struct LoadedModel {
   std::vector<at::Tensor> parameters, buffers;    // views by layout index
   std::uint64_t parameter_count = 0;              // learnt numbers; 0: not known
   nn::Precision precision = nn::Precision::fp32;  // that it answers in
+  std::shared_ptr<nn::Accelerator> accelerator;   // where its tensors are; null: the CPU
+
+  /// Moves its tensors there.
+  void move_to(std::shared_ptr<nn::Accelerator> place);
 };
 
 /// `path`: a model folder or a section's folder. DataError for an unknown architecture, options it

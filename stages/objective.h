@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "io/loader.h"
 #include "nn/loss.h"
+#include "stages/row_targets.h"
 
 namespace retort::stages {
 
@@ -19,6 +20,10 @@ class Objective {
   virtual nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes,
                                 std::span<const float> logits, const io::MicroBatch& batch,
                                 std::uint64_t batch_rows, std::span<float> grad) const = 0;
+  /// The same loss for a GPU: appends the rows of `batch` to `targets` and sets what holds for all.
+  /// UsageError where it has no GPU kernel.
+  virtual void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+                              RowTargets& targets) const;
   /// The value to report from sums over `rows`: a mean over rows.
   virtual double value(const nn::LossSums& sums, std::uint64_t rows) const = 0;
 };

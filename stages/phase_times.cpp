@@ -12,8 +12,8 @@ namespace retort::stages {
 namespace {
 
 constexpr std::array<std::string_view, kPhases> kNames = {
-    "load",  "forward",  "loss",     "backward", "top-k",
-    "write", "exchange", "optimise", "evaluate", "checkpoint"};
+    "load",     "forward", "loss",     "backward", "top-k",     "write",
+    "exchange", "device",  "optimise", "evaluate", "checkpoint"};
 
 double rounded(double seconds) { return std::round(seconds * 1e6) / 1e6; }
 

@@ -24,11 +24,12 @@ enum class Phase : std::size_t {
   top_k,     // teach: best classes, tails, encoding
   write,     // teach: waiting for the writer of shards
   exchange,  // waiting for other ranks: sums of gradients and losses, agreement at step boundaries
+  device,    // queueing work for the GPU, and waiting for it
   optimise,  // optimiser step, BatchNorm statistics, weight average
   evaluate,  // scoring the validation split, metrics
   checkpoint,  // generations and the model
 };
-inline constexpr std::size_t kPhases = 10;
+inline constexpr std::size_t kPhases = 11;
 
 /// Seconds by phase of one worker on average, so that all together are the time on the wall.
 struct PhaseSeconds {

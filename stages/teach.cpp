@@ -125,7 +125,8 @@ class Teach : public Stage {
 
   StageOutcome run(StageContext& context) override {
     const io::PackedDataset data(options_.data, options_.split);
-    const Classifier classifier = open_classifier(options_.teacher, data, options_.data);
+    const Classifier classifier =
+        open_classifier(context.communicator, options_.teacher, data, options_.data);
     const LoadedModel& teacher = classifier.model;
     io::check_augmentable(data.facts(), options_.augment);
     if (data.size() == 0)

@@ -22,6 +22,12 @@ class HardObjective : public Objective {
                                         1.0F / static_cast<float>(batch_rows), nullptr, {}, 0.0F,
                                         grad);
   }
+  void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+                      RowTargets& targets) const override {
+    targets.settings = {.hard_weight = 1.0 / static_cast<double>(batch_rows),
+                        .smoothing = static_cast<double>(smoothing_)};
+    targets.append_labels(batch.label_begin, batch.labels);
+  }
   double value(const nn::LossSums& sums, std::uint64_t rows) const override {
     return sums.hard / static_cast<double>(rows);
   }

@@ -21,8 +21,8 @@
 #include "stages/scoring.h"
 #include "stages/section_output.h"
 #include "stages/stop_rules.h"
+#include "stages/training_engine.h"
 #include "stages/training_state.h"
-#include "stages/training_step.h"
 
 namespace retort::stages {
 
@@ -57,7 +57,7 @@ class TrainingRun {
   Workers workers_;
   io::LoaderOptions loader_options_;
   TrainingState state_;
-  TrainingStep step_;
+  std::unique_ptr<TrainingEngine> engine_;
   std::optional<io::RunFolder> folder_;
   std::optional<io::EventFile> events_;  // rank 0, from the first evaluation on
   PhaseSeconds shown_times_;             // at the evaluation before, at its step
@@ -94,8 +94,7 @@ TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
       workers_(context.threads),
       loader_options_(loader_options(job)),
       state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best),
-      step_(communicator_, workers_, job.model, job.objective, job.data, plan_, loader_options_,
-            options_.bucket_elements, options_.precision) {}
+      engine_(make_engine({communicator_, workers_, job_, plan_, loader_options_})) {}
 
 void TrainingRun::restore() {
   folder_.emplace(io::RunFolder::open(
@@ -107,34 +106,19 @@ void TrainingRun::restore() {
     committed_step_ = state_.step;
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
+  engine_->start(state_);
   io::on_root(communicator_,
               [&] { io::write_configuration(options_.out, context_.configuration); });
 }
 
 void TrainingRun::train_step(io::Loader& loader) {
-  const double rate = nn::learning_rate(options_.optimiser, state_.step, steps_);
-  TrainingStep::Result result =
-      step_.compute(state_.step, state_.parameters, state_.buffers, loader);
-  auto clock = PhaseClock::of_rank(step_.times());
-  state_.last_norm =
-      state_.optimiser->step(rate, state_.step, state_.parameters, result.gradient, state_.average);
-  if (!std::isfinite(state_.last_norm))
-    throw core::DataError(fmt::format(
-        "the gradient is not finite at step {}: lower --learning-rate, add --warmup or --clip-norm",
-        state_.step));
-  job_.model.fold_statistics(result.statistics, state_.buffers);
-  state_.sums.hard += result.sums.hard;
-  state_.sums.soft += result.sums.soft;
-  state_.sums.kl += result.sums.kl;
-  state_.sums.correct += result.sums.correct;
-  state_.rows += result.rows;
-  state_.samples_computed += result.rows;
+  engine_->step(state_, nn::learning_rate(options_.optimiser, state_.step, steps_), loader);
   ++state_.step;
-  clock.mark(Phase::optimise);
 }
 
 void TrainingRun::evaluate() {
-  auto clock = PhaseClock::of_rank(step_.times());
+  engine_->settle(state_);
+  auto clock = PhaseClock::of_rank(engine_->times());
   EvaluationRecord record;
   record.step = state_.step;
   record.learning_rate = nn::learning_rate(options_.optimiser, state_.step - 1, steps_);
@@ -145,11 +129,10 @@ void TrainingRun::evaluate() {
   state_.sums = {};
   state_.rows = 0;
   if (job_.validation != nullptr) {
-    const auto parameters = nn::views(job_.model.parameters(), state_.evaluated());
-    const auto buffers = nn::views(job_.model.buffers(), state_.buffers);
-    const auto scores = summarise(score_split(communicator_, workers_,
-                                              {job_.model, parameters, buffers, options_.precision},
-                                              *job_.validation, job_.description, 256));
+    const EvaluatedNetwork evaluated = engine_->evaluated(state_);
+    const auto scores =
+        summarise(score_split(communicator_, workers_, evaluated.network(job_.model),
+                              *job_.validation, job_.description, 256));
     record.validated = true;
     record.validation_loss = scores.loss;
     record.validation_top1 = scores.top1;
@@ -185,7 +168,7 @@ void TrainingRun::write_metrics() {
     for (const auto& [name, value] : newest.items())
       if (name != "step") events_->scalar(name, state_.step, value.get<double>());
     // Seconds a step of each phase since the evaluation before, on this rank.
-    const PhaseSeconds now = step_.times().seconds();
+    const PhaseSeconds now = engine_->times().seconds();
     const double steps = static_cast<double>(state_.step - shown_step_);
     const nlohmann::json phases = stages::to_json(now - shown_times_);
     for (const auto& [phase, seconds] : phases.items())
@@ -197,7 +180,7 @@ void TrainingRun::write_metrics() {
 }
 
 std::uint64_t TrainingRun::agree_on_requests() {
-  auto clock = PhaseClock::of_rank(step_.times());
+  auto clock = PhaseClock::of_rank(engine_->times());
   std::uint64_t wanted = kNothing;
   if (core::stop_requested()) wanted |= kStop | kCheckpoint;
   if (communicator_.root() && options_.checkpoint_minutes > 0 &&
@@ -213,7 +196,8 @@ std::uint64_t TrainingRun::agree_on_requests() {
 }
 
 void TrainingRun::commit() {
-  auto clock = PhaseClock::of_rank(step_.times());
+  engine_->settle(state_);
+  auto clock = PhaseClock::of_rank(engine_->times());
   if (committed_step_ != state_.step) {
     folder_->commit(state_.step, state_.to_json(),
                     state_.ranges(communicator_.rank(), communicator_.size()),
@@ -242,8 +226,6 @@ StageOutcome TrainingRun::run() {
       job_.model.parameters().count(), job_.data.size(), steps_, options_.batch, plan_.shards(),
       communicator_.size(), workers_.count());
 
-  if (const std::string warning = nn::precision_warning(options_.precision); !warning.empty())
-    core::log_warning("{}", warning);
   const std::uint64_t every =
       options_.evaluate_every > 0 ? options_.evaluate_every : plan_.steps_per_epoch();
   const StopRules rules(options_);
@@ -254,7 +236,7 @@ StageOutcome TrainingRun::run() {
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();
   shown_step_ = state_.step;
-  step_.times().restart();
+  engine_->times().restart();
   while (state_.step < steps_ && reason.empty()) {
     train_step(loader);
     progress.update(state_.step);
@@ -299,7 +281,7 @@ StageOutcome TrainingRun::finish() {
       results["validation_top5"] = record.validation_top5;
     }
   }
-  results["time"] = gather_phase_times(communicator_, step_.times());
+  results["time"] = gather_phase_times(communicator_, engine_->times());
   core::log_info("{}", phase_line(results["time"]));
   results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
   std::string content;

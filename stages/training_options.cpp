@@ -78,6 +78,14 @@ void TrainingOptions::declare(core::OptionTable& table) {
   table.group("Augmentation");
   augment.declare(table);
   table.group("Placement");
+  nn::declare_device(table, &device);
+  table
+      .add_choice<comm::GpuOrder>(
+          "gpu-order", &gpu_order,
+          {{"fixed-world", comm::GpuOrder::fixed_world}, {"any-world", comm::GpuOrder::any_world}},
+          "On GPUs: equal bits for equal numbers of ranks, or for any number of ranks at the price "
+          "of computing micro-shards one by one")
+      .effect = OptionEffect::run;
   table.add("loader-threads", &loader_threads, "Threads that decode and augment ahead, a rank")
       .effect = OptionEffect::run;
 }

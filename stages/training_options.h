@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "comm/gpu_order.h"
 #include "core/options.h"
 #include "io/augment.h"
 #include "io/loader.h"
+#include "nn/device.h"
 #include "nn/optimiser.h"
 #include "nn/precision.h"
 #include "stages/initial_weights.h"
@@ -47,6 +49,8 @@ struct TrainingOptions {
   io::AugmentOptions augment;
   nn::OptimiserOptions optimiser;
   nn::Precision precision = nn::Precision::fp32;
+  nn::DeviceChoice device = nn::DeviceChoice::automatic;
+  comm::GpuOrder gpu_order = comm::GpuOrder::fixed_world;
 
   void declare(core::OptionTable& table);
   /// UsageError for values that contradict each other.

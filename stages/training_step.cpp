@@ -1,9 +1,6 @@
 #include "stages/training_step.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <map>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -14,22 +11,6 @@
 #include "stages/inference.h"
 
 namespace retort::stages {
-
-namespace {
-
-// Head of the vector of sums that goes along the tree; BatchNorm statistics follow. Counts and the
-// checksum stay exact: integers below 2^53.
-enum Sum : std::size_t { kHard, kSoft, kKl, kCorrect, kRows, kChecksum, kSums };
-
-/// 32 bits that depend on the sample id: their sum over a batch proves which samples were computed.
-double checksum(std::uint64_t sample) {
-  std::uint64_t z = sample + 0x9e3779b97f4a7c15ULL;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return static_cast<double>((z ^ (z >> 31)) >> 32);
-}
-
-}  // namespace
 
 TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
@@ -46,7 +27,7 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       loader_(loader),
       precision_(precision),
       exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
-      reducer_(communicator, plan.shards()) {}
+      sums_(communicator, plan, loader_, data.size(), model.statistics_size()) {}
 
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
                                        std::uint64_t rows, std::vector<double>& sums,
@@ -85,14 +66,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
         exchange_.ready(slot, parameter, gradient);
       });
   exchange_.close(slot);
-  sums.assign(kSums + statistics.sums.size(), 0.0);
-  sums[kHard] = loss.hard;
-  sums[kSoft] = loss.soft;
-  sums[kKl] = loss.kl;
-  sums[kCorrect] = static_cast<double>(loss.correct);
-  sums[kRows] = static_cast<double>(n);
-  for (const std::uint64_t sample : batch.samples) sums[kChecksum] += checksum(sample);
-  std::copy(statistics.sums.begin(), statistics.sums.end(), sums.begin() + kSums);
+  sums = shard_sums(loss, batch.samples, statistics.sums);
   clock.mark(Phase::backward);
 }
 
@@ -105,10 +79,8 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
     viewed_buffers_ = buffers;
   }
   const io::BatchPlan::Step cut = plan_.step(step);
-  const core::Range mine =
-      comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank());
-  const std::uint64_t first = std::min<std::uint64_t>(mine.begin, cut.active);
-  const std::uint64_t count = std::min<std::uint64_t>(mine.end, cut.active) - first;
+  const core::Range mine = sums_.active_shards(cut);
+  const std::uint64_t first = mine.begin, count = mine.size();
   const std::uint64_t rows = cut.positions.size();
 
   exchange_.begin(cut.active);
@@ -142,45 +114,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   });
 
   auto clock = PhaseClock::of_rank(times_);
-  // The sums of losses and statistics go along the same tree as the gradients.
-  const std::size_t width = kSums + model_.statistics_size();
-  std::vector<std::vector<double>> nodes;
-  std::vector<std::span<double>> parts;
-  for (const comm::TreeNode& node : reducer_.nodes(cut.active)) {
-    const core::Range leaves = node.leaves();
-    std::vector<std::vector<double>*> level;
-    for (std::uint64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
-      level.push_back(leaf < cut.active ? &sums[leaf - first] : nullptr);
-    while (level.size() > 1) {
-      std::vector<std::vector<double>*> next;
-      for (std::size_t i = 0; i < level.size(); i += 2) {
-        if (level[i] != nullptr && level[i + 1] != nullptr)
-          comm::add_in_place(std::span<double>(*level[i]), std::span<const double>(*level[i + 1]));
-        next.push_back(level[i] != nullptr ? level[i] : level[i + 1]);
-      }
-      level = std::move(next);
-    }
-    nodes.push_back(*level[0]);
-  }
-  for (auto& node : nodes) parts.emplace_back(node);
-  std::vector<double> total(width);
-  reducer_.reduce(cut.active, std::move(parts), total);
-
-  double expected = 0;
-  for (std::uint64_t p = cut.positions.begin; p < cut.positions.end; ++p)
-    expected += checksum(io::sample_at(loader_, data_.size(), cut.epoch, p));
-  if (total[kRows] != static_cast<double>(rows) || total[kChecksum] != expected)
-    throw core::InternalError(fmt::format(
-        "step {}: {} samples were computed instead of {}, or not each by exactly one rank", step,
-        total[kRows], rows));
-
-  Result result;
-  result.sums.hard = total[kHard];
-  result.sums.soft = total[kSoft];
-  result.sums.kl = total[kKl];
-  result.sums.correct = static_cast<std::uint64_t>(total[kCorrect]);
-  result.rows = rows;
-  result.statistics.assign(total.begin() + kSums, total.end());
+  Result result{sums_.reduce(step, sums), {}};
   result.gradient = exchange_.finish();
   clock.mark(Phase::exchange);
   return result;

@@ -8,12 +8,12 @@
 #include <ATen/core/Tensor.h>
 
 #include "comm/communicator.h"
-#include "comm/tree_reducer.h"
 #include "io/loader.h"
 #include "nn/model.h"
 #include "stages/gradient_exchange.h"
 #include "stages/objective.h"
 #include "stages/phase_times.h"
+#include "stages/step_sums.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -25,11 +25,8 @@ class TrainingStep {
                const io::LoaderOptions& loader, std::uint64_t bucket_elements,
                nn::Precision precision = nn::Precision::fp32);
 
-  struct Result {
-    nn::LossSums sums;               // over the global batch
-    std::uint64_t rows = 0;          // of the global batch
-    std::vector<double> statistics;  // BatchStatistics summed over the global batch
-    at::Tensor gradient;             // flat, the global batch's; valid until the next compute
+  struct Result : StepNumbers {
+    at::Tensor gradient;  // flat, the global batch's; valid until the next compute
   };
   /// Collective. Gradient of the objective at `parameters` (flat). Proves by a count and a checksum
   /// over sample ids that each sample of the step was computed by exactly one rank (InternalError
@@ -54,7 +51,7 @@ class TrainingStep {
   io::LoaderOptions loader_;
   nn::Precision precision_;
   GradientExchange exchange_;
-  comm::TreeReducer reducer_;
+  StepSums sums_;
   std::vector<at::Tensor> parameter_views_, buffer_views_;
   at::Tensor viewed_parameters_, viewed_buffers_;
 };

@@ -32,6 +32,18 @@ RETORT_DEVICE inline float load(const Bf16* x) {
   return value;
 }
 
+RETORT_DEVICE inline void store(float* to, float value) { *to = value; }
+/// To the nearest, ties to even; NaN stays NaN.
+RETORT_DEVICE inline void store(Bf16* to, float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (value != value)
+    bits |= 0x00400000U;
+  else
+    bits += 0x7fffU + ((bits >> 16) & 1U);
+  to->bits = static_cast<std::uint16_t>(bits >> 16);
+}
+
 RETORT_DEVICE inline float lowest_float() { return -INFINITY; }
 
 #if defined(__CUDACC__)

@@ -130,15 +130,24 @@ __device__ float floored(float v, Activation activation) {
   return activation == Activation::relu && v < 0.0f ? 0.0f : v;
 }
 
+template <class Value>
 __global__ void apply_scale(std::uint64_t elements, std::uint64_t group_elements,
-                            std::uint64_t channels, const float* x, const float* residual,
-                            const ScaleShift* scale, Activation activation, float* y) {
+                            std::uint64_t channels, const Value* x, const Value* residual,
+                            const ScaleShift* scale, Activation activation, Value* y) {
   const std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= elements) return;
   const ScaleShift s = scale[i / group_elements * channels + i % channels];
-  float v = x[i] * s.scale + s.shift;
-  if (residual != nullptr) v += residual[i];
-  y[i] = floored(v, activation);
+  float v = load(x + i) * s.scale + s.shift;
+  if (residual != nullptr) v += load(residual + i);
+  store(y + i, floored(v, activation));
+}
+
+template <class Value>
+void launch_running_scale(cudaStream_t stream, const ScaleRows& r) {
+  const std::uint64_t elements = r.rows * r.channels;
+  apply_scale<<<blocks_for(elements, kElementThreads), kElementThreads, 0, stream>>>(
+      elements, elements, r.channels, static_cast<const Value*>(r.x),
+      static_cast<const Value*>(r.residual), r.scale, r.activation, static_cast<Value*>(r.y));
 }
 
 __global__ void apply_backward(NormBackward n, std::uint64_t elements) {
@@ -193,9 +202,10 @@ void launch_norm_backward(void* stream, const NormBackward& n) {
 void launch_scale_rows(void* stream, const ScaleRows& r) {
   const cudaStream_t s = stream_of(stream);
   running_scale<<<blocks_for(r.channels, kElementThreads), kElementThreads, 0, s>>>(r);
-  const std::uint64_t elements = r.rows * r.channels;
-  apply_scale<<<blocks_for(elements, kElementThreads), kElementThreads, 0, s>>>(
-      elements, elements, r.channels, r.x, r.residual, r.scale, r.activation, r.y);
+  if (r.type == ValueType::bf16)
+    launch_running_scale<Bf16>(s, r);
+  else
+    launch_running_scale<float>(s, r);
   check_launch("scale_rows");
 }
 

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kThreads) row_losses(LossBatch batch) {
 void launch_row_losses(void* stream, const LossBatch& batch) {
   if (batch.rows == 0) return;
   const auto grid = static_cast<unsigned>(batch.rows);
-  if (batch.type == LogitType::bf16)
+  if (batch.type == ValueType::bf16)
     row_losses<Bf16><<<grid, kThreads, 0, stream_of(stream)>>>(batch);
   else
     row_losses<float><<<grid, kThreads, 0, stream_of(stream)>>>(batch);

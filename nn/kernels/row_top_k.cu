@@ -41,7 +41,7 @@ void launch_top_k(void* stream, const TopKBatch& batch) {
                            std::to_string(kMostTemperatures) + "; list fewer in --temperatures");
   const auto grid = static_cast<unsigned>(batch.rows);
   const int threads = threads_for(batch.k);
-  if (batch.type == LogitType::bf16)
+  if (batch.type == ValueType::bf16)
     top_k<Bf16><<<grid, threads, 0, stream_of(stream)>>>(batch);
   else
     top_k<float><<<grid, threads, 0, stream_of(stream)>>>(batch);

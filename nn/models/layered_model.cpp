@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "nn/batch_norm.h"
+#include "nn/device_norm.h"
 #include "nn/layout.h"
 #include "nn/max_pool.h"
 #include "nn/prelu.h"
@@ -172,7 +173,8 @@ at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass
   const at::Tensor weight = weight_channels_last(parameter(pass, conv.weight), pass.precision);
   const at::Tensor y =
       at::conv2d(x.to(weight.scalar_type()), weight, {}, conv.stride, conv.padding);
-  return y.to(at::kFloat);
+  // Answers of a GPU stay in bf16 from layer to layer: BatchNorm there takes them as they are.
+  return pass.accelerator != nullptr && !pass.training ? y : y.to(at::kFloat);
 }
 
 at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
@@ -194,24 +196,31 @@ at::Tensor LayeredModel::apply(const TimeConv& conv, const at::Tensor& units,
 at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
                                Activation activation, const Pass& pass) const {
   const at::Tensor gamma = parameter(pass, norm.gamma), beta = parameter(pass, norm.beta);
-  if (!pass.training)
-    return batch_norm_evaluate(
-        std::move(x), gamma, beta, pass.buffers[static_cast<std::size_t>(norm.running_mean)],
-        pass.buffers[static_cast<std::size_t>(norm.running_variance)], residual, activation);
-  const auto channels = static_cast<std::size_t>(norm.channels);
-  std::vector<double> mean(channels), variance(channels);
-  at::Tensor y = batch_norm_train(x, gamma, beta, residual, activation, {mean, variance});
-  const double n = static_cast<double>(x.numel() / x.size(1));
-  double* sums = pass.statistics->sums.data() + norm.statistics;
-  for (std::size_t c = 0; c < channels; ++c) {
-    sums[c] += n * mean[c];
-    sums[channels + c] += n * (variance[c] + mean[c] * mean[c]);
+  if (!pass.training) {
+    const at::Tensor& mean = pass.buffers[static_cast<std::size_t>(norm.running_mean)];
+    const at::Tensor& variance = pass.buffers[static_cast<std::size_t>(norm.running_variance)];
+    if (pass.accelerator != nullptr)
+      return device_norm_evaluate(*pass.accelerator, x, gamma, beta, mean, variance, residual,
+                                  activation);
+    return batch_norm_evaluate(std::move(x), gamma, beta, mean, variance, residual, activation);
   }
+  const auto channels = static_cast<std::size_t>(norm.channels);
+  const double n = static_cast<double>(x.numel() / x.size(1));
   const auto index = static_cast<std::size_t>(
       std::find_if(norms_.begin(), norms_.end(),
                    [&](const BatchNorm& other) { return other.gamma == norm.gamma; }) -
       norms_.begin());
   pass.statistics->sums[statistics_size_ - norms_.size() + index] += n;
+  if (pass.accelerator != nullptr)
+    return device_norm_train(*pass.accelerator, pass.groups, x, gamma, beta, residual, activation,
+                             {pass.statistics->device, norm.statistics});
+  std::vector<double> mean(channels), variance(channels);
+  at::Tensor y = batch_norm_train(x, gamma, beta, residual, activation, {mean, variance});
+  double* sums = pass.statistics->sums.data() + norm.statistics;
+  for (std::size_t c = 0; c < channels; ++c) {
+    sums[c] += n * mean[c];
+    sums[channels + c] += n * (variance[c] + mean[c] * mean[c]);
+  }
   return y;
 }
 

@@ -99,6 +99,8 @@ class LayeredModel : public Model {
   void finish_layers();
 
   /// `x` and the result are fp32; between them the pass's precision holds, for linear layers, too.
+  /// On an accelerator, convolutions of passes without gradients give bf16 in a bf16 pass, which
+  /// all functions here take.
   at::Tensor apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const;
   at::Tensor apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const;
   /// units [total, dim], begin [n + 1] -> [n, filters].

@@ -158,7 +158,7 @@ TEST(GpuTopK, MatchesFp64) {
     DeviceArray<float> d_values(rows * k), d_tail(rows * 3);
     DeviceArray<std::uint32_t> d_ids(rows * k), finite(rows);
     gpu_kernels()->top_k(nullptr,
-                         {LogitType::fp32, d_logits.data(), rows, classes, k, inverse.data(), 3,
+                         {ValueType::fp32, d_logits.data(), rows, classes, k, inverse.data(), 3,
                           d_ids.data(), d_values.data(), d_tail.data(), finite.data()});
     EXPECT_EQ(d_ids.host(), ids);
     const auto got = d_tail.host();

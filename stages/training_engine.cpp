@@ -1,0 +1,80 @@
+#include "stages/training_engine.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "stages/placement.h"
+
+namespace retort::stages {
+
+void absorb(const nn::Model& model, std::uint64_t step, const StepNumbers& numbers, double norm,
+            TrainingState& state) {
+  state.last_norm = norm;
+  if (!std::isfinite(norm))
+    throw core::DataError(fmt::format(
+        "the gradient is not finite at step {}: lower --learning-rate, add --warmup or --clip-norm",
+        step));
+  model.fold_statistics(numbers.statistics, state.buffers);
+  state.sums.hard += numbers.sums.hard;
+  state.sums.soft += numbers.sums.soft;
+  state.sums.kl += numbers.sums.kl;
+  state.sums.correct += numbers.sums.correct;
+  state.rows += numbers.rows;
+  state.samples_computed += numbers.rows;
+}
+
+namespace {
+
+class CpuEngine final : public TrainingEngine {
+ public:
+  explicit CpuEngine(const EngineJob& job)
+      : model_(job.training.model),
+        precision_(job.training.options.precision),
+        step_(job.communicator, job.workers, model_, job.training.objective, job.training.data,
+              job.plan, job.loader, job.training.options.bucket_elements, precision_) {}
+
+  void start(TrainingState&) override {}
+  void step(TrainingState& state, double rate, io::Loader& source) override {
+    TrainingStep::Result result =
+        step_.compute(state.step, state.parameters, state.buffers, source);
+    auto clock = PhaseClock::of_rank(step_.times());
+    const double norm =
+        state.optimiser->step(rate, state.step, state.parameters, result.gradient, state.average);
+    absorb(model_, state.step, result, norm, state);
+    clock.mark(Phase::optimise);
+  }
+  void settle(TrainingState&) override {}
+  EvaluatedNetwork evaluated(const TrainingState& state) override {
+    return {.parameters = nn::views(model_.parameters(), state.evaluated()),
+            .buffers = nn::views(model_.buffers(), state.buffers),
+            .precision = precision_};
+  }
+  PhaseTimes& times() override { return step_.times(); }
+
+ private:
+  const nn::Model& model_;
+  nn::Precision precision_;
+  TrainingStep step_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job) {
+  return std::make_unique<CpuEngine>(job);
+}
+
+std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job) {
+  const nn::Device device =
+      place(job.communicator, job.training.options.device,
+            job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  if (device.cuda()) return make_device_engine(job, nn::make_accelerator(device));
+  if (const std::string warning = nn::precision_warning(job.training.options.precision);
+      !warning.empty())
+    core::log_warning("{}", warning);
+  return make_cpu_engine(job);
+}
+
+}  // namespace retort::stages

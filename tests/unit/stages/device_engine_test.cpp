@@ -1,0 +1,144 @@
+// Steps on an accelerator, run on the CPU (tests/unit/nn/host_accelerator.h), against the CPU's own
+// steps: weights, statistics, sums; full and partial batches, both orders of additions, recorded or
+// not.
+#include <cmath>
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "stages/capture.h"
+#include "tests/unit/nn/host_accelerator.h"
+#include "tests/unit/stages/engine_fixture.h"
+
+namespace retort::stages {
+namespace {
+
+class DeviceEngineTest : public EngineFixture {
+ protected:
+  std::unique_ptr<nn::Accelerator> make_accelerator() override {
+    return std::make_unique<nn::HostAccelerator>(&counts_);
+  }
+  nn::RecordCounts counts_;
+};
+
+// 300 samples: four full batches and one of 44 in an epoch; two epochs and a half.
+TEST_F(DeviceEngineTest, StepsAreThoseOfTheCpuRecordedOrNot) {
+  const Outcome want = run(Where::cpu, 12);
+  for (const auto order : {comm::GpuOrder::fixed_world, comm::GpuOrder::any_world}) {
+    options_.gpu_order = order;
+    counts_ = {};
+    const Outcome got = run(Where::device, 12);
+    expect_near(got, want);
+    EXPECT_GT(counts_.recorded, 0);
+    EXPECT_GT(counts_.replayed, 4);
+    const Outcome again = run(Where::device, 12);
+    EXPECT_TRUE(at::equal(got.parameters, again.parameters));
+    EXPECT_TRUE(at::equal(got.buffers, again.buffers));
+    EXPECT_EQ(got.sums.hard, again.sums.hard);
+  }
+}
+
+TEST_F(DeviceEngineTest, AdamWResidualsAndUnequalMicroShards) {
+  build("resnet20", {{"width", "4"}, {"shortcut", "projection"}});
+  options_.optimiser.kind = nn::OptimiserKind::adamw;
+  options_.batch = 50;  // micro-shards of 12 and 13 samples
+  const Outcome want = run(Where::cpu, 3);
+  // AdamW's first steps turn the rounding of gradients near zero into full steps.
+  const Outcome got = run(Where::device, 3);
+  EXPECT_LT(((got.buffers - want.buffers).norm() / want.buffers.norm()).item<double>(), 1e-3);
+  EXPECT_NEAR(got.sums.hard, want.sums.hard, 1e-3 * want.sums.hard);
+  EXPECT_EQ(got.rows, want.rows);
+}
+
+TEST_F(DeviceEngineTest, DropoutIsTheOneOfTheSampleOnAnyDevice) {
+  build("mlp", {{"hidden", "24"}, {"dropout", "0.3"}});
+  expect_near(run(Where::device, 2), run(Where::cpu, 2));
+}
+
+TEST_F(DeviceEngineTest, ALossThatIsNotFiniteComesOutByTheTimeOfSettling) {
+  options_.optimiser.clip_norm = 0;
+  description_.scale = {{0.5}, {1e-38}};
+  loader_.scale = description_.scale;
+  EXPECT_THROW(run(Where::device, 3), core::DataError);
+}
+
+TEST_F(DeviceEngineTest, CapturedClassesAreThoseOfTheCpu) {
+  write_teacher(folder_.path() / "teacher", problem_, "convnet",
+                {{"channels", "8,12"}, {"strides", "1,2"}}, 5);
+  LoadedModel teacher = load_model(folder_.path() / "teacher");
+  io::LogitFacts facts;
+  facts.layout.classes = problem_.classes;
+  facts.layout.top_k = 5;
+  facts.layout.temperatures = {1, 2.5};
+  facts.samples = problem_.samples;
+  const io::AugmentOptions augment;
+  const Capture capture{teacher, data_, facts, augment, 32};
+  PhaseTimes times(1);
+  auto clock = PhaseClock::of_worker(times);
+  std::vector<std::byte> want(32 * facts.layout.row_bytes()), got(want.size());
+  capture_batch(capture, 0, {64, 96}, want, clock);
+  teacher.move_to(std::make_shared<nn::HostAccelerator>());
+  capture_batch(capture, 0, {64, 96}, got, clock);
+  std::vector<std::uint32_t> ids(5), other_ids(5);
+  std::vector<float> values(5), other_values(5), tails(2), other_tails(2);
+  for (std::size_t row = 0; row < 32; ++row) {
+    const auto at = row * facts.layout.row_bytes();
+    io::decode_row(facts.layout, std::span(want).subspan(at, facts.layout.row_bytes()),
+                   {ids, values, tails});
+    io::decode_row(facts.layout, std::span(got).subspan(at, facts.layout.row_bytes()),
+                   {other_ids, other_values, other_tails});
+    EXPECT_EQ(other_ids, ids);
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(other_values[i], values[i], 1e-3);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_NEAR(other_tails[i], tails[i], 1e-4);
+  }
+  // bf16 runs through convolutions and BatchNorm without a way back to fp32 between them.
+  teacher.precision = nn::Precision::bf16;
+  const at::Tensor low = infer(teacher, load_batch(capture, 0, {0, 32}));
+  teacher.precision = nn::Precision::fp32;
+  const at::Tensor full = infer(teacher, load_batch(capture, 0, {0, 32}));
+  const double error = ((low - full).norm() / full.norm()).item<double>();
+  EXPECT_LT(error, 4 * nn::kBf16Rounding);
+  EXPECT_GT(error, nn::kBf16Rounding / 100);
+}
+
+TEST(StepInput, LaunchesTakeWhatIsOfOneSize) {
+  const std::vector<std::uint64_t> sizes = {13, 13, 12, 12, 12};
+  EXPECT_EQ(launches(4, sizes, 8), (std::vector<Launch>{{4, 2, 13}, {6, 3, 12}}));
+  EXPECT_EQ(launches(4, sizes, 1).size(), 5u);
+  EXPECT_EQ(launches(0, sizes, 2), (std::vector<Launch>{{0, 2, 13}, {2, 2, 12}, {4, 1, 12}}));
+  EXPECT_TRUE(launches(0, {}, 4).empty());
+}
+
+TEST(StepInput, PartsLieWhereTheLayoutSays) {
+  RowTargets targets;
+  const std::vector<std::uint32_t> begin = {2, 3, 5}, labels = {7, 8, 9};
+  targets.append_labels(begin, labels);
+  targets.append_labels(begin, labels);
+  EXPECT_EQ(targets.label_begin, (std::vector<std::uint32_t>{0, 1, 3, 4, 6}));
+  targets.k = 1;
+  targets.ids = {1, 2, 3, 4};
+  targets.teacher = {0.5F, 1, 1.5F, 2};
+  std::vector<io::MicroBatch> batches(2);
+  batches[0].pixels = {1, 2};
+  batches[1].pixels = {3, 4};
+  const StepLayout layout = layout_of(4, targets);
+  std::vector<std::byte> block(layout.size);
+  fill_block(layout, batches, targets, block);
+  const auto value = [&](StepLayout::Part part, std::size_t i) {
+    float v = 0;
+    std::memcpy(&v, block.data() + layout.offset[part] + i * sizeof v, sizeof v);
+    return v;
+  };
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(value(StepLayout::kPixels, i), static_cast<float>(i + 1));
+    EXPECT_EQ(value(StepLayout::kTeacher, i), targets.teacher[i]);
+  }
+  for (const std::size_t offset : layout.offset) EXPECT_EQ(offset % 256, 0u);
+  EXPECT_EQ(layout.bytes[StepLayout::kTail], 0u);
+}
+
+}  // namespace
+}  // namespace retort::stages

@@ -1,0 +1,148 @@
+// A small training problem, computed by either engine (stages/training_engine.h): for tests that
+// hold an accelerator's steps against the CPU's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "nn/models/registry.h"
+#include "stages/training_engine.h"
+#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/stages/small_teacher.h"
+
+namespace retort::stages {
+
+// Hard and soft loss with the same three stored classes for all samples.
+class SoftLoss final : public Objective {
+ public:
+  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
+                        const io::MicroBatch& batch, std::uint64_t batch_rows,
+                        std::span<float> grad) const override {
+    RowTargets targets;
+    append_targets(batch, batch_rows, targets);
+    const nn::HardTargets<float> hard{batch.label_begin, batch.labels, 0.1F};
+    const nn::SparseTargets<float> soft{targets.k, targets.ids, targets.teacher, targets.tail_lse};
+    const auto share = 1.0F / static_cast<float>(batch_rows);
+    return nn::loss_and_gradient<float>(
+        rows, classes, logits, &hard, 0.75F * share, &soft,
+        {nn::TailMode::residual, nn::SoftScale::temperature_squared, 2}, 0.25F * share, grad);
+  }
+  void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+                      RowTargets& targets) const override {
+    const double share = 1.0 / static_cast<double>(batch_rows);
+    targets.settings = {nn::RowTarget::residual, 2, 4, 0.75 * share, 0.25 * share, 0.1};
+    targets.append_labels(batch.label_begin, batch.labels);
+    targets.k = 3;
+    for (const std::uint64_t sample : batch.samples) {
+      for (std::uint32_t i = 0; i < 3; ++i) {
+        targets.ids.push_back((static_cast<std::uint32_t>(sample) + 5 * i) % 37);
+        targets.teacher.push_back(2.0F - static_cast<float>(i));
+      }
+      targets.tail_lse.push_back(1.0F);
+    }
+  }
+  double value(const nn::LossSums&, std::uint64_t) const override { return 0; }
+};
+
+struct Outcome {
+  at::Tensor parameters, buffers, average, momentum;
+  nn::LossSums sums;
+  std::uint64_t rows = 0;
+  double norm = 0;
+};
+
+class EngineFixture : public ::testing::Test {
+ protected:
+  EngineFixture() {
+    options_.batch = 64;
+    options_.micro_shards = 4;
+    options_.optimiser.clip_norm = 0.5;
+    options_.optimiser.average_decay = 0.9;
+    options_.optimiser.learning_rate = 0.05;
+    description_.input = problem_.shape;
+    description_.scale = {{0.5}, {0.25}};
+    description_.class_names = class_names(problem_.classes);
+    loader_.scale = description_.scale;
+    loader_.threads = 0;
+    build("convnet", {{"channels", "8,12"}, {"strides", "1,2"}});
+  }
+
+  void build(const std::string& name, const std::vector<std::pair<std::string, std::string>>& set) {
+    const auto factory = nn::make_model_factory(name);
+    core::OptionTable table;
+    factory->declare(table);
+    for (const auto& [key, value] : set) table.set(key, value);
+    model_ = factory->build({problem_.shape, problem_.classes});
+  }
+
+  enum class Where { cpu, device };
+  virtual std::unique_ptr<nn::Accelerator> make_accelerator() = 0;
+
+  Outcome run(Where where, std::uint64_t steps) {
+    const io::BatchPlan plan(problem_.samples, options_.batch, options_.shards(), options_.fill());
+    const TrainingJob job{.options = options_,
+                          .model = *model_,
+                          .description = description_,
+                          .data = data_,
+                          .validation = nullptr,
+                          .initial = nullptr,
+                          .objective = loss_,
+                          .inputs = {},
+                          .passes = 0,
+                          .augment_seed = 1,
+                          .results = {}};
+    const EngineJob engine_job{communicator_, workers_, job, plan, loader_};
+    const auto engine = where == Where::cpu ? make_cpu_engine(engine_job)
+                                            : make_device_engine(engine_job, make_accelerator());
+    TrainingState state(*model_, options_.optimiser, 3, false);
+    io::Loader source(data_, plan, loader_, {0, plan.shards()}, 0, steps);
+    engine->start(state);
+    while (state.step < steps) {
+      engine->step(state, 0.05, source);
+      ++state.step;
+    }
+    engine->settle(state);
+    const auto shown = engine->evaluated(state);
+    EXPECT_EQ(shown.parameters.size(), model_->parameters().specs().size());
+    EXPECT_TRUE(at::equal(shown.parameters[0].to(at::kCPU).flatten(),
+                          nn::views(model_->parameters(), state.average)[0].flatten()));
+    return {state.parameters, state.buffers, state.average,  state.optimiser->state()[0].second,
+            state.sums,       state.rows,    state.last_norm};
+  }
+
+  /// `bound`: relative, of weights, statistics and sums.
+  static void expect_near(const Outcome& got, const Outcome& want, double bound = 1e-5) {
+    const auto distance = [](const at::Tensor& a, const at::Tensor& b) {
+      return ((a - b).norm() / b.norm()).item<double>();
+    };
+    EXPECT_LT(distance(got.parameters, want.parameters), bound);
+    EXPECT_LT(distance(got.average, want.average), bound);
+    EXPECT_LT(distance(got.momentum, want.momentum), 10 * bound);
+    if (want.buffers.numel() > 0) EXPECT_LT(distance(got.buffers, want.buffers), bound);
+    EXPECT_NEAR(got.sums.hard, want.sums.hard, bound * want.sums.hard);
+    EXPECT_NEAR(got.sums.soft, want.sums.soft, bound * want.sums.soft);
+    EXPECT_EQ(got.rows, want.rows);
+    EXPECT_NEAR(got.norm, want.norm, 10 * bound * want.norm);
+  }
+
+  io::TemporaryFolder folder_;
+  SmallProblem problem_;
+  io::PackedDataset data_ = [this] {
+    write_noise(folder_.path(), problem_);
+    return io::PackedDataset(folder_.path(), "train");
+  }();
+  TrainingOptions options_;
+  io::ModelDescription description_;
+  io::LoaderOptions loader_;
+  std::unique_ptr<nn::Model> model_;
+  SoftLoss loss_;
+  comm::Communicator communicator_ = comm::Communicator::single();
+  Workers workers_{1};
+};
+
+}  // namespace retort::stages
