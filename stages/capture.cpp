@@ -1,44 +1,12 @@
 #include "stages/capture.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <vector>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include "core/error.h"
 #include "io/loader.h"
-#include "io/sequence_digest.h"
-#include "nn/kernels/top_k.h"
 #include "stages/inference.h"
+#include "stages/row_encoding.h"
 
 namespace retort::stages {
-
-namespace {
-
-constexpr std::size_t kNamedSamples = 5;
-
-/// DataError that names the samples, if the logits of any are not finite.
-void check_finite(const io::MicroBatch& batch, std::span<const float> logits,
-                  std::uint64_t classes) {
-  std::vector<std::uint64_t> bad;
-  std::size_t count = 0;
-  for (std::size_t row = 0; row < batch.samples.size(); ++row) {
-    const auto values = logits.subspan(row * classes, classes);
-    if (std::all_of(values.begin(), values.end(), [](float z) { return std::isfinite(z); }))
-      continue;
-    if (++count <= kNamedSamples) bad.push_back(batch.samples[row]);
-  }
-  if (count > 0)
-    throw core::DataError(fmt::format(
-        "teach: the teacher's logits are NaN or infinite for {} of {} samples of a batch (samples "
-        "{}{}): its training has diverged, or its pixel scale is not that of this data",
-        count, batch.samples.size(), fmt::join(bad, ", "), count > bad.size() ? ", ..." : ""));
-}
-
-}  // namespace
 
 core::Range Capture::samples(core::Range shard, std::uint64_t index) const {
   const std::uint64_t begin = shard.begin + index * batch;
@@ -55,54 +23,17 @@ io::MicroBatch load_batch(const Capture& capture, std::uint64_t pass, core::Rang
   return io::load_micro_batch(capture.data, options, pass, samples, 0);
 }
 
-void encode_batch(const Capture& capture, const io::MicroBatch& batch,
-                  std::span<const float> logits, std::span<std::byte> rows) {
-  const io::LogitLayout& layout = capture.facts.layout;
-  const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
-  const std::size_t samples = batch.samples.size(), row_bytes = layout.row_bytes();
-  std::vector<std::uint32_t> ids(samples * k);
-  std::vector<float> values(samples * k), tails(samples * temperatures);
-  try {
-    nn::top_k_with_tail<float>(samples, layout.classes, logits, layout.top_k, layout.temperatures,
-                               ids, values, tails);
-  } catch (const core::DataError&) {
-    check_finite(batch, logits, layout.classes);
-    throw;
-  }
-  for (std::size_t row = 0; row < samples; ++row)
-    io::encode_row(layout,
-                   {std::span(ids).subspan(row * k, k), std::span(values).subspan(row * k, k),
-                    std::span(tails).subspan(row * temperatures, temperatures)},
-                   rows.subspan(row * row_bytes, row_bytes));
-}
-
-void capture_batch(const Capture& capture, std::uint64_t pass, core::Range samples,
-                   std::span<std::byte> rows, PhaseClock& clock) {
+io::EncodedRows capture_batch(const Capture& capture, std::uint64_t pass, core::Range samples,
+                              PhaseClock& clock) {
   const io::MicroBatch batch = load_batch(capture, pass, samples);
   clock.mark(Phase::load);
   const at::Tensor logits = infer(capture.teacher, batch);
   clock.mark(Phase::forward);
-  encode_batch(capture, batch,
-               {logits.const_data_ptr<float>(), static_cast<std::size_t>(logits.numel())}, rows);
+  io::EncodedRows rows =
+      encode_batch(capture, pass, batch,
+                   {logits.const_data_ptr<float>(), static_cast<std::size_t>(logits.numel())});
   clock.mark(Phase::top_k);
-}
-
-std::string rows_digest(const io::LogitLayout& layout, std::span<const std::byte> rows) {
-  const std::size_t row_bytes = layout.row_bytes();
-  const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
-  // One payload: ids, logits, tails.
-  std::vector<std::byte> payload((2 * k + temperatures) * sizeof(float));
-  std::vector<std::uint32_t> ids(k);
-  std::vector<float> values(k + temperatures);
-  io::SequenceDigest digest;
-  for (std::size_t at = 0; at < rows.size(); at += row_bytes) {
-    io::decode_row(layout, rows.subspan(at, row_bytes),
-                   {ids, std::span(values).first(k), std::span(values).subspan(k)});
-    std::memcpy(payload.data(), ids.data(), k * sizeof(float));
-    std::memcpy(payload.data() + k * sizeof(float), values.data(), values.size() * sizeof(float));
-    digest.add(payload, {});
-  }
-  return digest.text();
+  return rows;
 }
 
 }  // namespace retort::stages

@@ -143,8 +143,11 @@ void ClassifierOptions::declare(core::OptionTable& table, const std::string& hel
       .effect = OptionEffect::input;
 }
 
-Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
-                           const std::filesystem::path& data_path) {
+namespace {
+
+/// The model, whose classes are still its own.
+Classifier load_for(const ClassifierOptions& options, const io::PackedDataset& data,
+                    const std::filesystem::path& data_path) {
   const io::DatasetFacts& facts = data.facts();
   if (facts.form == io::SampleForm::text && is_file(options.model))
     throw UsageError(fmt::format("{}: a TorchScript file takes pictures, {} holds texts",
@@ -153,10 +156,20 @@ Classifier open_classifier(const ClassifierOptions& options, const io::PackedDat
                                         io::ImageShape{facts.height, facts.width, facts.channels}),
                         {},
                         {}};
-  LoadedModel& model = classifier.model;
+  const LoadedModel& model = classifier.model;
   classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
   if (!options.torchscript.classes.empty())
     classifier.inputs += fmt::format("classes {}\n", model.description.class_digest);
+  return classifier;
+}
+
+}  // namespace
+
+Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
+                           const std::filesystem::path& data_path) {
+  const io::DatasetFacts& facts = data.facts();
+  Classifier classifier = load_for(options, data, data_path);
+  LoadedModel& model = classifier.model;
   if (!options.class_map.empty()) {
     const io::ClassOrder order =
         io::read_class_map(options.class_map, model.description.class_names, facts.class_names);
@@ -167,6 +180,16 @@ Classifier open_classifier(const ClassifierOptions& options, const io::PackedDat
     classifier.inputs += fmt::format("class map {}\n", order.digest);
   }
   check_fit(model, options.model, data, data_path);
+  return classifier;
+}
+
+Classifier open_unlabelled(const ClassifierOptions& options, const io::PackedDataset& data,
+                           const std::filesystem::path& data_path) {
+  if (!options.class_map.empty())
+    throw UsageError(fmt::format(
+        "--class-map: leads to the classes of --data, which is not given: leave it out"));
+  Classifier classifier = load_for(options, data, data_path);
+  check_input_fit(classifier.model, options.model, data, data_path);
   return classifier;
 }
 

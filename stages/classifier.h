@@ -48,5 +48,9 @@ struct Classifier {
 /// DataError unless model and data set fit, by way of the class map if there is one.
 Classifier open_classifier(const ClassifierOptions& options, const io::PackedDataset& data,
                            const std::filesystem::path& data_path);
+/// The same for samples whose labels, if any, don't matter: the classes stay the model's own.
+/// UsageError for a class map.
+Classifier open_unlabelled(const ClassifierOptions& options, const io::PackedDataset& data,
+                           const std::filesystem::path& data_path);
 
 }  // namespace retort::stages
