@@ -161,7 +161,7 @@ class Checker {
     if (manifest.kind == "packed_dataset") {
       guarded(folder, [&] { check_dataset_rows(folder, manifest); });
     } else if (manifest.kind == "logits") {
-      guarded(folder, [&] { check_logit_rows(folder); });
+      guarded(folder, [&] { check_logit_rows(folder, manifest); });
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
     } else if (manifest.kind == "checkpoint") {
@@ -207,22 +207,24 @@ class Checker {
     }
   }
 
-  void check_logit_rows(const fs::path& folder) {
-    const io::LogitStore store(folder);
+  void check_logit_rows(const fs::path& folder, const io::Manifest& manifest) {
+    using enum io::LogitPart;
+    if (has_part(manifest.facts, unlabelled)) check_part(folder, unlabelled);
+    // Facts that name neither part are wrong: opening says how.
+    if (has_part(manifest.facts, labelled) || !has_part(manifest.facts, unlabelled))
+      check_part(folder, labelled);
+  }
+
+  void check_part(const fs::path& folder, io::LogitPart part) {
+    const io::LogitStore store(folder, part);
     const auto& facts = store.facts();
-    const auto& layout = facts.layout;
     core::Progress progress("check " + folder.string(), facts.samples * facts.passes, "rows");
     std::vector<std::uint64_t> samples(kRowsAtOnce);
-    std::vector<std::uint32_t> ids(kRowsAtOnce * layout.top_k);
-    std::vector<float> logits(ids.size());
-    std::vector<float> tails(kRowsAtOnce * layout.temperatures.size());
     std::uint64_t faults = 0;
     for (std::uint64_t pass = 0; pass < facts.passes; ++pass) {
       const auto read = [&](std::uint64_t first, std::uint64_t n) {
         std::iota(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(n), first);
-        store.read(pass, std::span(samples).first(n), std::span(ids).first(n * layout.top_k),
-                   std::span(logits).first(n * layout.top_k),
-                   std::span(tails).first(n * layout.temperatures.size()));
+        read_rows(store, pass, std::span(samples).first(n));
       };
       for (std::uint64_t first = 0; first < facts.samples; first += kRowsAtOnce) {
         const auto n = std::min(kRowsAtOnce, facts.samples - first);
@@ -240,6 +242,22 @@ class Checker {
         progress.update(pass * facts.samples + first);
       }
     }
+  }
+
+  /// Rows of any form, for their checks alone.
+  static void read_rows(const io::LogitStore& store, std::uint64_t pass,
+                        std::span<const std::uint64_t> samples) {
+    const auto& layout = store.facts().layout;
+    if (layout.ragged()) {
+      store.read_sampled(pass, samples);
+      return;
+    }
+    std::vector<std::uint32_t> ids(samples.size() * layout.top_k);
+    std::vector<float> values(ids.size()), tails(samples.size() * layout.temperatures.size());
+    if (layout.form == io::RowForm::top_h)
+      store.read_labels(pass, samples, ids, values);
+    else
+      store.read(pass, samples, ids, values, tails);
   }
 
   /// Members of a folder that is still being written: those with records must be right.

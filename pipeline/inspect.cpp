@@ -158,19 +158,27 @@ Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
   return json;
 }
 
-Json inspect_logits(const fs::path& folder, const io::Manifest& manifest) {
-  const io::LogitStore store(folder);
-  const auto& facts = store.facts();
+/// What a part of a logit folder holds, and what it came from.
+void add_logits(Json& json, const io::LogitFacts& facts) {
   const auto& layout = facts.layout;
-  Json json = {{"what", "logits"}};
-  add_manifest(json, manifest);
   json["classes"] = layout.classes;
-  json["top_k"] = layout.top_k;
-  json["temperatures"] = layout.temperatures;
-  json["precision"] =
-      layout.precision == io::LogitPrecision::fp32 ? "fp32" : "fp32 maximum, fp16 gaps";
+  if (layout.form == io::RowForm::sampled) {
+    json["rows"] = "draws";
+    json["draws"] = layout.sampling.draws;
+    json["draw_exponent"] = layout.sampling.exponent;
+    json["draw_temperature"] = layout.sampling.temperature;
+  } else if (layout.form == io::RowForm::top_h) {
+    json["rows"] = "best labels";
+    json["top_h"] = layout.top_k;
+  } else {
+    json["rows"] = "best classes";
+    json["top_k"] = layout.top_k;
+    json["precision"] =
+        layout.precision == io::LogitPrecision::fp32 ? "fp32" : "fp32 maximum, fp16 gaps";
+  }
+  if (layout.form != io::RowForm::top_h) json["temperatures"] = layout.temperatures;
   json["id_bits"] = layout.id_bits();
-  json["bytes_per_row"] = layout.row_bytes();
+  json[layout.ragged() ? "most_bytes_per_row" : "bytes_per_row"] = layout.most_row_bytes();
   json["samples"] = facts.samples;
   json["passes"] = facts.passes;
   json["samples_per_shard"] = facts.shard_samples;
@@ -181,6 +189,20 @@ Json inspect_logits(const fs::path& folder, const io::Manifest& manifest) {
   if (!facts.class_map.empty()) json["class_map"] = facts.class_map;
   json["data_digest"] = facts.data_digest;
   json["class_digest"] = facts.class_digest;
+}
+
+Json inspect_logits(const fs::path& folder, const io::Manifest& manifest) {
+  using enum io::LogitPart;
+  Json json = {{"what", "logits"}};
+  add_manifest(json, manifest);
+  const bool both = has_part(manifest.facts, labelled) && has_part(manifest.facts, unlabelled);
+  const auto part = both || !has_part(manifest.facts, unlabelled) ? labelled : unlabelled;
+  add_logits(json, io::LogitStore(folder, part).facts());
+  if (both) {
+    Json other = Json::object();
+    add_logits(other, io::LogitStore(folder, unlabelled).facts());
+    json["unlabelled"] = other;
+  }
   return json;
 }
 

@@ -37,7 +37,8 @@ std::vector<ShardName> missing_shards(comm::Communicator& communicator, const io
     std::set<std::string> names;
     for (const io::Member& member : ledger.adopt()) names.insert(member.name);
     for (std::uint64_t i = 0; i < count * facts.passes; ++i)
-      there += names.contains(io::logit_shard_name(i / count, i % count)) ? '1' : '0';
+      there += names.contains(io::logit_shard_name(i / count, i % count, io::part_of(facts))) ? '1'
+                                                                                              : '0';
   });
   there = communicator.broadcast(there);
   std::vector<ShardName> missing;
@@ -69,7 +70,8 @@ class ShardWork {
     try {
       while (const auto batch = next_batch()) {
         clock = PhaseClock::of_worker(times);  // a claim's way to rank 0 is no phase
-        capture_batch(capture_, batch->shard->out.pass, batch->samples, rows_of(*batch), clock);
+        batch->shard->out.batches[batch->index] =
+            capture_batch(capture_, batch->shard->out.pass, batch->samples, clock);
         finish(*batch);
         clock.mark(Phase::write);
       }
@@ -89,15 +91,9 @@ class ShardWork {
   };
   struct Batch {
     std::shared_ptr<OpenShard> shard;
+    std::uint64_t index = 0;
     core::Range samples;
   };
-
-  std::span<std::byte> rows_of(const Batch& batch) const {
-    const std::size_t row_bytes = capture_.facts.layout.row_bytes();
-    const std::size_t begin = batch.samples.begin - batch.shard->out.samples.begin;
-    return std::span(batch.shard->out.rows)
-        .subspan(begin * row_bytes, batch.samples.size() * row_bytes);
-  }
 
   std::optional<Batch> next_batch() {
     std::lock_guard lock(mutex_);
@@ -114,7 +110,8 @@ class ShardWork {
         return std::nullopt;
       }
     }
-    return Batch{shard_, capture_.samples(shard_->out.samples, shard_->next++)};
+    const std::uint64_t index = shard_->next++;
+    return Batch{shard_, index, capture_.samples(shard_->out.samples, index)};
   }
 
   bool open_next() {
@@ -125,8 +122,8 @@ class ShardWork {
     shard->out.pass = name.pass;
     shard->out.index = name.index;
     shard->out.samples = io::logit_shard_range(capture_.facts, name.index);
-    shard->out.rows.resize(shard->out.samples.size() * capture_.facts.layout.row_bytes());
     shard->batches = capture_.batches(shard->out.samples);
+    shard->out.batches.resize(shard->batches);
     shard->left = shard->batches;
     shard_ = std::move(shard);
     // What was claimed before this shard is done, or nearly so, by whichever rank.
@@ -174,9 +171,11 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   std::uint64_t todo = 0;
   for (const ShardName& shard : missing) todo += io::logit_shard_range(facts, shard.index).size();
   const std::uint64_t total = facts.samples * facts.passes;
-  core::log_info("teach: {} rows of {} bytes, {:.1f} MB in {} shards", total,
-                 facts.layout.row_bytes(),
-                 static_cast<double>(total * facts.layout.row_bytes()) / 1e6, outcome.shards);
+  const std::uint64_t row_bytes = facts.layout.most_row_bytes();
+  core::log_info("teach: {} {}rows of {}{} bytes, {:.1f} MB in {} shards", total,
+                 io::part_of(facts) == io::LogitPart::unlabelled ? "unlabelled " : "",
+                 facts.layout.ragged() ? "at most " : "", row_bytes,
+                 static_cast<double>(total * row_bytes) / 1e6, outcome.shards);
 
   core::Progress progress("teach", total, "samples", total - todo);
   ShardWriter writer(ledger, facts);
@@ -207,24 +206,24 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
   return outcome;
 }
 
-double measure_rate(StageContext& context, const Capture& capture) {
+CaptureRate measure_rate(StageContext& context, const Capture& capture) {
   constexpr double kSeconds = 2;
   const io::LogitFacts& facts = capture.facts;
   const std::uint64_t batches = (facts.samples + capture.batch - 1) / capture.batch;
   const auto ranks = static_cast<std::uint64_t>(context.communicator.size());
   const auto rank = static_cast<std::uint64_t>(context.communicator.rank());
   Workers workers(context.threads);
-  std::atomic<std::uint64_t> next{rank}, computed{0};
+  std::atomic<std::uint64_t> next{rank}, computed{0}, bytes{0};
   PhaseTimes times(workers.count());
   const auto one_batch = [&] {
     auto clock = PhaseClock::of_worker(times);
     const std::uint64_t begin = next.fetch_add(ranks) % batches * capture.batch;
     const core::Range samples{begin, std::min(begin + capture.batch, facts.samples)};
-    std::vector<std::byte> rows(samples.size() * facts.layout.row_bytes());
-    capture_batch(capture, 0, samples, rows, clock);
+    bytes += capture_batch(capture, 0, samples, clock).bytes.size();
     return samples.size();
   };
   workers.run([&](int) { one_batch(); });
+  bytes = 0;
   const core::Stopwatch watch;
   workers.run([&](int) {
     do {
@@ -233,9 +232,10 @@ double measure_rate(StageContext& context, const Capture& capture) {
   });
   const double rate = static_cast<double>(computed) / watch.seconds();
   // Sums of whole numbers only: thousandths of a sample per second.
-  return static_cast<double>(
-             context.communicator.all_reduce_sum(static_cast<std::uint64_t>(rate * 1e3))) /
-         1e3;
+  const auto total = [&](std::uint64_t value) {
+    return static_cast<double>(context.communicator.all_reduce_sum(value));
+  };
+  return {total(static_cast<std::uint64_t>(rate * 1e3)) / 1e3, total(bytes) / total(computed)};
 }
 
 }  // namespace retort::stages

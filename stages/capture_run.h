@@ -26,8 +26,12 @@ struct CaptureOutcome {
 /// work are thrown on this rank alone.
 CaptureOutcome run_capture(StageContext& context, const Capture& capture, io::MemberLedger& ledger);
 
-/// Collective. Samples per second of all ranks together, measured on batches from all over the
-/// split for about two seconds, after one batch to warm up.
-double measure_rate(StageContext& context, const Capture& capture);
+struct CaptureRate {
+  double samples_per_second = 0;  // of all ranks together
+  double bytes_per_row = 0;       // mean
+};
+/// Collective. Measured on batches from all over the split for about two seconds, after one batch
+/// to warm up.
+CaptureRate measure_rate(StageContext& context, const Capture& capture);
 
 }  // namespace retort::stages

@@ -152,8 +152,11 @@ void ClassifierOptions::declare(core::OptionTable& table, const std::string& hel
   nn::declare_device(table, &device);
 }
 
-Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
-                           const io::PackedDataset& data, const std::filesystem::path& data_path) {
+namespace {
+
+/// The model, whose classes are still its own.
+Classifier load_for(const ClassifierOptions& options, const io::PackedDataset& data,
+                    const std::filesystem::path& data_path) {
   const io::DatasetFacts& facts = data.facts();
   if (facts.form == io::SampleForm::text && is_file(options.model))
     throw UsageError(fmt::format("{}: a TorchScript file takes pictures, {} holds texts",
@@ -167,16 +170,12 @@ Classifier open_classifier(comm::Communicator& communicator, const ClassifierOpt
   classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
   if (!options.torchscript.classes.empty())
     classifier.inputs += fmt::format("classes {}\n", model.description.class_digest);
-  if (!options.class_map.empty()) {
-    const io::ClassOrder order =
-        io::read_class_map(options.class_map, model.description.class_names, facts.class_names);
-    model.model = nn::with_class_order(std::move(model.model), order.of_data);
-    model.description.class_names = facts.class_names;
-    model.description.class_digest = data.class_digest();
-    classifier.class_map = order.digest;
-    classifier.inputs += fmt::format("class map {}\n", order.digest);
-  }
-  check_fit(model, options.model, data, data_path);
+  return classifier;
+}
+
+/// To where --device says.
+void move_model(comm::Communicator& communicator, const ClassifierOptions& options,
+                LoadedModel& model) {
   nn::DeviceChoice choice = options.device;
   if (is_file(options.model)) {
     if (choice == nn::DeviceChoice::cuda)
@@ -192,6 +191,37 @@ Classifier open_classifier(comm::Communicator& communicator, const ClassifierOpt
     model.move_to(nn::make_accelerator(device));
   else if (const auto warning = nn::precision_warning(options.precision); !warning.empty())
     core::log_warning("{}", warning);
+}
+
+}  // namespace
+
+Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
+                           const io::PackedDataset& data, const std::filesystem::path& data_path) {
+  const io::DatasetFacts& facts = data.facts();
+  Classifier classifier = load_for(options, data, data_path);
+  LoadedModel& model = classifier.model;
+  if (!options.class_map.empty()) {
+    const io::ClassOrder order =
+        io::read_class_map(options.class_map, model.description.class_names, facts.class_names);
+    model.model = nn::with_class_order(std::move(model.model), order.of_data);
+    model.description.class_names = facts.class_names;
+    model.description.class_digest = data.class_digest();
+    classifier.class_map = order.digest;
+    classifier.inputs += fmt::format("class map {}\n", order.digest);
+  }
+  check_fit(model, options.model, data, data_path);
+  move_model(communicator, options, model);
+  return classifier;
+}
+
+Classifier open_unlabelled(comm::Communicator& communicator, const ClassifierOptions& options,
+                           const io::PackedDataset& data, const std::filesystem::path& data_path) {
+  if (!options.class_map.empty())
+    throw UsageError(fmt::format(
+        "--class-map: leads to the classes of --data, which is not given: leave it out"));
+  Classifier classifier = load_for(options, data, data_path);
+  check_input_fit(classifier.model, options.model, data, data_path);
+  move_model(communicator, options, classifier.model);
   return classifier;
 }
 

@@ -53,5 +53,9 @@ struct Classifier {
 /// of the class map if there is one. UsageError for a device that cannot be had.
 Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
                            const io::PackedDataset& data, const std::filesystem::path& data_path);
+/// The same for samples whose labels, if any, don't matter: the classes stay the model's own.
+/// UsageError for a class map.
+Classifier open_unlabelled(comm::Communicator& communicator, const ClassifierOptions& options,
+                           const io::PackedDataset& data, const std::filesystem::path& data_path);
 
 }  // namespace retort::stages

@@ -59,8 +59,8 @@ void LoadedModel::move_to(std::shared_ptr<nn::Accelerator> place) {
     for (at::Tensor& tensor : *tensors) tensor = tensor.to(accelerator->device());
 }
 
-void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,
-               const io::PackedDataset& data, const std::filesystem::path& data_path) {
+void check_input_fit(const LoadedModel& model, const std::filesystem::path& model_path,
+                     const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const auto& facts = data.facts();
   const auto& own = model.description;
   const bool text = facts.form == io::SampleForm::text;
@@ -68,6 +68,21 @@ void check_fit(const LoadedModel& model, const std::filesystem::path& model_path
     throw core::UsageError(fmt::format(
         "{}: {} takes {}, {} holds {}: use a model for them, or other data", model_path.string(),
         own.name, own.text ? "text" : "pictures", data_path.string(), text ? "text" : "pictures"));
+  if (text) return;
+  const io::ImageShape shape{facts.height, facts.width, facts.channels};
+  if (!(shape == own.input))
+    throw core::DataError(fmt::format(
+        "{}: takes pictures of {}x{}x{}, {} holds {}x{}x{}: pack with --size and --channels of the "
+        "model",
+        model_path.string(), own.input.height, own.input.width, own.input.channels,
+        data_path.string(), shape.height, shape.width, shape.channels));
+}
+
+void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,
+               const io::PackedDataset& data, const std::filesystem::path& data_path) {
+  check_input_fit(model, model_path, data, data_path);
+  const auto& facts = data.facts();
+  const auto& own = model.description;
   if (facts.class_names.size() != own.class_names.size())
     throw core::DataError(fmt::format(
         "{}: knows {} classes, {} has {}: use a model of these classes", model_path.string(),
@@ -77,14 +92,6 @@ void check_fit(const LoadedModel& model, const std::filesystem::path& model_path
         fmt::format("{}: its {} classes have other names or another order than those of {}: say "
                     "which is which with --class-map",
                     model_path.string(), own.class_names.size(), data_path.string()));
-  if (text) return;
-  const io::ImageShape shape{facts.height, facts.width, facts.channels};
-  if (!(shape == own.input))
-    throw core::DataError(fmt::format(
-        "{}: takes pictures of {}x{}x{}, {} holds {}x{}x{}: pack with --size and --channels of the "
-        "model",
-        model_path.string(), own.input.height, own.input.width, own.input.channels,
-        data_path.string(), shape.height, shape.width, shape.channels));
 }
 
 }  // namespace retort::stages

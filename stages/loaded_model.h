@@ -38,6 +38,11 @@ LoadedModel load_model(const std::filesystem::path& path);
 void assign_tensors(const nn::Model& model, const io::TensorMap& tensors, at::Tensor& parameters,
                     at::Tensor& buffers);
 
+/// DataError unless the data set has the model's picture shape; its classes don't matter.
+/// UsageError for texts where the model takes pictures, or the other way round.
+void check_input_fit(const LoadedModel& model, const std::filesystem::path& model_path,
+                     const io::PackedDataset& data, const std::filesystem::path& data_path);
+
 /// DataError unless the data set has the model's classes (count and names) and picture shape.
 /// UsageError for texts where the model takes pictures, or the other way round.
 void check_fit(const LoadedModel& model, const std::filesystem::path& model_path,

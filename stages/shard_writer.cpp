@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "io/fault_point.h"
-#include "stages/capture.h"
+#include "stages/row_encoding.h"
 
 namespace retort::stages {
 
@@ -47,13 +47,13 @@ void ShardWriter::serve() {
   for (;;) {
     changed_.wait(lock, [this] { return !queue_.empty() || closing_; });
     if (closing_ || error_) return;
-    const Shard shard = std::move(queue_.front());
+    Shard shard = std::move(queue_.front());
     queue_.pop_front();
     writing_ = true;
     lock.unlock();
     std::exception_ptr error;
     try {
-      write_now(shard);
+      write_now(std::move(shard));
     } catch (...) {
       error = std::current_exception();
     }
@@ -66,13 +66,18 @@ void ShardWriter::serve() {
   }
 }
 
-void ShardWriter::write_now(const Shard& shard) {
+void ShardWriter::write_now(Shard shard) {
   const io::FaultPlace place("capture");
-  const std::string name = io::logit_shard_name(shard.pass, shard.index);
+  const std::string name = io::logit_shard_name(shard.pass, shard.index, io::part_of(facts_));
+  io::EncodedRows rows;
+  for (io::EncodedRows& batch : shard.batches) {
+    rows.append(batch);
+    batch = {};
+  }
   const std::vector<std::byte> image =
-      io::logit_shard_image(facts_, shard.pass, shard.samples, shard.rows);
-  nlohmann::json facts = io::logit_member_facts(io::logit_rows_offset(image, name));
-  facts["rows_digest"] = rows_digest(facts_.layout, shard.rows);
+      io::logit_shard_image(facts_, shard.pass, shard.samples, rows);
+  nlohmann::json facts = io::logit_member_facts(image, name);
+  facts["rows_digest"] = rows_digest(facts_.layout, rows);
   ledger_.commit(name, image, std::move(facts));
 }
 

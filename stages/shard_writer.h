@@ -25,7 +25,7 @@ class ShardWriter {
     std::uint64_t pass = 0;
     std::uint64_t index = 0;
     core::Range samples;
-    std::vector<std::byte> rows;
+    std::vector<io::EncodedRows> batches;  // their rows, in order
   };
   /// Both must outlive this.
   ShardWriter(io::MemberLedger& ledger, const io::LogitFacts& facts);
@@ -40,7 +40,7 @@ class ShardWriter {
 
  private:
   void serve();
-  void write_now(const Shard& shard);
+  void write_now(Shard shard);
 
   io::MemberLedger& ledger_;
   const io::LogitFacts& facts_;

@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "stages/capture_run.h"
 #include "stages/inference.h"
+#include "stages/row_encoding.h"
 #include "stages/workers.h"
 #include "tests/unit/io/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
@@ -90,13 +91,13 @@ double storage_error(const Capture& capture) {
   const at::Tensor logits = infer(capture.teacher, batch);
   const std::span<const float> values(logits.const_data_ptr<float>(),
                                       static_cast<std::size_t>(logits.numel()));
-  std::vector<std::byte> rows(batch.samples.size() * layout.row_bytes());
-  encode_batch(capture, batch, values, rows);
+  const io::EncodedRows rows = encode_batch(capture, 0, batch, values);
   std::vector<std::uint32_t> ids(layout.top_k);
   std::vector<float> stored(layout.top_k), tails(layout.temperatures.size());
   double worst = 0;
   for (std::size_t row = 0; row < batch.samples.size(); ++row) {
-    io::decode_row(layout, std::span(rows).subspan(row * layout.row_bytes(), layout.row_bytes()),
+    io::decode_row(layout,
+                   std::span(rows.bytes).subspan(row * layout.row_bytes(), layout.row_bytes()),
                    {ids, stored, tails});
     for (std::size_t k = 0; k < ids.size(); ++k)
       worst = std::max(worst, std::abs(static_cast<double>(stored[k]) -

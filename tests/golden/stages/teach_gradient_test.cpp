@@ -1,14 +1,13 @@
 // The soft cases of golden/topk-distillation.json by way of disk: a teacher that answers with the
 // case's logits, `teach`, the shards that it wrote, and the loss on what they give back.
 #include <cmath>
-#include <cstring>
 #include <map>
 
 #include "io/logit_store.h"
 #include "nn/loss.h"
 #include "tests/golden/nn/golden_file.h"
+#include "tests/golden/stages/exact_teacher.h"
 #include "tests/unit/io/temporary_folder.h"
-#include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
 namespace {
@@ -77,40 +76,8 @@ class TeachGradient : public testing::Test {
  protected:
   std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
 
-  /// Sample i is a picture whose pixel i alone is lit; the teacher's last layer holds the answers.
   void write_problem(const Case& each) {
-    SmallProblem problem;
-    problem.shape = {1, static_cast<std::uint32_t>(each.rows), 1};
-    problem.classes = each.classes;
-    problem.samples = each.rows;
-    io::write_packed(
-        path("data"),
-        {io::SampleForm::raw_image, problem.shape, class_names(each.classes), each.rows, each.rows},
-        [&](std::uint64_t i) {
-          io::PackedSample sample{std::vector<std::byte>(each.rows), {0}};
-          sample.payload[i] = std::byte{1};
-          return sample;
-        });
-    write_teacher(path("teacher"), problem, "mlp", {{"hidden", std::to_string(each.rows)}}, 1);
-    io::ModelFile file = io::read_model(path("teacher"));
-    for (auto& [name, tensor] : file.tensors)
-      std::fill(tensor.bytes.begin(), tensor.bytes.end(), std::byte{0});
-    std::vector<float> identity(each.rows * each.rows, 0), answers(each.classes * each.rows);
-    const std::vector<float> dense = each.dense();
-    for (std::size_t row = 0; row < each.rows; ++row) {
-      identity[row * each.rows + row] = 1;
-      for (std::size_t c = 0; c < each.classes; ++c)
-        answers[c * each.rows + row] = dense[row * each.classes + c];
-    }
-    set(file, "hidden.0.linear.weight", identity);
-    set(file, "fc.weight", answers);
-    file.description.scale = {{0}, {1.0 / 255}};
-    io::write_model(path("exact"), file.description, file.tensors);
-  }
-  static void set(io::ModelFile& file, const std::string& name, const std::vector<float>& values) {
-    auto& bytes = file.tensors.at(name).bytes;
-    ASSERT_EQ(bytes.size(), values.size() * sizeof(float)) << name;
-    std::memcpy(bytes.data(), values.data(), bytes.size());
+    write_exact_teacher(folder_.path(), each.rows, each.classes, each.dense(), each.rows);
   }
 
   /// What `teach` stored, as it comes back from its shards.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "nn/accelerator.h"
+#include "stages/best_classes.h"
 #include "stages/capture.h"
 #include "tests/gpu/device_array.h"
 #include "tests/unit/stages/engine_fixture.h"

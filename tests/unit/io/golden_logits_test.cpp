@@ -37,6 +37,32 @@ OwnedRow row_by_rule(const LogitLayout& layout, std::uint64_t pass, std::uint64_
   return row;
 }
 
+/// One to three classes of six draws.
+OwnedDraws draws_by_rule(const LogitLayout& layout, std::uint64_t pass, std::uint64_t sample) {
+  OwnedDraws row;
+  const auto n = static_cast<std::uint32_t>(1 + (sample + pass) % 3);
+  for (std::uint32_t i = 0; i < n; ++i) {
+    row.ids.push_back(static_cast<std::uint32_t>(sample * 7 + i * 131));
+    row.counts.push_back(i == 0 ? layout.sampling.draws - (n - 1) : 1);
+    row.logits.push_back(0.1F * static_cast<float>(sample + 1) - static_cast<float>(i));
+    row.log_proposal.push_back(-0.3F * static_cast<float>(i + 1) - static_cast<float>(pass));
+  }
+  for (std::size_t t = 0; t < layout.temperatures.size(); ++t)
+    row.full_lse.push_back(0.7F * static_cast<float>(sample) + static_cast<float>(t));
+  return row;
+}
+
+OwnedLabels labels_by_rule(const LogitLayout& layout, std::uint64_t pass, std::uint64_t sample) {
+  OwnedLabels row;
+  for (std::size_t h = 0; h < layout.top_k; ++h) {
+    row.ids.push_back(
+        static_cast<std::uint32_t>((sample * 311 + pass * 7 + h * 131) % layout.classes));
+    row.probabilities.push_back(0.45F / static_cast<float>(h + 1) -
+                                0.01F * static_cast<float>(sample));
+  }
+  return row;
+}
+
 struct Case {
   std::string name;
   LogitLayout layout;
@@ -64,6 +90,52 @@ std::vector<Case> cases() {
       {"logits_whole_v1", {1ull << 32, 3, IdForm::u32, LogitPrecision::fp32, {4}}, 1},
       {"logits_all_v1", {4, 4, IdForm::u16, LogitPrecision::fp32, {1}}, 1},
   };
+}
+
+/// Draws of labelled samples and, beside them, labels of unlabelled ones.
+constexpr const char* kWeighted = "logits_weighted_v1";
+LogitFacts draw_facts() {
+  LogitLayout layout{1000, 0, IdForm::packed, {}, {1, 2.5}, RowForm::sampled, {6, 0.5, 2}};
+  return facts_of({"", layout, 2});
+}
+LogitFacts label_facts() {
+  LogitLayout layout{1000, 3, IdForm::u16, {}, {}, RowForm::top_h};
+  LogitFacts facts = facts_of({"", layout, 1});
+  facts.samples = 6;
+  facts.split = "more";
+  return facts;
+}
+void write_weighted(const fs::path& folder) {
+  Manifest manifest = logit_manifest();
+  write_part(folder, draw_facts(), draws_by_rule, manifest);
+  write_part(folder, label_facts(), labels_by_rule, manifest);
+  write_manifest(folder, manifest);
+}
+
+TEST(GoldenLogits, WeightedRowsLoadForEver) {
+  const fs::path folder = golden(kWeighted);
+  if (std::getenv("RETORT_WRITE_GOLDEN") != nullptr && !fs::exists(folder)) {
+    fs::create_directories(folder);
+    write_weighted(folder);
+  }
+  const LogitStore draws(folder), labels(folder, LogitPart::unlabelled);
+  EXPECT_EQ(draws.facts(), draw_facts());
+  EXPECT_EQ(labels.facts(), label_facts());
+  for (std::uint64_t pass = 0; pass < 2; ++pass)
+    for (std::uint64_t s = 0; s < 8; ++s) {
+      const SampledRows rows = draws.read_sampled(pass, std::vector{s});
+      EXPECT_EQ((OwnedDraws{rows.ids, rows.counts, rows.logits, rows.log_proposal, rows.full_lse}),
+                draws_by_rule(draw_facts().layout, pass, s))
+          << "pass " << pass << " sample " << s;
+    }
+  for (std::uint64_t s = 0; s < 6; ++s) {
+    OwnedLabels row{std::vector<std::uint32_t>(3), std::vector<float>(3)};
+    labels.read_labels(0, std::vector{s}, row.ids, row.probabilities);
+    EXPECT_EQ(row, labels_by_rule(label_facts().layout, 0, s)) << "sample " << s;
+  }
+  const TemporaryFolder again;
+  write_weighted(again.path());
+  EXPECT_EQ(files_of(again.path()), files_of(folder));
 }
 
 TEST(GoldenLogits, LoadForEver) {

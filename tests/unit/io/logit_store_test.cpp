@@ -150,10 +150,10 @@ TEST_F(LogitStoreTest, ShardsSayWhatTheyAre) {
   EXPECT_THAT(file.reals("", "temperatures"), testing::ElementsAre(1, 2.5));
   EXPECT_EQ(file.text("", "teacher_digest"), "t");
   EXPECT_THAT(file.shape("rows"), testing::ElementsAre(5, facts.layout.row_bytes()));
-  EXPECT_EQ(file.bytes("rows"), rows);
+  EXPECT_EQ(file.bytes("rows"), rows.bytes);
   EXPECT_EQ(image, logit_shard_image(facts, 1, {200, 205}, rows));  // equal content, equal bytes
-  const auto offset = logit_rows_offset(image, "shard");
-  EXPECT_TRUE(std::equal(rows.begin(), rows.end(), image.begin() + static_cast<long>(offset)));
+  const auto offset = logit_member_facts(image, "shard").at("rows_offset").get<long>();
+  EXPECT_TRUE(std::equal(rows.bytes.begin(), rows.bytes.end(), image.begin() + offset));
 
   EXPECT_EQ(logit_shard_name(1, 12), "pass-01/shard-000012.h5");
   EXPECT_EQ(logit_shard_count(facts), 5u);
@@ -163,7 +163,7 @@ TEST_F(LogitStoreTest, ShardsSayWhatTheyAre) {
   EXPECT_THROW(logit_shard_image(facts, 1, {200, 204}, rows), core::InternalError);
   std::vector<std::byte> damaged = image;
   damaged.resize(100);
-  EXPECT_THROW(logit_rows_offset(damaged, "shard"), core::DataError);
+  EXPECT_THROW(logit_member_facts(damaged, "shard"), core::DataError);
 }
 
 TEST_F(LogitStoreTest, LeavesShardsForOtherReaders) {
@@ -188,8 +188,8 @@ TEST_F(LogitStoreTest, LeavesShardsForOtherReaders) {
           const std::uint64_t bytes = facts.layout.row_bytes();
           for (std::uint64_t s = range.begin; s < range.end; ++s) {
             OwnedRow row(facts.layout);
-            decode_row(facts.layout, std::span(rows).subspan((s - range.begin) * bytes, bytes),
-                       row.view());
+            decode_row(facts.layout,
+                       std::span(rows.bytes).subspan((s - range.begin) * bytes, bytes), row.view());
             text += fmt::format("{} {}", s, fmt::join(row.ids, " "));
             for (const float v : row.logits) text += fmt::format(" {:a}", v);
             for (const float v : row.tail) text += fmt::format(" {:a}", v);
@@ -273,7 +273,9 @@ TEST_F(LogitStoreTest, FactsThatContradictAreRefused) {
     });
     return open_error();
   };
-  EXPECT_THAT(with("rows", "sampled"), HasSubstr("rows of kind \"sampled\""));
+  EXPECT_THAT(with("rows", "ranked"), HasSubstr("rows of kind \"ranked\""));
+  EXPECT_THAT(with("rows", "sampled"), HasSubstr("draws"));
+  EXPECT_THAT(with("rows", "top_h"), HasSubstr("top_h"));
   EXPECT_THAT(with("ids", "u64"), HasSubstr("ids \"u64\""));
   EXPECT_THAT(with("precision", "bf16"), HasSubstr("precision \"bf16\""));
   EXPECT_THAT(with("classes", 5), HasSubstr("top-k 7 of 5"));

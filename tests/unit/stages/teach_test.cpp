@@ -50,6 +50,15 @@ class TeachTest : public testing::Test {
     comm::Communicator one = comm::Communicator::single();
     return run_stage(one, "teach", options(out(to), std::move(more)), threads);
   }
+  /// The same without --top-k.
+  StageOutcome teach_draws(const std::string& to, const std::vector<GivenOption>& more,
+                           int threads = 1) {
+    std::vector<GivenOption> all = options(out(to));
+    std::erase_if(all, [](const GivenOption& option) { return option.name == "top-k"; });
+    all.insert(all.end(), more.begin(), more.end());
+    comm::Communicator one = comm::Communicator::single();
+    return run_stage(one, "teach", all, threads);
+  }
   template <class E>
   std::string error(const std::string& to, std::vector<GivenOption> more = {}) {
     try {
@@ -200,6 +209,105 @@ TEST_F(TeachTest, NamesWhatIsWrongWithTheOptions) {
   EXPECT_NE(error<core::DataError>("x", {{"model", (data() / "none").string(), "test"}}),
             "no such error");
   EXPECT_FALSE(fs::exists(out("x")));
+}
+
+TEST_F(TeachTest, DrawsFollowTheTeacherAndTheSeedAlone) {
+  const std::vector<GivenOption> draws = {{"sample", "12", "test"},
+                                          {"sample-exponent", "0.5", "test"},
+                                          {"temperatures", "1,2", "test"}};
+  EXPECT_EQ(teach_draws("one", draws), StageOutcome::done);
+  EXPECT_EQ(teach_draws("three", draws, 3), StageOutcome::done);
+  for (const char* file : {"manifest.json", "pass-00/shard-000003.h5"})
+    EXPECT_EQ(bytes_of(out("one") / file), bytes_of(out("three") / file)) << file;
+  const io::LogitStore store(out("one"));
+  EXPECT_EQ(store.facts().layout.sampling, (io::DrawParameters{12, 0.5, 1}));
+  const io::SampledRows rows = store.read_sampled(0, std::vector<std::uint64_t>{17, 0, 299});
+  // log pi is the softmax of half the logits: all classes' sum is known from tau = 2.
+  for (std::size_t row = 0; row < 3; ++row)
+    for (std::uint64_t i = rows.begin[row]; i < rows.begin[row + 1]; ++i)
+      EXPECT_NEAR(rows.log_proposal[i], rows.logits[i] / 2 - rows.full_lse[row * 2 + 1], 1e-5);
+  auto other = draws;
+  other.push_back({"seed", "2", "test"});
+  teach_draws("other", other);
+  EXPECT_NE(bytes_of(out("one") / io::logit_shard_name(0, 0)),
+            bytes_of(out("other") / io::logit_shard_name(0, 0)));
+  const auto digest = [&](const char* name) { return io::read_manifest(out(name)).content_digest; };
+  auto layout = draws;
+  layout.push_back({"ids", "u32", "test"});
+  layout.push_back({"shard-samples", "100", "test"});
+  teach_draws("layout", layout);
+  EXPECT_EQ(digest("one"), digest("layout"));
+  EXPECT_NE(digest("one"), digest("other"));
+}
+
+TEST_F(TeachTest, LabelsOfUnlabelledSamplesComeBesideOrAlone) {
+  SmallProblem more;
+  more.classes = 5;  // whose labels are not looked at
+  more.samples = 70;
+  write_noise(own_.path() / "more", more);
+  const std::vector<GivenOption> unlabelled = {
+      {"unlabelled", (own_.path() / "more").string(), "test"}, {"top-h", "3", "test"}};
+  EXPECT_EQ(teach("both", unlabelled), StageOutcome::done);
+  comm::Communicator one = comm::Communicator::single();
+  std::vector<GivenOption> alone = unlabelled;
+  alone.insert(alone.end(), {{"model", teacher().string(), "test"},
+                             {"out", out("alone").string(), "test"},
+                             {"shard-samples", "64", "test"},
+                             {"batch", "32", "test"}});
+  EXPECT_EQ(run_stage(one, "teach", alone), StageOutcome::done);
+  EXPECT_EQ(io::LogitStore(out("both")).facts().samples, 300u);
+  const io::LogitStore store(out("both"), io::LogitPart::unlabelled);
+  EXPECT_EQ(store.facts(), io::LogitStore(out("alone"), io::LogitPart::unlabelled).facts());
+  EXPECT_THROW(io::LogitStore{out("alone")}, core::DataError);
+  for (const char* file : {"shard-000000.h5", "shard-000001.h5"})
+    EXPECT_EQ(bytes_of(out("both") / "unlabelled/pass-00" / file),
+              bytes_of(out("alone") / "unlabelled/pass-00" / file));
+  // Probabilities of all classes, in double.
+  const LoadedModel model = load_model(teacher());
+  const io::PackedDataset packed(own_.path() / "more", "train");
+  io::LoaderOptions loader;
+  loader.shuffle = false;
+  loader.scale = model.description.scale;
+  const io::MicroBatch batch = io::load_micro_batch(packed, loader, 0, {0, 70}, 0);
+  const at::Tensor logits = infer(model, batch);
+  std::vector<std::uint32_t> ids(70 * 3);
+  std::vector<float> probabilities(70 * 3);
+  store.read_labels(0, batch.samples, ids, probabilities);
+  for (std::size_t row = 0; row < 70; ++row) {
+    const float* z = logits.const_data_ptr<float>() + row * 37;
+    double sum = 0;
+    for (std::size_t c = 0; c < 37; ++c) sum += std::exp(static_cast<double>(z[c]));
+    std::vector<double> sorted(z, z + 37);
+    std::sort(sorted.rbegin(), sorted.rend());
+    for (std::size_t h = 0; h < 3; ++h) {
+      EXPECT_NEAR(probabilities[row * 3 + h], std::exp(sorted[h]) / sum, 1e-4);
+      EXPECT_NEAR(z[ids[row * 3 + h]], sorted[h], 1e-3);
+    }
+  }
+}
+
+TEST_F(TeachTest, NamesOptionsThatDoNotGoTogether) {
+  const auto refused = [&](std::vector<GivenOption> more, const char* text) {
+    EXPECT_THAT(error<core::UsageError>("x", std::move(more)), HasSubstr(text));
+    EXPECT_FALSE(fs::exists(out("x")));
+  };
+  refused({{"sample", "5", "test"}}, "--top-k: says how the best classes are stored");
+  refused({{"top-h", "2", "test"}}, "--top-h: needs --unlabelled");
+  refused({{"sample-exponent", "1", "test"}}, "--sample-exponent: needs --sample");
+  refused({{"unlabelled", data().string(), "test"}, {"top-h", "38", "test"}},
+          "knows only 37 classes");
+  refused({{"data", "", "test"}}, "--data is required");
+  refused({{"data", "", "test"}, {"unlabelled", data().string(), "test"}},
+          "--top-k: needs --data: there is --unlabelled alone");
+  comm::Communicator one = comm::Communicator::single();
+  for (const auto& [name, value] : {std::pair{"sample", "65536"}, {"sample-temperature", "0"}}) {
+    std::vector<GivenOption> given = {{"data", data().string(), "test"},
+                                      {"model", teacher().string(), "test"},
+                                      {"out", out("x").string(), "test"},
+                                      {"sample", "5", "test"},
+                                      {name, value, "test"}};
+    EXPECT_THROW(run_stage(one, "teach", given), core::UsageError) << name;
+  }
 }
 
 TEST_F(TeachTest, AllClassesMayBeStored) {
