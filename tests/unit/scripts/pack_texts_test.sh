@@ -19,7 +19,7 @@ fails() {  # exit code, pattern, options...
   fi
   cases=$((cases + 1))
 }
-value() { python3 -c "import json,sys; d=json.load(open(sys.argv[1])); print($2)" "$1"; }
+value() { python3 -c "import json,sys; d=json.load(open(sys.argv[1])); print(($2))" "$1"; }
 
 mkdir set
 python3 - <<'PY'
