@@ -9,8 +9,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Texts of data sets may hold line breaks and codes that terminals obey.
+std::string on_one_line(const std::string& text) {
+  std::string safe;
+  for (const char c : text)
+    safe += (c >= 0 && c < 0x20) || c == 0x7F
+                ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
+                : std::string(1, c);
+  return safe;
+}
+
 std::string plain(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return on_one_line(value.get<std::string>());
   if (value.is_number_float()) return number_text(value.get<double>());
   if (!value.is_array()) return value.dump();
   std::string text;

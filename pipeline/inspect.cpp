@@ -29,7 +29,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kShownClasses = 10;
-constexpr std::size_t kShownText = 60;  // bytes, up to the end of a character
+constexpr std::size_t kShownText = 60;    // bytes, up to the end of a character
+constexpr std::uint64_t kShownTexts = 3;  // of each split
 
 std::string shape_text(std::span<const std::uint64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -97,7 +98,7 @@ Json inspect_manifest_file(const fs::path& folder) {
   return json;
 }
 
-// What there is to know of texts: how long they are, which have no label or several, the first.
+// What there is to know of texts: how long they are, which have no label or several.
 void add_texts(Json& split, const io::PackedDataset& data) {
   std::uint64_t bytes = 0, longest = 0, empty = 0, unlabelled = 0, several = 0;
   for (std::uint64_t i = 0; i < data.size(); ++i) {
@@ -113,19 +114,31 @@ void add_texts(Json& split, const io::PackedDataset& data) {
   split["empty"] = empty;
   split["unlabelled"] = unlabelled;
   split["several_labels"] = several;
-  if (data.size() == 0) return;
+}
+
+// The first texts of a split with their classes.
+void add_examples(Json& examples, const std::string& split, const io::PackedDataset& data) {
   std::vector<std::byte> row;
-  data.read(0, row);
-  std::string_view text(reinterpret_cast<const char*>(row.data()), row.size());
-  std::size_t shown = 0;
-  while (shown < text.size() && shown < kShownText) shown += io::utf8_step(text, shown).bytes;
-  split["first"] = std::string(text.substr(0, shown)) + (shown < text.size() ? "..." : "");
+  for (std::uint64_t i = 0; i < std::min(data.size(), kShownTexts); ++i) {
+    data.read(i, row);
+    const std::string_view text(reinterpret_cast<const char*>(row.data()), row.size());
+    std::size_t shown = 0;
+    while (shown < text.size() && shown < kShownText) shown += io::utf8_step(text, shown).bytes;
+    std::vector<std::string> labels;
+    for (const std::uint32_t label : data.labels(i))
+      labels.push_back(data.facts().class_names.at(label));
+    examples.push_back(
+        {{"split", split},
+         {"sample", i},
+         {"labels", labels.empty() ? "-" : fmt::format("{}", fmt::join(labels, ", "))},
+         {"text", std::string(text.substr(0, shown)) + (shown < text.size() ? "..." : "")}});
+  }
 }
 
 Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
   Json json = {{"what", "packed dataset"}};
   add_manifest(json, manifest);
-  Json splits = Json::array();
+  Json splits = Json::array(), examples = Json::array();
   for (const auto& entry : manifest.facts.at("splits")) {
     const io::PackedDataset data(folder, entry.at("name").get<std::string>());
     const auto& facts = data.facts();
@@ -152,9 +165,12 @@ Json inspect_dataset(const fs::path& folder, const io::Manifest& manifest) {
                       {"least_per_class", counts.empty() ? 0 : *least},
                       {"most_per_class", counts.empty() ? 0 : *most},
                       {"digest", data.digest()}});
-    if (facts.form == io::SampleForm::text) add_texts(splits.back(), data);
+    if (facts.form != io::SampleForm::text) continue;
+    add_texts(splits.back(), data);
+    add_examples(examples, entry.at("name").get<std::string>(), data);
   }
   json["splits"] = splits;
+  if (!examples.empty()) json["examples"] = examples;
   return json;
 }
 

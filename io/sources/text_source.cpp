@@ -32,13 +32,14 @@ class TextReader : public SampleReader {
     if (!opened.parser) open(opened, name);
     const Catalogue::Place place = catalogue.place(item);
     record_.resize(place.bytes);
-    opened.bytes_of->read(place.offset, std::as_writable_bytes(std::span(record_)));
     row_.clear();
     try {
+      opened.bytes_of->read(place.offset, std::as_writable_bytes(std::span(record_)));
       opened.parser->parse(record_, row_);
     } catch (const DataError& error) {
+      // Not a broken sample, which would be left out: it was listed without fault.
       throw core::IoError(
-          fmt::format("{}: {}; the file was listed without fault: it changed", name, error.what()));
+          fmt::format("{}: {}; the file changed since it was listed", name, error.what()));
     }
     if (row_.text.size() != catalogue.bytes(item)) throw changed(name);
     sample.shape = {};

@@ -34,4 +34,38 @@ pack 2 one --shard-samples 40
 # Another seed draws other variants: the digest is not a constant.
 pack 1 seeded --seed 2
 [ "$(value one digest)" != "$(value seeded digest)" ]
+
+# Texts, with rows to mend, labels by the carve, and shards of a few rows.
+python3 - <<'PY' "$folder/texts.jsonl"
+import json, sys
+with open(sys.argv[1], "wb") as f:
+    for i in range(300):
+        row = json.dumps({"text": f"text {i} " + "\u00e9" * (i % 7), "label": [f"c{i % 5}"] * (i % 9 > 0)},
+                         ensure_ascii=i % 2 == 0)
+        f.write(row.encode().replace(b"text 1", b"text \xff") + (b"\r\n" if i % 3 else b"\n"))
+PY
+texts() {
+  local ranks=$1 name=$2
+  shift 2
+  "$RETORT" -n "$ranks" pack --from jsonl --source "$folder/texts.jsonl" --shard-samples 25 \
+    --validation 0.1 --carve unlabelled=0.4 --drop-labels unlabelled --out "$folder/$name" --json \
+    "$@" > "$folder/$name.json" 2> "$folder/$name.err"
+}
+texts 1 texts
+[ "$(bytes texts | wc -l)" -ge 14 ]
+grep -q 'sequences in 111 texts were no UTF-8' "$folder/texts.err" || { cat "$folder/texts.err"; exit 1; }
+for ranks in 2 3 4; do
+  texts "$ranks" "texts$ranks" --threads $((5 - ranks))
+  diff <(bytes texts) <(bytes "texts$ranks")
+  cmp "$folder/texts.json" "$folder/texts$ranks.json"
+done
+# Killed after some shards, and resumed on other ranks: what is there is kept.
+if RETORT_FAULT_POINT=atomic-committed:8:kill texts 1 killed; then
+  echo "the fault point did not kill pack"
+  exit 1
+fi
+[ ! -e "$folder/killed/manifest.json" ]
+texts 3 killed
+grep -q 'members are there already' "$folder/killed.err" || { cat "$folder/killed.err"; exit 1; }
+diff <(bytes texts) <(bytes killed)
 echo "the same bytes on 1, 2, 3 and 4 ranks"

@@ -19,7 +19,7 @@ fails() {  # exit code, pattern, options...
   fi
   cases=$((cases + 1))
 }
-value() { python3 -c "import json,sys; d=json.load(open(sys.argv[1])); print($2)" "$1"; }
+value() { python3 -c "import json,sys; d=json.load(open(sys.argv[1])); print(($2))" "$1"; }
 
 mkdir set
 python3 - <<'PY'
@@ -80,8 +80,12 @@ for line in 'form .*text' 'bill.*extra.*music.*table.*weather' 'unlabelled' 'sev
   grep -Eq "$line" <(tr '\n' ' ' < inspected) || { echo "inspect says no '$line':"; cat inspected; exit 1; }
 done
 "$RETORT" inspect --json packed > inspected.json
-[ "$(value inspected.json "d['splits'][0]['first']")" = \
+[ "$(value inspected.json "d['examples'][0]['text']")" = \
   "$(python3 -c "import json; print(json.loads(open('set/train.jsonl').readline())['text'])")" ]
+
+printf 'a\033[31mb\n\tx\n' > odd.txt
+"$RETORT" pack --from tsv --source odd.txt --columns 1 --label-from none --out odd > /dev/null
+"$RETORT" inspect odd | grep -qF 'a\x1b[31mb' || { "$RETORT" inspect odd; exit 1; }
 
 # Classes of another dataset; unknown labels; no label at all.
 "$RETORT" pack "${source[@]}" --classes classes.txt --unknown-labels unlabelled --out known --json \
