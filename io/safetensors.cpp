@@ -154,6 +154,7 @@ SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& json
 void check_cover(const std::map<std::string, SafetensorsEntry>& entries, std::uint64_t available,
                  const std::string& where) {
   std::vector<const std::pair<const std::string, SafetensorsEntry>*> order;
+  order.reserve(entries.size());
   for (const auto& each : entries) order.push_back(&each);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end);
@@ -255,6 +256,7 @@ FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& t
            kTypes.begin();
   };
   std::vector<const std::pair<const std::string, Tensor>*> order;
+  order.reserve(tensors.size());
   for (const auto& each : tensors) order.push_back(&each);
   std::stable_sort(order.begin(), order.end(),
                    [&](const auto* a, const auto* b) { return rank(a->second) > rank(b->second); });

@@ -42,6 +42,8 @@ printf 'P2\n2 2\n255\n0 90 200 255\n' >picture.pgm
 score --model model --predictions one.jsonl --top-n 3 >score.json
 retort evaluate --data data --model model --threads 2 --batch 256 --predictions two.jsonl --top-n 3 >/dev/null
 cmp one.jsonl two.jsonl || fail "predictions depend on threads"
+retort -n 2 evaluate --data data --model model --predictions ranks.jsonl --top-n 3 --log-level error >/dev/null
+cmp one.jsonl ranks.jsonl || fail "predictions depend on ranks"
 lines=$(wc -l <one.jsonl)
 grep -q "\"samples\":$lines" score.json || fail "$lines predictions: $(cat score.json)"
 head -1 one.jsonl | grep -qE '^\{"sample":0,"labels":\["[^"]*"\],"best":\[(\{"name":"[^"]*","probability":[0-9.e-]+\},?){3}\]\}$' ||
