@@ -181,7 +181,8 @@ void OptimiserOptions::declare(core::OptionTable& table) {
     table.add("beta2", &beta2, "Decay of the second moment in adamw");
     table.add("epsilon", &epsilon, "Added to the deviation in adamw");
   });
-  table.add("weight-decay", &weight_decay, "Weight decay; biases and BatchNorm are excluded");
+  table.add("weight-decay", &weight_decay,
+            "Weight decay; biases, norms and positions are excluded");
   table.add("clip-norm", &clip_norm, "Largest global L2 norm of the gradient; 0: no clipping");
   table.add("average-decay", &average_decay,
             "Decay of the exponential moving average of weights; 0: no average");

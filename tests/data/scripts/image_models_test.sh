@@ -33,6 +33,6 @@ compare resnet18 64
 compare resnet18 32 --stem small
 compare resnet50 64
 compare iresnet18 112
-compare iresnet34 64
+compare iresnet18 64
 compare deit_tiny 224
 compare deit_tiny 32 --patch 4
