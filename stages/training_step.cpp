@@ -19,7 +19,17 @@ namespace {
 
 // Head of the vector of sums that goes along the tree; BatchNorm statistics follow. Counts and the
 // checksum stay exact: integers below 2^53.
-enum Sum : std::size_t { kHard, kSoft, kKl, kCorrect, kRows, kChecksum, kSums };
+enum Sum : std::size_t {
+  kHard,
+  kSoft,
+  kKl,
+  kUnlabelled,
+  kCorrect,
+  kRows,
+  kUnlabelledRows,
+  kChecksum,
+  kSums
+};
 
 /// 32 bits that depend on the sample id: their sum over a batch proves which samples were computed.
 double checksum(std::uint64_t sample) {
@@ -29,12 +39,24 @@ double checksum(std::uint64_t sample) {
   return static_cast<double>((z ^ (z >> 31)) >> 32);
 }
 
+/// The ids of a micro-shard's samples as users know them.
+std::string names_of(const io::MicroBatch& batch) {
+  const auto ids = std::span(batch.samples);
+  std::vector<std::uint64_t> unlabelled;
+  for (const std::uint64_t id : ids.subspan(batch.labelled))
+    unlabelled.push_back(id & ~io::kUnlabelledTag);
+  std::string text = fmt::format("samples {}", fmt::join(ids.first(batch.labelled), ","));
+  if (!unlabelled.empty()) text += fmt::format(", unlabelled {}", fmt::join(unlabelled, ","));
+  return text;
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
                            const io::PackedDataset& data, const io::BatchPlan& plan,
-                           const io::LoaderOptions& loader, std::uint64_t bucket_elements)
+                           const io::LoaderOptions& loader, std::uint64_t bucket_elements,
+                           std::optional<io::UnlabelledRows> unlabelled)
     : communicator_(communicator),
       workers_(workers),
       times_(workers.count()),
@@ -43,11 +65,12 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       data_(data),
       plan_(plan),
       loader_(loader),
+      unlabelled_(std::move(unlabelled)),
       exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
       reducer_(communicator, plan.shards()) {}
 
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
-                                       std::uint64_t rows, std::vector<double>& sums,
+                                       const BatchRows& rows, std::vector<double>& sums,
                                        PhaseClock& clock) {
   const auto& facts = data_.facts();
   const auto n = batch.samples.size();
@@ -71,11 +94,11 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
         loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
-        if (!std::isfinite(loss.hard) || !std::isfinite(loss.soft))
+        if (!std::isfinite(loss.hard + loss.soft + loss.unlabelled))
           throw core::DataError(fmt::format(
-              "the loss is not finite at step {} on rank {}, samples {}: lower --learning-rate, "
-              "add --warmup or --clip-norm, or look at these samples",
-              step, communicator_.rank(), fmt::join(batch.samples, ",")));
+              "the loss is not finite at step {} on rank {}, {}: lower --learning-rate, add "
+              "--warmup or --clip-norm, or look at these samples",
+              step, communicator_.rank(), names_of(batch)));
         clock.mark(Phase::loss);
       },
       [&](int parameter, const at::Tensor& gradient) {
@@ -86,11 +109,24 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
   sums[kHard] = loss.hard;
   sums[kSoft] = loss.soft;
   sums[kKl] = loss.kl;
+  sums[kUnlabelled] = loss.unlabelled;
   sums[kCorrect] = static_cast<double>(loss.correct);
-  sums[kRows] = static_cast<double>(n);
+  sums[kRows] = static_cast<double>(batch.labelled);
+  sums[kUnlabelledRows] = static_cast<double>(n - batch.labelled);
   for (const std::uint64_t sample : batch.samples) sums[kChecksum] += checksum(sample);
   std::copy(statistics.sums.begin(), statistics.sums.end(), sums.begin() + kSums);
   clock.mark(Phase::backward);
+}
+
+double TrainingStep::expected_checksum(const io::BatchPlan::Step& step) const {
+  double expected = 0;
+  for (std::uint64_t p = step.positions.begin; p < step.positions.end; ++p)
+    expected += checksum(io::sample_at(loader_, data_.size(), step.epoch, p));
+  for (std::uint64_t p = step.unlabelled.begin; p < step.unlabelled.end; ++p)
+    expected +=
+        checksum(io::kUnlabelledTag | io::sample_at(unlabelled_->options, unlabelled_->data->size(),
+                                                    step.unlabelled_epoch, p));
+  return expected;
 }
 
 TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor& parameters,
@@ -106,7 +142,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
       comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank());
   const std::uint64_t first = std::min<std::uint64_t>(mine.begin, cut.active);
   const std::uint64_t count = std::min<std::uint64_t>(mine.end, cut.active) - first;
-  const std::uint64_t rows = cut.positions.size();
+  const BatchRows rows{cut.positions.size(), cut.unlabelled.size()};
 
   exchange_.begin(cut.active);
   std::vector<std::vector<double>> sums(count);
@@ -163,18 +199,18 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   std::vector<double> total(width);
   reducer_.reduce(cut.active, std::move(parts), total);
 
-  double expected = 0;
-  for (std::uint64_t p = cut.positions.begin; p < cut.positions.end; ++p)
-    expected += checksum(io::sample_at(loader_, data_.size(), cut.epoch, p));
-  if (total[kRows] != static_cast<double>(rows) || total[kChecksum] != expected)
+  if (total[kRows] != static_cast<double>(rows.labelled) ||
+      total[kUnlabelledRows] != static_cast<double>(rows.unlabelled) ||
+      total[kChecksum] != expected_checksum(cut))
     throw core::InternalError(fmt::format(
         "step {}: {} samples were computed instead of {}, or not each by exactly one rank", step,
-        total[kRows], rows));
+        total[kRows] + total[kUnlabelledRows], rows.labelled + rows.unlabelled));
 
   Result result;
   result.sums.hard = total[kHard];
   result.sums.soft = total[kSoft];
   result.sums.kl = total[kKl];
+  result.sums.unlabelled = total[kUnlabelled];
   result.sums.correct = static_cast<std::uint64_t>(total[kCorrect]);
   result.rows = rows;
   result.statistics.assign(total.begin() + kSums, total.end());

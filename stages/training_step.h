@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -22,17 +23,18 @@ class TrainingStep {
  public:
   TrainingStep(comm::Communicator& communicator, Workers& workers, const nn::Model& model,
                const Objective& objective, const io::PackedDataset& data, const io::BatchPlan& plan,
-               const io::LoaderOptions& loader, std::uint64_t bucket_elements);
+               const io::LoaderOptions& loader, std::uint64_t bucket_elements,
+               std::optional<io::UnlabelledRows> unlabelled = std::nullopt);
 
   struct Result {
     nn::LossSums sums;               // over the global batch
-    std::uint64_t rows = 0;          // of the global batch
+    BatchRows rows;                  // of the global batch
     std::vector<double> statistics;  // BatchStatistics summed over the global batch
     at::Tensor gradient;             // flat, the global batch's; valid until the next compute
   };
-  /// Collective. Gradient of the objective at `parameters` (flat). Proves by a count and a checksum
-  /// over sample ids that each sample of the step was computed by exactly one rank (InternalError
-  /// otherwise). A loss that is not finite: DataError naming rank, step and samples.
+  /// Collective. Gradient of the objective at `parameters` (flat). Proves by counts and a checksum
+  /// over sample ids that each sample of the step, of either kind, was computed by exactly one rank
+  /// (InternalError otherwise). A loss that is not finite: DataError naming rank, step and samples.
   Result compute(std::uint64_t step, const at::Tensor& parameters, const at::Tensor& buffers,
                  io::Loader& source);
 
@@ -41,7 +43,9 @@ class TrainingStep {
 
  private:
   struct Local;
-  void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, std::uint64_t rows,
+  /// What the checksums of all samples of a step add up to.
+  double expected_checksum(const io::BatchPlan::Step& step) const;
+  void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, const BatchRows& rows,
                            std::vector<double>& statistics, PhaseClock& clock);
   comm::Communicator& communicator_;
   Workers& workers_;
@@ -51,6 +55,7 @@ class TrainingStep {
   const io::PackedDataset& data_;
   const io::BatchPlan& plan_;
   io::LoaderOptions loader_;
+  std::optional<io::UnlabelledRows> unlabelled_;
   GradientExchange exchange_;
   comm::TreeReducer reducer_;
   std::vector<at::Tensor> parameter_views_, buffer_views_;
