@@ -26,6 +26,8 @@ struct Task {
   std::uint64_t epoch = 0;
   core::Range positions;
   std::uint32_t shard = 0;
+  std::uint64_t unlabelled_epoch = 0;
+  core::Range unlabelled;
 };
 
 /// The micro-batches of a rank, one after another.
@@ -39,7 +41,8 @@ class TaskSequence {
       const BatchPlan::Step step = plan_.step(step_);
       if (shard_ >= std::min<std::uint64_t>(shards_.end, step.active)) continue;
       const auto shard = static_cast<std::uint32_t>(shard_++);
-      return Task{step.epoch, plan_.shard(step, shard), shard};
+      return Task{step.epoch, plan_.shard(step, shard), shard, step.unlabelled_epoch,
+                  plan_.unlabelled_shard(step, shard)};
     }
     return std::nullopt;
   }
@@ -49,6 +52,45 @@ class TaskSequence {
   core::Range shards_;
   std::uint64_t step_, last_, shard_;
 };
+
+/// A set with what all threads share of it.
+struct Source {
+  Source(const PackedDataset& d, LoaderOptions o)
+      : data(d), options(std::move(o)), cache(make_raw_cache(data, options)) {}
+  const PackedDataset& data;
+  const LoaderOptions options;
+  const std::unique_ptr<RawCache> cache;  // may be none
+};
+
+/// One thread's means to make micro-batches.
+class TaskFiller {
+ public:
+  TaskFiller(const Source& labelled, const std::optional<Source>& unlabelled)
+      : labelled_(labelled.data, labelled.options, labelled.cache.get()) {
+    if (unlabelled)
+      unlabelled_.emplace(unlabelled->data, unlabelled->options, unlabelled->cache.get());
+  }
+  void fill(MicroBatch& batch, const Task& task) {
+    labelled_.fill(batch, task.epoch, task.positions, task.shard);
+    if (unlabelled_) unlabelled_->append_unlabelled(batch, task.unlabelled_epoch, task.unlabelled);
+  }
+
+ private:
+  MicroBatchFiller labelled_;
+  std::optional<MicroBatchFiller> unlabelled_;
+};
+
+void require_alike(const DatasetFacts& a, const DatasetFacts& b) {
+  const auto kind = [](const DatasetFacts& facts) {
+    return facts.form == SampleForm::text
+               ? std::string("texts")
+               : "pictures of " + std::to_string(facts.height) + "x" + std::to_string(facts.width) +
+                     "x" + std::to_string(facts.channels);
+  };
+  if (kind(a) != kind(b))
+    throw core::DataError("the labelled samples are " + kind(a) + ", the unlabelled ones " +
+                          kind(b) + ": pack them alike");
+}
 
 /// A prepared micro-batch, or why there is none.
 struct Slot {
@@ -60,12 +102,9 @@ struct Slot {
 }  // namespace
 
 struct Loader::State {
-  State(const PackedDataset& d, const BatchPlan& plan, LoaderOptions o, core::Range shards,
+  State(const PackedDataset& data, const BatchPlan& plan, LoaderOptions options, core::Range shards,
         std::uint64_t first, std::uint64_t last)
-      : data(d),
-        options(std::move(o)),
-        cache(make_raw_cache(data, options)),
-        tasks(plan, shards, first, last) {}
+      : labelled(data, std::move(options)), tasks(plan, shards, first, last) {}
 
   void work();
   MicroBatch take_buffer() {  // holds the lock
@@ -75,10 +114,9 @@ struct Loader::State {
     return batch;
   }
 
-  const PackedDataset& data;
-  const LoaderOptions options;
-  const std::unique_ptr<RawCache> cache;   // shared by all threads; may be none
-  std::optional<MicroBatchFiller> filler;  // of the caller's thread, where there are no others
+  const Source labelled;
+  std::optional<Source> unlabelled;
+  std::optional<TaskFiller> filler;  // of the caller's thread, where there are no others
 
   std::mutex mutex;
   std::condition_variable room, ready;
@@ -94,7 +132,7 @@ struct Loader::State {
 };
 
 void Loader::State::work() {
-  std::optional<MicroBatchFiller> own;
+  std::optional<TaskFiller> own;
   while (true) {
     std::optional<Task> task;
     std::uint64_t index = 0;
@@ -115,8 +153,8 @@ void Loader::State::work() {
     }
     std::exception_ptr error;
     try {
-      if (!own) own.emplace(data, options, cache.get());
-      own->fill(batch, task->epoch, task->positions, task->shard);
+      if (!own) own.emplace(labelled, unlabelled);
+      own->fill(batch, *task);
     } catch (...) {
       error = std::current_exception();
     }
@@ -132,19 +170,27 @@ void Loader::State::work() {
 }
 
 Loader::Loader(const PackedDataset& data, const BatchPlan& plan, LoaderOptions options,
-               core::Range shards, std::uint64_t first_step, std::uint64_t last_step)
+               core::Range shards, std::uint64_t first_step, std::uint64_t last_step,
+               std::optional<UnlabelledRows> unlabelled)
     : state_(
           std::make_unique<State>(data, plan, std::move(options), shards, first_step, last_step)) {
   State& s = *state_;
-  if (s.options.threads < 0)
-    throw core::UsageError("loader: " + std::to_string(s.options.threads) +
+  const LoaderOptions& own = s.labelled.options;
+  if (own.threads < 0)
+    throw core::UsageError("loader: " + std::to_string(own.threads) +
                            " threads; give 0 (the caller's) or more");
-  if (s.options.threads == 0) {
-    s.filler.emplace(data, s.options, s.cache.get());
+  if ((plan.unlabelled_batch() > 0) != unlabelled.has_value())
+    throw core::InternalError("loader: plan and data sets disagree on unlabelled rows");
+  if (unlabelled) {
+    require_alike(data.facts(), unlabelled->data->facts());
+    s.unlabelled.emplace(*unlabelled->data, std::move(unlabelled->options));
+  }
+  if (own.threads == 0) {
+    s.filler.emplace(s.labelled, s.unlabelled);
     return;
   }
-  s.slots.resize(static_cast<std::size_t>(std::max({s.options.depth, s.options.threads, 1})));
-  for (int i = 0; i < s.options.threads; ++i) s.threads.emplace_back([&s] { s.work(); });
+  s.slots.resize(static_cast<std::size_t>(std::max({own.depth, own.threads, 1})));
+  for (int i = 0; i < own.threads; ++i) s.threads.emplace_back([&s] { s.work(); });
 }
 
 Loader::~Loader() {
@@ -169,7 +215,7 @@ std::optional<MicroBatch> Loader::next() {
     const std::optional<Task> task = s.tasks.next();
     if (!task) return std::nullopt;
     try {
-      s.filler->fill(batch, task->epoch, task->positions, task->shard);
+      s.filler->fill(batch, *task);
     } catch (...) {
       s.failure = std::current_exception();
       throw;

@@ -16,16 +16,21 @@
 
 namespace retort::io {
 
-/// The samples of one micro-shard, in order.
+/// Set in the ids of unlabelled samples, which are counted from 0 again.
+inline constexpr std::uint64_t kUnlabelledTag = std::uint64_t{1} << 63;
+
+/// The samples of one micro-shard, in order: labelled ones, then unlabelled ones.
 struct MicroBatch {
   std::uint64_t epoch = 0;
+  std::uint64_t unlabelled_epoch = 0;
   std::uint32_t shard = 0;                 // index in the step
-  std::vector<std::uint64_t> samples;      // ids
+  std::uint64_t labelled = 0;              // samples that come first
+  std::vector<std::uint64_t> samples;      // ids; unlabelled ones with kUnlabelledTag
   std::vector<float> pixels;               // [n, channels, height, width], (v/255 - mean)/std
   std::vector<std::int64_t> ids;           // of texts, one after another
   std::vector<std::int64_t> id_begin;      // n + 1 offsets into ids; empty for pictures
   std::vector<std::uint32_t> label_begin;  // n + 1 offsets into labels
-  std::vector<std::uint32_t> labels;
+  std::vector<std::uint32_t> labels;       // none of unlabelled samples
 };
 
 /// Pixel scaling, part of a model's description: x = (v / 255 - mean) / deviation, per channel.
@@ -56,6 +61,17 @@ void check_augmentable(const DatasetFacts& facts, const AugmentOptions& augment)
 std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std::uint64_t epoch,
                         std::uint64_t position);
 
+/// The unlabelled set that a loader draws on beside the labelled one: with an order and
+/// augmentation of its own, its labels, if any, are not looked at. The data set must outlive the
+/// loader.
+struct UnlabelledRows {
+  const PackedDataset* data = nullptr;
+  LoaderOptions options;
+};
+/// Options for it: those of the labelled set with another order, `passes` and `augment_seed`.
+LoaderOptions unlabelled_options(LoaderOptions labelled, std::uint64_t passes,
+                                 std::uint64_t augment_seed);
+
 /// Prepares one micro-batch now, in this thread: the samples at `positions` of the epoch's order.
 /// DataError names the sample that can't be read or decoded, or a scale that doesn't fit the
 /// channels; it says so when the data are texts and the options hold no rule for them, or the
@@ -70,9 +86,12 @@ MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& opti
 /// loader, whose destructor waits for at most one micro-batch per thread.
 class Loader {
  public:
-  /// UsageError: threads < 0.
+  /// `unlabelled`: where the plan's rows of a second set come from. UsageError: threads < 0.
+  /// InternalError: the plan has such rows and there is no set, or the other way round. DataError:
+  /// pictures of two shapes, or pictures and texts.
   Loader(const PackedDataset& data, const BatchPlan& plan, LoaderOptions options,
-         core::Range shards, std::uint64_t first_step, std::uint64_t last_step);
+         core::Range shards, std::uint64_t first_step, std::uint64_t last_step,
+         std::optional<UnlabelledRows> unlabelled = std::nullopt);
   ~Loader();
   std::optional<MicroBatch> next();
   /// Gives a micro-batch back when its contents are not needed any more: its buffers are filled

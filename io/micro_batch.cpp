@@ -43,6 +43,17 @@ std::uint64_t sample_at(const LoaderOptions& options, std::uint64_t samples, std
   return EpochOrder(options, samples, epoch)(position);
 }
 
+LoaderOptions unlabelled_options(LoaderOptions labelled, std::uint64_t passes,
+                                 std::uint64_t augment_seed) {
+  // Two sets of equal size must not go in the same order.
+  labelled.seed =
+      core::RandomStream(labelled.seed, core::RandomUse::shuffle, {~std::uint64_t{0}, 1})
+          .next_u64();
+  labelled.passes = passes;
+  labelled.augment_seed = augment_seed;
+  return labelled;
+}
+
 std::unique_ptr<RawCache> make_raw_cache(const PackedDataset& data, const LoaderOptions& options) {
   const std::uint64_t bytes = shape_of(data.facts()).elements();
   if (data.facts().form != SampleForm::raw_image || bytes == 0 ||
@@ -109,34 +120,58 @@ void MicroBatchFiller::load_text(std::uint64_t sample, std::vector<std::int64_t>
   append_ids(*options_.text, {reinterpret_cast<const char*>(row_.data()), row_.size()}, ids);
 }
 
-void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions,
-                            std::uint32_t shard) {
+void MicroBatchFiller::load(std::uint64_t sample, std::uint64_t epoch, MicroBatch& batch,
+                            std::size_t pixels) {
+  if (!options_.text) {
+    load_picture(sample, epoch, std::span(batch.pixels).subspan(pixels, shape_.elements()));
+    return;
+  }
+  load_text(sample, batch.ids);
+  batch.id_begin.push_back(static_cast<std::int64_t>(batch.ids.size()));
+}
+
+void MicroBatchFiller::require(core::Range positions) const {
   if (positions.begin > positions.end || positions.end > data_.size())
     throw core::InternalError(fmt::format("loader: positions {} to {} of {} samples",
                                           positions.begin, positions.end, data_.size()));
+}
+
+void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions,
+                            std::uint32_t shard) {
+  require(positions);
   const EpochOrder order(options_, data_.size(), epoch);
   const std::size_t elements = shape_.elements();
   batch.epoch = epoch;
+  batch.unlabelled_epoch = 0;
   batch.shard = shard;
+  batch.labelled = positions.size();
   batch.samples.clear();
   batch.labels.clear();
   batch.label_begin.assign(1, 0);
   batch.pixels.resize(positions.size() * elements);
   batch.ids.clear();
   batch.id_begin.assign(options_.text ? 1 : 0, 0);
-  float* pixels = batch.pixels.data();
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
-    if (options_.text) {
-      load_text(sample, batch.ids);
-      batch.id_begin.push_back(static_cast<std::int64_t>(batch.ids.size()));
-    } else {
-      load_picture(sample, epoch, {pixels, elements});
-      pixels += elements;
-    }
+    load(sample, epoch, batch, (position - positions.begin) * elements);
     batch.samples.push_back(sample);
     const auto labels = data_.labels(sample);
     batch.labels.insert(batch.labels.end(), labels.begin(), labels.end());
+    batch.label_begin.push_back(static_cast<std::uint32_t>(batch.labels.size()));
+  }
+}
+
+void MicroBatchFiller::append_unlabelled(MicroBatch& batch, std::uint64_t epoch,
+                                         core::Range positions) {
+  require(positions);
+  const EpochOrder order(options_, data_.size(), epoch);
+  const std::size_t elements = shape_.elements(), before = batch.samples.size();
+  batch.unlabelled_epoch = epoch;
+  batch.pixels.resize((before + positions.size()) * elements);
+  for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
+    const std::uint64_t sample = order(position);
+    load(sample, epoch, batch, (before + position - positions.begin) * elements);
+    batch.samples.push_back(sample | kUnlabelledTag);
     batch.label_begin.push_back(static_cast<std::uint32_t>(batch.labels.size()));
   }
 }

@@ -28,6 +28,8 @@ class MicroBatchFiller {
   MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options, RawCache* cache);
   /// Overwrites `batch`, reusing its memory.
   void fill(MicroBatch& batch, std::uint64_t epoch, core::Range positions, std::uint32_t shard);
+  /// Adds samples behind those of `batch`, as unlabelled ones: tagged, without labels.
+  void append_unlabelled(MicroBatch& batch, std::uint64_t epoch, core::Range positions);
 
  private:
   // Valid until the next call.
@@ -36,6 +38,9 @@ class MicroBatchFiller {
   /// The sample as the model's pixels [channels, height, width].
   void load_picture(std::uint64_t sample, std::uint64_t epoch, std::span<float> pixels);
   void load_text(std::uint64_t sample, std::vector<std::int64_t>& ids);
+  /// Adds the input of a sample, whose pixels go to `pixels`, behind what is there.
+  void load(std::uint64_t sample, std::uint64_t epoch, MicroBatch& batch, std::size_t pixels);
+  void require(core::Range positions) const;
   const PackedDataset& data_;
   const LoaderOptions& options_;
   RawCache* cache_;

@@ -207,6 +207,11 @@ void PackedDataset::read(std::uint64_t sample, std::vector<std::byte>& row) cons
                     file->path().string(), local, sample, shard.facts.split));
 }
 
+std::uint32_t PackedDataset::row_crc(std::uint64_t sample) const {
+  const Shard& shard = state_->shards[state_->shard_of(sample)];
+  return shard.row_crc[sample - shard.first];
+}
+
 std::uint64_t PackedDataset::row_bytes(std::uint64_t sample) const {
   const Shard& shard = state_->shards[state_->shard_of(sample)];
   if (shard.facts.row_bytes != 0) return shard.facts.row_bytes;

@@ -42,6 +42,8 @@ class PackedDataset {
   std::uint64_t size() const;
   /// Payload of a sample into `row` (resized). Checks its CRC; DataError names shard and sample.
   void read(std::uint64_t sample, std::vector<std::byte>& row) const;
+  /// CRC32C of a sample's payload, as the shard says; nothing is read.
+  std::uint32_t row_crc(std::uint64_t sample) const;
   /// Length of a sample's payload.
   std::uint64_t row_bytes(std::uint64_t sample) const;
   /// Gold class ids; empty for an unlabelled sample.

@@ -43,7 +43,7 @@ class DeviceEngine final : public TrainingEngine {
         model_(job.training.model),
         plan_(job.plan),
         times_(1),
-        sums_(job.communicator, job.plan, job.loader, job.training.data.size(),
+        sums_(job.communicator, job.plan, job.loader, job.training.data.size(), job.unlabelled,
               model_.statistics_size()),
         launcher_(*accelerator_, job.training, job.loader.seed),
         reducer_(
@@ -112,7 +112,7 @@ class DeviceEngine final : public TrainingEngine {
     ticket.launches.clear();
     for (const Launch& launch : launches(mine.begin, sizes, together ? sizes.size() : 1)) {
       auto clock = PhaseClock::of_rank(times_);
-      launcher_.load(launch, source, cut.positions.size());
+      launcher_.load(launch, source, {cut.positions.size(), cut.unlabelled.size()});
       clock.mark(Phase::load);
       ticket.launches.push_back(launcher_.compute(step));
       add_to_parts(launch);
@@ -217,6 +217,8 @@ class DeviceEngine final : public TrainingEngine {
 
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator) {
+  if (job.unlabelled)
+    throw core::UsageError("unlabelled rows are computed on the CPU alone: give --device cpu");
   return std::make_unique<DeviceEngine>(job, std::move(accelerator));
 }
 

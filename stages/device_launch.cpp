@@ -67,7 +67,7 @@ std::vector<std::vector<double>> shard_sums_of(const LaunchResults& results, std
     for (std::size_t i = 0; i < size; ++i)
       sums[i] = statistics[shard * size + i] +
                 results.counts[i] / static_cast<double>(results.samples.size());
-    shards.push_back(shard_sums(loss, samples, sums));
+    shards.push_back(shard_sums(loss, samples.size(), samples, sums));
   }
   return shards;
 }
@@ -89,7 +89,7 @@ void DeviceLauncher::use(const at::Tensor& parameters) {
   recordings_.clear();
 }
 
-void DeviceLauncher::load(const Launch& launch, io::Loader& source, std::uint64_t batch_rows) {
+void DeviceLauncher::load(const Launch& launch, io::Loader& source, const BatchRows& batch_rows) {
   std::vector<io::MicroBatch> batches;
   std::size_t pixels = 0;
   launch_ = launch;

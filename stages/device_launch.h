@@ -42,7 +42,7 @@ class DeviceLauncher {
   void use(const at::Tensor& parameters);
   /// Takes the micro-shards of `launch` from `source` and queues their way to the device beside
   /// what is computed. `batch_rows`: rows of the global batch.
-  void load(const Launch& launch, io::Loader& source, std::uint64_t batch_rows);
+  void load(const Launch& launch, io::Loader& source, const BatchRows& batch_rows);
   /// Queues the computation of what was loaded; its gradient, added over the micro-shards, is in
   /// gradient() until the next compute().
   LaunchResults compute(std::uint64_t step);

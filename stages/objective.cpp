@@ -4,7 +4,7 @@
 
 namespace retort::stages {
 
-void Objective::append_targets(const io::MicroBatch&, std::uint64_t, RowTargets&) const {
+void Objective::append_targets(const io::MicroBatch&, const BatchRows&, RowTargets&) const {
   throw core::UsageError("this loss is computed on the CPU alone: give --device cpu");
 }
 

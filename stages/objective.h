@@ -12,20 +12,29 @@
 
 namespace retort::stages {
 
+/// How many rows there are of either kind: of a global batch, or of the steps that sums go over.
+struct BatchRows {
+  std::uint64_t labelled = 0;    // B_L
+  std::uint64_t unlabelled = 0;  // B_U
+  std::uint64_t all() const { return labelled + unlabelled; }
+  bool operator==(const BatchRows&) const = default;
+};
+
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// logits and grad: [rows, classes], row-major fp32. `batch_rows`: rows of the global batch, the
-  /// divisor of means. Called by several workers at once.
+  /// logits and grad: [rows, classes], row-major fp32, in the order of `batch`: labelled rows, then
+  /// unlabelled ones. `of_batch`: of the global batch, the divisors of means. A term without rows
+  /// is 0. Called by several workers at once.
   virtual nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes,
                                 std::span<const float> logits, const io::MicroBatch& batch,
-                                std::uint64_t batch_rows, std::span<float> grad) const = 0;
+                                const BatchRows& of_batch, std::span<float> grad) const = 0;
   /// The same loss for a GPU: appends the rows of `batch` to `targets` and sets what holds for all.
   /// UsageError where it has no GPU kernel.
-  virtual void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+  virtual void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                               RowTargets& targets) const;
-  /// The value to report from sums over `rows`: a mean over rows.
-  virtual double value(const nn::LossSums& sums, std::uint64_t rows) const = 0;
+  /// The value to report from sums over `rows`: a sum of means over rows.
+  virtual double value(const nn::LossSums& sums, const BatchRows& rows) const = 0;
 };
 
 }  // namespace retort::stages

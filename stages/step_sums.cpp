@@ -12,7 +12,17 @@ namespace {
 
 // Head of the vector of sums that goes along the tree; BatchNorm statistics follow. Counts and the
 // checksum stay exact: integers below 2^53.
-enum Sum : std::size_t { kHard, kSoft, kKl, kCorrect, kRows, kChecksum, kSums };
+enum Sum : std::size_t {
+  kHard,
+  kSoft,
+  kKl,
+  kUnlabelled,
+  kCorrect,
+  kRows,
+  kUnlabelledRows,
+  kChecksum,
+  kSums
+};
 
 /// 32 bits that depend on the sample id: their sum over a batch proves which samples were computed.
 double checksum(std::uint64_t sample) {
@@ -24,14 +34,17 @@ double checksum(std::uint64_t sample) {
 
 }  // namespace
 
-std::vector<double> shard_sums(const nn::LossSums& loss, std::span<const std::uint64_t> samples,
+std::vector<double> shard_sums(const nn::LossSums& loss, std::uint64_t labelled,
+                               std::span<const std::uint64_t> samples,
                                std::span<const double> statistics) {
   std::vector<double> sums(kSums + statistics.size(), 0.0);
   sums[kHard] = loss.hard;
   sums[kSoft] = loss.soft;
   sums[kKl] = loss.kl;
+  sums[kUnlabelled] = loss.unlabelled;
   sums[kCorrect] = static_cast<double>(loss.correct);
-  sums[kRows] = static_cast<double>(samples.size());
+  sums[kRows] = static_cast<double>(labelled);
+  sums[kUnlabelledRows] = static_cast<double>(samples.size() - labelled);
   for (const std::uint64_t sample : samples) sums[kChecksum] += checksum(sample);
   std::copy(statistics.begin(), statistics.end(), sums.begin() + kSums);
   return sums;
@@ -39,11 +52,12 @@ std::vector<double> shard_sums(const nn::LossSums& loss, std::span<const std::ui
 
 StepSums::StepSums(comm::Communicator& communicator, const io::BatchPlan& plan,
                    const io::LoaderOptions& loader, std::uint64_t samples,
-                   std::uint64_t statistics_size)
+                   std::optional<io::UnlabelledRows> unlabelled, std::uint64_t statistics_size)
     : communicator_(communicator),
       plan_(plan),
       loader_(loader),
       samples_(samples),
+      unlabelled_(std::move(unlabelled)),
       statistics_size_(statistics_size),
       reducer_(communicator, plan.shards()) {}
 
@@ -54,9 +68,21 @@ core::Range StepSums::active_shards(const io::BatchPlan::Step& cut) const {
           std::min<std::uint64_t>(mine.end, cut.active)};
 }
 
+double StepSums::expected_checksum(const io::BatchPlan::Step& step) const {
+  double expected = 0;
+  for (std::uint64_t p = step.positions.begin; p < step.positions.end; ++p)
+    expected += checksum(io::sample_at(loader_, samples_, step.epoch, p));
+  for (std::uint64_t p = step.unlabelled.begin; p < step.unlabelled.end; ++p)
+    expected +=
+        checksum(io::kUnlabelledTag | io::sample_at(unlabelled_->options, unlabelled_->data->size(),
+                                                    step.unlabelled_epoch, p));
+  return expected;
+}
+
 StepNumbers StepSums::reduce(std::uint64_t step, std::vector<std::vector<double>>& shards) {
   const io::BatchPlan::Step cut = plan_.step(step);
-  const std::uint64_t first = active_shards(cut).begin, rows = cut.positions.size();
+  const std::uint64_t first = active_shards(cut).begin;
+  const BatchRows rows{cut.positions.size(), cut.unlabelled.size()};
   std::vector<std::vector<double>> nodes;
   for (const comm::TreeNode& node : reducer_.nodes(cut.active)) {
     const core::Range leaves = node.leaves();
@@ -79,17 +105,17 @@ StepNumbers StepSums::reduce(std::uint64_t step, std::vector<std::vector<double>
   std::vector<double> total(kSums + statistics_size_);
   reducer_.reduce(cut.active, std::move(parts), total);
 
-  double expected = 0;
-  for (std::uint64_t p = cut.positions.begin; p < cut.positions.end; ++p)
-    expected += checksum(io::sample_at(loader_, samples_, cut.epoch, p));
-  if (total[kRows] != static_cast<double>(rows) || total[kChecksum] != expected)
+  if (total[kRows] != static_cast<double>(rows.labelled) ||
+      total[kUnlabelledRows] != static_cast<double>(rows.unlabelled) ||
+      total[kChecksum] != expected_checksum(cut))
     throw core::InternalError(fmt::format(
         "step {}: {} samples were computed instead of {}, or not each by exactly one rank", step,
-        total[kRows], rows));
+        total[kRows] + total[kUnlabelledRows], rows.all()));
   StepNumbers numbers;
   numbers.sums.hard = total[kHard];
   numbers.sums.soft = total[kSoft];
   numbers.sums.kl = total[kKl];
+  numbers.sums.unlabelled = total[kUnlabelled];
   numbers.sums.correct = static_cast<std::uint64_t>(total[kCorrect]);
   numbers.rows = rows;
   numbers.statistics.assign(total.begin() + kSums, total.end());

@@ -15,21 +15,21 @@ class HardObjective : public Objective {
  public:
   explicit HardObjective(double smoothing) : smoothing_(static_cast<float>(smoothing)) {}
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, std::uint64_t batch_rows,
+                        const io::MicroBatch& batch, const BatchRows& of_batch,
                         std::span<float> grad) const override {
     const nn::HardTargets<float> hard{batch.label_begin, batch.labels, smoothing_};
     return nn::loss_and_gradient<float>(rows, classes, logits, &hard,
-                                        1.0F / static_cast<float>(batch_rows), nullptr, {}, 0.0F,
-                                        grad);
+                                        1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
+                                        0.0F, grad);
   }
-  void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+  void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
-    targets.settings = {.hard_weight = 1.0 / static_cast<double>(batch_rows),
+    targets.settings = {.hard_weight = 1.0 / static_cast<double>(of_batch.labelled),
                         .smoothing = static_cast<double>(smoothing_)};
     targets.append_labels(batch.label_begin, batch.labels);
   }
-  double value(const nn::LossSums& sums, std::uint64_t rows) const override {
-    return sums.hard / static_cast<double>(rows);
+  double value(const nn::LossSums& sums, const BatchRows& rows) const override {
+    return sums.hard / static_cast<double>(rows.labelled);
   }
 
  private:

@@ -18,6 +18,7 @@
 #include "io/companions.h"
 #include "io/event_file.h"
 #include "io/manifest.h"
+#include "stages/overlap.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
 #include "stages/stop_rules.h"
@@ -77,6 +78,20 @@ io::LoaderOptions loader_options(const TrainingJob& job) {
   return loader;
 }
 
+std::optional<io::UnlabelledRows> unlabelled_rows(const TrainingJob& job) {
+  if (!job.unlabelled) return std::nullopt;
+  const TrainingJob::Unlabelled& rows = *job.unlabelled;
+  return io::UnlabelledRows{
+      &rows.data, io::unlabelled_options(loader_options(job), rows.passes, rows.augment_seed)};
+}
+
+io::BatchPlan batch_plan(const TrainingJob& job) {
+  const TrainingOptions& options = job.options;
+  const io::BatchPlan plan(job.data.size(), options.batch, options.shards(), options.fill());
+  if (!job.unlabelled) return plan;
+  return plan.with_unlabelled(job.unlabelled->data.size(), job.unlabelled->batch);
+}
+
 std::uint64_t total_steps(const TrainingOptions& options, const io::BatchPlan& plan) {
   if (options.steps > 0) return options.steps;
   const double steps = options.epochs * static_cast<double>(plan.steps_per_epoch());
@@ -89,12 +104,13 @@ TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
       options_(job.options),
       communicator_(context.communicator),
       recipe_(recipe_hash(context, job.inputs)),
-      plan_(job.data.size(), options_.batch, options_.shards(), options_.fill()),
+      plan_(batch_plan(job)),
       steps_(total_steps(options_, plan_)),
       workers_(context.threads),
       loader_options_(loader_options(job)),
       state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best),
-      engine_(make_engine({communicator_, workers_, job_, plan_, loader_options_})) {}
+      engine_(make_engine(
+          {communicator_, workers_, job_, plan_, loader_options_, unlabelled_rows(job)})) {}
 
 void TrainingRun::restore() {
   folder_.emplace(io::RunFolder::open(
@@ -107,8 +123,10 @@ void TrainingRun::restore() {
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
   engine_->start(state_);
-  io::on_root(communicator_,
-              [&] { io::write_configuration(options_.out, context_.configuration); });
+  io::on_root(communicator_, [&] {
+    io::write_configuration(options_.out, context_.configuration);
+    warn_of_overlap(options_, job_.data, job_.validation);
+  });
 }
 
 void TrainingRun::train_step(io::Loader& loader) {
@@ -123,11 +141,14 @@ void TrainingRun::evaluate() {
   record.step = state_.step;
   record.learning_rate = nn::learning_rate(options_.optimiser, state_.step - 1, steps_);
   record.gradient_norm = state_.last_norm;
-  const auto rows = static_cast<double>(std::max<std::uint64_t>(1, state_.rows));
+  const auto rows = static_cast<double>(std::max<std::uint64_t>(1, state_.rows.labelled));
   record.train_loss = job_.objective.value(state_.sums, state_.rows);
   record.train_top1 = static_cast<double>(state_.sums.correct) / rows;
+  if (state_.rows.unlabelled > 0)
+    record.train_unlabelled_loss =
+        state_.sums.unlabelled / static_cast<double>(state_.rows.unlabelled);
   state_.sums = {};
-  state_.rows = 0;
+  state_.rows = {};
   if (job_.validation != nullptr) {
     const EvaluatedNetwork evaluated = engine_->evaluated(state_);
     const auto scores =
@@ -149,6 +170,8 @@ void TrainingRun::evaluate() {
   state_.history.push_back(record);
   std::string line = fmt::format("step {}/{}  loss {:.4f}  train top-1 {:.2f} %", state_.step,
                                  steps_, record.train_loss, 100 * record.train_top1);
+  if (record.train_unlabelled_loss)
+    line += fmt::format("  unlabelled loss {:.4f}", *record.train_unlabelled_loss);
   if (record.validated)
     line += fmt::format("  {} loss {:.4f}  top-1 {:.2f} %", options_.validation,
                         record.validation_loss, 100 * record.validation_top1);
@@ -231,7 +254,7 @@ StageOutcome TrainingRun::run() {
   const StopRules rules(options_);
   io::Loader loader(job_.data, plan_, loader_options_,
                     comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank()),
-                    state_.step, steps_);
+                    state_.step, steps_, unlabelled_rows(job_));
   core::Progress progress(context_.stage, steps_, "steps");
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();
@@ -275,6 +298,8 @@ StageOutcome TrainingRun::finish() {
         state_.history[best ? static_cast<std::size_t>(state_.best) : state_.history.size() - 1];
     results["train_loss"] = record.train_loss;
     results["train_top1"] = record.train_top1;
+    if (record.train_unlabelled_loss)
+      results["train_unlabelled_loss"] = *record.train_unlabelled_loss;
     if (record.validated) {
       results["validation_loss"] = record.validation_loss;
       results["validation_top1"] = record.validation_top1;

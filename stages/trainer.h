@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -27,7 +28,14 @@ struct TrainingJob {
   std::string inputs;              // digests of all inputs: enters the recipe hash
   std::uint64_t passes = 0;        // augmentation keyed by epoch mod passes; 0: by epoch
   std::uint64_t augment_seed = 0;  // key of the augmentation
-  nlohmann::json results;          // goes into results.json beside the loop's own numbers
+  /// A second set, whose rows go into every batch beside those of `data`.
+  struct Unlabelled {
+    const io::PackedDataset& data;
+    std::uint64_t batch = 0;  // rows of it in each step
+    std::uint64_t passes = 0, augment_seed = 0;
+  };
+  std::optional<Unlabelled> unlabelled = std::nullopt;
+  nlohmann::json results;  // goes into results.json beside the loop's own numbers
 };
 
 /// Trains or goes on with training, writes the run folder. Collective.

@@ -21,9 +21,11 @@ void absorb(const nn::Model& model, std::uint64_t step, const StepNumbers& numbe
   state.sums.hard += numbers.sums.hard;
   state.sums.soft += numbers.sums.soft;
   state.sums.kl += numbers.sums.kl;
+  state.sums.unlabelled += numbers.sums.unlabelled;
   state.sums.correct += numbers.sums.correct;
-  state.rows += numbers.rows;
-  state.samples_computed += numbers.rows;
+  state.rows.labelled += numbers.rows.labelled;
+  state.rows.unlabelled += numbers.rows.unlabelled;
+  state.samples_computed += numbers.rows.all();
 }
 
 namespace {
@@ -34,7 +36,8 @@ class CpuEngine final : public TrainingEngine {
       : model_(job.training.model),
         precision_(job.training.options.precision),
         step_(job.communicator, job.workers, model_, job.training.objective, job.training.data,
-              job.plan, job.loader, job.training.options.bucket_elements, precision_) {}
+              job.plan, job.loader, job.training.options.bucket_elements, precision_,
+              job.unlabelled) {}
 
   void start(TrainingState&) override {}
   void step(TrainingState& state, double rate, io::Loader& source) override {

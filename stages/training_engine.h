@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "io/loader.h"
 #include "stages/inference.h"
@@ -48,10 +49,11 @@ struct EngineJob {
   const TrainingJob& training;
   const io::BatchPlan& plan;
   const io::LoaderOptions& loader;
+  std::optional<io::UnlabelledRows> unlabelled = std::nullopt;  // the second set of `plan`
 };
 std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job);
 /// On `accelerator`. UsageError for texts: the gradients of their embeddings have no kernel with a
-/// fixed order of additions.
+/// fixed order of additions; and for unlabelled rows.
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator);
 /// As --device says.

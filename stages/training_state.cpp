@@ -13,6 +13,7 @@ nlohmann::json to_json(const EvaluationRecord& record) {
                          {"train_top1", record.train_top1},
                          {"learning_rate", record.learning_rate},
                          {"gradient_norm", record.gradient_norm}};
+  if (record.train_unlabelled_loss) json["train_unlabelled_loss"] = *record.train_unlabelled_loss;
   if (record.validated) {
     json["validation_loss"] = record.validation_loss;
     json["validation_top1"] = record.validation_top1;
@@ -28,6 +29,8 @@ EvaluationRecord evaluation_from_json(const nlohmann::json& json) {
   record.train_top1 = json.at("train_top1");
   record.learning_rate = json.at("learning_rate");
   record.gradient_norm = json.at("gradient_norm");
+  if (json.contains("train_unlabelled_loss"))
+    record.train_unlabelled_loss = json.at("train_unlabelled_loss").get<double>();
   record.validated = json.contains("validation_loss");
   if (record.validated) {
     record.validation_loss = json.at("validation_loss");
@@ -75,8 +78,12 @@ nlohmann::json TrainingState::to_json() const {
   nlohmann::json json = {{"step", step},          {"samples_computed", samples_computed},
                          {"hard_sum", sums.hard}, {"soft_sum", sums.soft},
                          {"kl_sum", sums.kl},     {"correct", sums.correct},
-                         {"rows", rows},          {"last_norm", last_norm},
+                         {"rows", rows.labelled}, {"last_norm", last_norm},
                          {"best", best},          {"history", nlohmann::json::array()}};
+  if (rows.unlabelled > 0) {  // absent where there are none, as in older checkpoints
+    json["unlabelled_sum"] = sums.unlabelled;
+    json["unlabelled_rows"] = rows.unlabelled;
+  }
   for (const auto& record : history) json["history"].push_back(stages::to_json(record));
   return json;
 }
@@ -117,7 +124,8 @@ void TrainingState::restore(const io::Checkpoint& checkpoint) {
   sums.soft = json.at("soft_sum");
   sums.kl = json.at("kl_sum");
   sums.correct = json.at("correct");
-  rows = json.at("rows");
+  sums.unlabelled = json.value("unlabelled_sum", 0.0);
+  rows = {json.at("rows"), json.value("unlabelled_rows", std::uint64_t{0})};
   last_norm = json.at("last_norm");
   best = json.at("best");
   history.clear();

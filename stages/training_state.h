@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,13 +14,15 @@
 #include "nn/loss.h"
 #include "nn/model.h"
 #include "nn/optimiser.h"
+#include "stages/objective.h"
 
 namespace retort::stages {
 
 /// One evaluation, kept for stop rules, metrics.jsonl and the report.
 struct EvaluationRecord {
   std::uint64_t step = 0;
-  double train_loss = 0;  // mean since the evaluation before
+  double train_loss = 0;                        // mean since the evaluation before
+  std::optional<double> train_unlabelled_loss;  // alike, where there were unlabelled rows
   double train_top1 = 0;
   double learning_rate = 0;
   double gradient_norm = 0;  // of the last step, before clipping
@@ -38,7 +41,7 @@ class TrainingState {
   std::uint64_t step = 0;
   std::uint64_t samples_computed = 0;  // over all ranks and steps, counted by those who computed
   nn::LossSums sums;                   // since the last evaluation
-  std::uint64_t rows = 0;
+  BatchRows rows;                      // that the sums go over
   double last_norm = 0;
   std::vector<EvaluationRecord> history;
   std::int64_t best = -1;          // index in history

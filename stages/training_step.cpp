@@ -12,11 +12,26 @@
 
 namespace retort::stages {
 
+namespace {
+
+/// The ids of a micro-shard's samples as users know them.
+std::string names_of(const io::MicroBatch& batch) {
+  const auto ids = std::span(batch.samples);
+  std::vector<std::uint64_t> unlabelled;
+  for (const std::uint64_t id : ids.subspan(batch.labelled))
+    unlabelled.push_back(id & ~io::kUnlabelledTag);
+  std::string text = fmt::format("samples {}", fmt::join(ids.first(batch.labelled), ","));
+  if (!unlabelled.empty()) text += fmt::format(", unlabelled {}", fmt::join(unlabelled, ","));
+  return text;
+}
+
+}  // namespace
+
 TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
                            const io::PackedDataset& data, const io::BatchPlan& plan,
                            const io::LoaderOptions& loader, std::uint64_t bucket_elements,
-                           nn::Precision precision)
+                           nn::Precision precision, std::optional<io::UnlabelledRows> unlabelled)
     : communicator_(communicator),
       workers_(workers),
       times_(workers.count()),
@@ -27,10 +42,11 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       loader_(loader),
       precision_(precision),
       exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
-      sums_(communicator, plan, loader_, data.size(), model.statistics_size()) {}
+      sums_(communicator, plan, loader_, data.size(), std::move(unlabelled),
+            model.statistics_size()) {}
 
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
-                                       std::uint64_t rows, std::vector<double>& sums,
+                                       const BatchRows& rows, std::vector<double>& sums,
                                        PhaseClock& clock) {
   const auto& facts = data_.facts();
   const auto n = batch.samples.size();
@@ -55,18 +71,18 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
         loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
-        if (!std::isfinite(loss.hard) || !std::isfinite(loss.soft))
+        if (!std::isfinite(loss.hard + loss.soft + loss.unlabelled))
           throw core::DataError(fmt::format(
-              "the loss is not finite at step {} on rank {}, samples {}: lower --learning-rate, "
-              "add --warmup or --clip-norm, or look at these samples",
-              step, communicator_.rank(), fmt::join(batch.samples, ",")));
+              "the loss is not finite at step {} on rank {}, {}: lower --learning-rate, add "
+              "--warmup or --clip-norm, or look at these samples",
+              step, communicator_.rank(), names_of(batch)));
         clock.mark(Phase::loss);
       },
       [&](int parameter, const at::Tensor& gradient) {
         exchange_.ready(slot, parameter, gradient);
       });
   exchange_.close(slot);
-  sums = shard_sums(loss, batch.samples, statistics.sums);
+  sums = shard_sums(loss, batch.labelled, batch.samples, statistics.sums);
   clock.mark(Phase::backward);
 }
 
@@ -81,7 +97,7 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   const io::BatchPlan::Step cut = plan_.step(step);
   const core::Range mine = sums_.active_shards(cut);
   const std::uint64_t first = mine.begin, count = mine.size();
-  const std::uint64_t rows = cut.positions.size();
+  const BatchRows rows{cut.positions.size(), cut.unlabelled.size()};
 
   exchange_.begin(cut.active);
   std::vector<std::vector<double>> sums(count);

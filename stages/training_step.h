@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -23,14 +24,15 @@ class TrainingStep {
   TrainingStep(comm::Communicator& communicator, Workers& workers, const nn::Model& model,
                const Objective& objective, const io::PackedDataset& data, const io::BatchPlan& plan,
                const io::LoaderOptions& loader, std::uint64_t bucket_elements,
-               nn::Precision precision = nn::Precision::fp32);
+               nn::Precision precision = nn::Precision::fp32,
+               std::optional<io::UnlabelledRows> unlabelled = std::nullopt);
 
   struct Result : StepNumbers {
     at::Tensor gradient;  // flat, the global batch's; valid until the next compute
   };
-  /// Collective. Gradient of the objective at `parameters` (flat). Proves by a count and a checksum
-  /// over sample ids that each sample of the step was computed by exactly one rank (InternalError
-  /// otherwise). A loss that is not finite: DataError naming rank, step and samples.
+  /// Collective. Gradient of the objective at `parameters` (flat). Proves by counts and a checksum
+  /// over sample ids that each sample of the step, of either kind, was computed by exactly one rank
+  /// (InternalError otherwise). A loss that is not finite: DataError naming rank, step and samples.
   Result compute(std::uint64_t step, const at::Tensor& parameters, const at::Tensor& buffers,
                  io::Loader& source);
 
@@ -39,7 +41,7 @@ class TrainingStep {
 
  private:
   struct Local;
-  void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, std::uint64_t rows,
+  void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, const BatchRows& rows,
                            std::vector<double>& statistics, PhaseClock& clock);
   comm::Communicator& communicator_;
   Workers& workers_;

@@ -62,15 +62,15 @@ class Reduction {
 class HardLabels final : public stages::Objective {
  public:
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, std::uint64_t batch_rows,
+                        const io::MicroBatch& batch, const stages::BatchRows& of_batch,
                         std::span<float> grad) const override {
     const nn::HardTargets<float> hard{batch.label_begin, batch.labels, 0};
     return nn::loss_and_gradient<float>(rows, classes, logits, &hard,
-                                        1.0F / static_cast<float>(batch_rows), nullptr, {}, 0.0F,
-                                        grad);
+                                        1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
+                                        0.0F, grad);
   }
-  double value(const nn::LossSums& sums, std::uint64_t rows) const override {
-    return sums.hard / static_cast<double>(rows);
+  double value(const nn::LossSums& sums, const stages::BatchRows& rows) const override {
+    return sums.hard / static_cast<double>(rows.labelled);
   }
 };
 

@@ -84,6 +84,45 @@ TEST(BatchPlan, LargeNumbersDoNotOverflow) {
   EXPECT_EQ(plan.step(plan.steps_per_epoch() * 3 - 1), (BatchPlan::Step{2, {n - 4096, n}, 64}));
 }
 
+TEST(BatchPlan, UnlabelledRowsHaveEpochsOfTheirOwn) {
+  // 70 labelled rows by 32, 45 unlabelled by 20: epochs of 3 steps both, partial at other sizes.
+  const BatchPlan plan = BatchPlan(70, 32, 8, 4).with_unlabelled(45, 20);
+  EXPECT_EQ(plan.steps_per_epoch(), 3u);
+  std::vector<int> seen(45, 0);
+  for (std::uint64_t s = 0; s < 12; ++s) {
+    const auto step = plan.step(s);
+    EXPECT_EQ(step.unlabelled_epoch, s / 3);
+    std::uint64_t at = step.unlabelled.begin, labelled = step.positions.begin;
+    for (std::uint32_t shard = 0; shard < step.active; ++shard) {
+      const core::Range part = plan.unlabelled_shard(step, shard);
+      EXPECT_EQ(part.begin, at);
+      at = part.end;
+      for (std::uint64_t p = part.begin; p < part.end; ++p) ++seen.at(p);
+      EXPECT_EQ(plan.shard(step, shard).begin, labelled);
+      labelled = plan.shard(step, shard).end;
+    }
+    EXPECT_EQ(at, step.unlabelled.end);
+    EXPECT_EQ(labelled, step.positions.end);
+    EXPECT_TRUE(plan.unlabelled_shard(step, step.active).empty());
+  }
+  for (const int count : seen) EXPECT_EQ(count, 4);
+  EXPECT_EQ(plan.step(0).active, 8u);
+  EXPECT_EQ(plan.step(2).active, 2u);  // 6 labelled and 5 unlabelled rows, at least 4 each
+  // The second set has another number of steps in an epoch; the first one's are as without it.
+  const BatchPlan other = BatchPlan(70, 32, 8, 4).with_unlabelled(7, 20);
+  for (std::uint64_t s = 0; s < 9; ++s) {
+    EXPECT_EQ(other.step(s).positions, BatchPlan(70, 32, 8, 4).step(s).positions);
+    EXPECT_EQ(other.step(s).unlabelled_epoch, s);
+    EXPECT_EQ(other.step(s).unlabelled, (core::Range{0, 7}));
+  }
+  // Where one kind has fewer rows than there are micro-shards, some go without.
+  const BatchPlan few = BatchPlan(64, 32, 8, 4).with_unlabelled(64, 3);
+  EXPECT_EQ(few.unlabelled_shard(few.step(0), 2).size(), 1u);
+  EXPECT_TRUE(few.unlabelled_shard(few.step(0), 3).empty());
+  EXPECT_THROW(BatchPlan(4, 4, 4, 1).with_unlabelled(0, 4), core::DataError);
+  EXPECT_THROW(BatchPlan(4, 4, 4, 1).with_unlabelled(4, 0), core::UsageError);
+}
+
 TEST(BatchPlan, BadArgumentsAreNamed) {
   EXPECT_THROW(BatchPlan(0, 4, 4, 1), core::DataError);
   EXPECT_THROW(BatchPlan(4, 0, 4, 1), core::UsageError);

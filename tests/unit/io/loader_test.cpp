@@ -182,6 +182,59 @@ TEST_F(LoaderTest, AnEpochHoldsEverySampleOnceWhateverRanksAndThreads) {
     }
 }
 
+TEST_F(LoaderTest, UnlabelledSamplesFollowLabelledOnesInEveryMicroShard) {
+  const PackedDataset data(write(SampleForm::raw_image), "train");
+  const BatchPlan plan = BatchPlan(data.size(), 32, 8, 4).with_unlabelled(data.size(), 11);
+  const LoaderOptions options = with_augmentation();
+  const LoaderOptions other = unlabelled_options(options, 2, 99);
+  EXPECT_NE(other.seed, options.seed);  // another order
+  const std::uint64_t steps = 30;
+  std::map<std::uint64_t, std::multiset<std::uint64_t>> seen;
+  std::vector<MicroBatch> reference;
+  for (const int threads : {0, 3}) {
+    LoaderOptions own = options;
+    own.threads = threads;
+    Loader loader(data, plan, own, {0, 8}, 0, steps, UnlabelledRows{&data, other});
+    const auto batches = drain(loader);
+    if (threads > 0) {
+      ASSERT_EQ(batches.size(), reference.size());
+      for (std::size_t i = 0; i < batches.size(); ++i) EXPECT_TRUE(same(batches[i], reference[i]));
+      continue;
+    }
+    reference = batches;
+    std::size_t at = 0;
+    for (std::uint64_t s = 0; s < steps; ++s) {
+      const auto step = plan.step(s);
+      for (std::uint32_t shard = 0; shard < step.active; ++shard) {
+        const MicroBatch& batch = batches.at(at++);
+        const core::Range part = plan.unlabelled_shard(step, shard);
+        const MicroBatch labelled =
+            load_micro_batch(data, options, step.epoch, plan.shard(step, shard), shard);
+        const MicroBatch unlabelled =
+            load_micro_batch(data, other, step.unlabelled_epoch, part, shard);
+        EXPECT_EQ(batch.labelled, labelled.samples.size());
+        EXPECT_EQ(batch.unlabelled_epoch, step.unlabelled_epoch);
+        std::vector<std::uint64_t> ids = labelled.samples;
+        for (const std::uint64_t id : unlabelled.samples) {
+          ids.push_back(id | kUnlabelledTag);
+          seen[step.unlabelled_epoch].insert(id);
+        }
+        EXPECT_EQ(batch.samples, ids);
+        std::vector<float> pixels = labelled.pixels;
+        pixels.insert(pixels.end(), unlabelled.pixels.begin(), unlabelled.pixels.end());
+        EXPECT_EQ(batch.pixels, pixels);
+        EXPECT_EQ(batch.labels, labelled.labels);  // theirs are not looked at
+        EXPECT_EQ(batch.label_begin.size(), ids.size() + 1);
+        EXPECT_EQ(batch.label_begin.back(), labelled.labels.size());
+      }
+    }
+    EXPECT_EQ(at, batches.size());
+  }
+  EXPECT_EQ(std::set<std::uint64_t>(seen[0].begin(), seen[0].end()).size(), kSamples);
+  EXPECT_EQ(seen[0].size(), kSamples);
+  EXPECT_THROW(Loader(data, plan, options, {0, 8}, 0, 1), core::InternalError);
+}
+
 TEST_F(LoaderTest, TheCacheChangesNothing) {
   const PackedDataset data(write(SampleForm::raw_image), "train");
   const BatchPlan plan(data.size(), 16, 2, 1);

@@ -48,6 +48,50 @@ quietly distill "${student[@]}" --augment-shift 0.1 --logits moved --out fits
 quietly distill "${student[@]}" --logits logits --temperature 2.5 \
   --unlisted-temperature interpolate --out between
 
+# Draws and unlabelled samples
+quietly pack --from glyphs --characters 20 --seed 9 --out more
+quietly train --data data "${train[@]}" --seed 2 --out rival
+quietly teach --data data --model teacher --sample 8 --temperatures 1,2 --out draws
+quietly teach --data data --model teacher --top-k 5 --unlabelled more --top-h 2 --out both
+quietly teach --model teacher --unlabelled more --out alone
+quietly teach --model rival --unlabelled more --out rivals
+quietly teach --model stranger --unlabelled more --out strangers
+refuse_stage 64 "knows only 20 classes" teach --model teacher --unlabelled more --top-h 21
+refuse_stage 64 "--data is required" teach --model teacher
+refuse_stage 64 "at most 65535" teach --data data --model teacher --sample 70000
+refuse_stage 64 "leave one out" teach --data data --model teacher --sample 5 --top-k 5
+refuse_stage 64 "needs --unlabelled" teach --data data --model teacher --top-h 2
+refuse_stage 64 "--class-map" teach --model teacher --unlabelled more --class-map nowhere
+refuse_stage 64 "capture with teach --sample" distill "${student[@]}" --logits logits --tail sampled
+refuse_stage 64 "use --tail sampled" distill "${student[@]}" --logits draws
+refuse_stage 64 "log-sum-exp at 1, 2" distill "${student[@]}" --logits draws --tail sampled \
+  --temperature 3
+refuse_stage 64 "draws have none" distill "${student[@]}" --logits draws --tail sampled \
+  --unlisted-temperature interpolate
+quietly distill "${student[@]}" --logits draws --tail sampled --temperature 3 \
+  --sampled-weights self-normalised --out self
+mixed=("${student[@]}" --logits both --unlabelled more)
+refuse_stage 64 "--beta 0.8: must be in [0, alpha], and alpha is 0.75" distill "${mixed[@]}" --beta 0.8
+refuse_stage 64 "--beta -0.1" distill "${mixed[@]}" --beta=-0.1
+refuse_stage 64 "--beta: needs --unlabelled" distill "${student[@]}" --logits both --beta 0.2
+refuse_stage 64 "--sampled-weights: needs" distill "${mixed[@]}" --sampled-weights unbiased
+refuse_stage 65 "no answers for unlabelled samples" distill "${mixed[@]}" --unlabelled-logits logits
+refuse_stage 65 "unlabelled samples alone" distill "${student[@]}" --logits alone
+refuse_stage 65 "of another capture, with another teacher" distill "${mixed[@]}" --unlabelled-logits rivals
+refuse_stage 65 "over 30 classes" distill "${mixed[@]}" --unlabelled-logits strangers
+refuse_stage 65 "another data set" distill "${student[@]}" --logits both --unlabelled other
+refuse_stage 65 "augmentation" distill "${mixed[@]}" --augment-flip
+quietly distill "${mixed[@]}" --unlabelled-logits alone --beta 0 --out mixed
+# Shards of two captures in one folder: every row is whole, but they are not what was sealed.
+quietly teach --data data --model rival --top-k 5 --out rivalry
+cp -r logits two
+cp rivalry/pass-00/shard-000000.h5 two/pass-00/shard-000000.h5
+refuse_stage 65 "belongs to another capture" distill "${student[@]}" --logits two
+# What a model is judged on must not be what it learnt from: one line says so.
+"$RETORT" train --data data --split train --validation train "${train[@]}" --out seen >out 2>err ||
+  fail "a validation split that is the training split"
+grep -q "samples of split train are also in split train" err || fail "no warning of overlap"
+
 # evaluate
 refuse_stage 65 "30 classes" evaluate --data data --model stranger
 refuse_stage 65 "no split" evaluate --data data --split nowhere --model teacher

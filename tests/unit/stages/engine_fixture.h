@@ -21,20 +21,20 @@ namespace retort::stages {
 class SoftLoss final : public Objective {
  public:
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, std::uint64_t batch_rows,
+                        const io::MicroBatch& batch, const BatchRows& of_batch,
                         std::span<float> grad) const override {
     RowTargets targets;
-    append_targets(batch, batch_rows, targets);
+    append_targets(batch, of_batch, targets);
     const nn::HardTargets<float> hard{batch.label_begin, batch.labels, 0.1F};
     const nn::SparseTargets<float> soft{targets.k, targets.ids, targets.teacher, targets.tail_lse};
-    const auto share = 1.0F / static_cast<float>(batch_rows);
+    const auto share = 1.0F / static_cast<float>(of_batch.labelled);
     return nn::loss_and_gradient<float>(
         rows, classes, logits, &hard, 0.75F * share, &soft,
         {nn::TailMode::residual, nn::SoftScale::temperature_squared, 2}, 0.25F * share, grad);
   }
-  void append_targets(const io::MicroBatch& batch, std::uint64_t batch_rows,
+  void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
-    const double share = 1.0 / static_cast<double>(batch_rows);
+    const double share = 1.0 / static_cast<double>(of_batch.labelled);
     targets.settings = {nn::RowTarget::residual, 2, 4, 0.75 * share, 0.25 * share, 0.1};
     targets.append_labels(batch.label_begin, batch.labels);
     targets.k = 3;
@@ -46,13 +46,13 @@ class SoftLoss final : public Objective {
       targets.tail_lse.push_back(1.0F);
     }
   }
-  double value(const nn::LossSums&, std::uint64_t) const override { return 0; }
+  double value(const nn::LossSums&, const BatchRows&) const override { return 0; }
 };
 
 struct Outcome {
   at::Tensor parameters, buffers, average, momentum;
   nn::LossSums sums;
-  std::uint64_t rows = 0;
+  BatchRows rows;
   double norm = 0;
 };
 

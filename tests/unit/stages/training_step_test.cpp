@@ -15,11 +15,11 @@ namespace {
 class PlainLoss final : public Objective {
  public:
   nn::LossSums evaluate(std::uint64_t, std::uint64_t, std::span<const float>, const io::MicroBatch&,
-                        std::uint64_t, std::span<float> grad) const override {
+                        const BatchRows&, std::span<float> grad) const override {
     std::fill(grad.begin(), grad.end(), 1e-3F);
     return {};
   }
-  double value(const nn::LossSums&, std::uint64_t) const override { return 0; }
+  double value(const nn::LossSums&, const BatchRows&) const override { return 0; }
 };
 
 class TrainingStepTest : public ::testing::Test {
@@ -60,7 +60,25 @@ class TrainingStepTest : public ::testing::Test {
   at::Tensor buffers_ = nn::make_flat(model_->buffers());
 };
 
-TEST_F(TrainingStepTest, EverySampleOnceIsAccepted) { EXPECT_EQ(compute(1).rows, 64); }
+TEST_F(TrainingStepTest, UnlabelledSamplesAreProvedToo) {
+  const io::BatchPlan plan = plan_.with_unlabelled(data_.size(), 30);
+  const auto compute = [&](std::uint64_t seed) {
+    const io::LoaderOptions expected = io::unlabelled_options(options_, 0, 1);
+    io::LoaderOptions given = expected;
+    given.seed = seed != 0 ? seed : expected.seed;
+    TrainingStep step(communicator_, workers_, *model_, loss_, data_, plan, options_, 1 << 20,
+                      nn::Precision::fp32, io::UnlabelledRows{&data_, expected});
+    io::Loader loader(data_, plan, options_, {0, 4}, 0, 1, io::UnlabelledRows{&data_, given});
+    return step.compute(0, parameters_, buffers_, loader);
+  };
+  EXPECT_EQ(compute(0).rows.labelled, 64);
+  EXPECT_EQ(compute(0).rows.unlabelled, 30);
+  EXPECT_THROW(compute(2), core::InternalError);
+  // The labelled set's own order: untagged, the ids would hide each other.
+  EXPECT_THROW(compute(options_.seed), core::InternalError);
+}
+
+TEST_F(TrainingStepTest, EverySampleOnceIsAccepted) { EXPECT_EQ(compute(1).rows.labelled, 64); }
 
 TEST_F(TrainingStepTest, AsManyOthersAreNoticed) {
   try {

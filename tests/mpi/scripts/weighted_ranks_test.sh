@@ -1,0 +1,112 @@
+#!/bin/bash
+# Draws, and batches of labelled and unlabelled rows: one result on 1, 2, 3 and 4 ranks, with 1 and 2
+# threads, killed and gone on with on other numbers of ranks.
+. "$RETORT_SOURCE/tests/unit/scripts/tiny_plan.sh"
+
+# 5 more pictures a class in another style, 20 in all: batches of 7 and a partial one of 6.
+for class in 0 1 2 3; do
+  mkdir -p "more/class-$class"
+  for number in 20 21 22 23 24; do
+    picture $class $number 5 >"more/class-$class/$number.pgm"
+  done
+done
+sed '/^\[logits\]/,$d' tiny.ini >weighted.ini
+cat >>weighted.ini <<'PLAN'
+[more]
+stage = pack
+from = folder
+source = more
+split = train=rest
+
+[draws]
+stage = teach
+data = @data
+model = @teacher
+sample = 9
+sample-exponent = 0.5
+temperatures = 1,2
+unlabelled = @more
+top-h = 2
+passes = 2
+augment-shift = 0.1
+shard-samples = 8
+batch = 4
+
+[best]
+stage = teach
+data = @data
+model = @teacher
+top-k = 2
+passes = 2
+augment-shift = 0.1
+shard-samples = 8
+
+[sampled]
+stage = distill
+data = @data
+logits = @draws
+tail = sampled
+temperature = 2
+model = convnet
+channels = 4,8
+strides = 2,2
+dropout = 0.1
+augment-shift = 0.1
+epochs = 3
+batch = 14
+micro-shards = 4
+checkpoint-every = 2
+
+[mixed]
+stage = distill
+data = @data
+logits = @best
+unlabelled = @more
+unlabelled-logits = @draws
+unlabelled-batch = 7
+beta = 0.6
+model = convnet
+channels = 4,8
+strides = 2,2
+dropout = 0.1
+augment-shift = 0.1
+epochs = 4
+batch = 14
+micro-shards = 4
+checkpoint-every = 2
+PLAN
+
+on() {  # RANKS THREADS ARGUMENTS...
+  local ranks=$1 threads=$2
+  shift 2
+  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$RETORT" \
+    --threads "$threads" "$@" >out 2>err
+}
+on 1 1 run weighted.ini --out one || fail "one rank"
+result=$(digest one)
+grep -q train_unlabelled_loss one/mixed/metrics.jsonl || fail "no loss of unlabelled rows"
+grep -q '"unlabelled_samples":20' one/mixed/results.json || fail "no count of unlabelled samples"
+for ranks in 1 2 3 4; do
+  on $ranks $((1 + ranks % 2)) run weighted.ini --out ranks-$ranks || fail "$ranks ranks"
+  [ "$(digest ranks-$ranks)" = "$result" ] || fail "$ranks ranks, another result"
+  for file in $(cd one && find draws best -name '*.h5'); do
+    cmp -s "one/$file" "ranks-$ranks/$file" || fail "$file differs on $ranks ranks"
+  done
+done
+"$RETORT" check one >out 2>err || fail "check"
+
+# Killed while shards and generations are written, on turning numbers of ranks.
+kills=0
+turn=0
+for place in capture:3 capture:6 checkpoint:9 checkpoint:4 checkpoint:8 checkpoint:3; do
+  turn=$((turn + 1))
+  status=0
+  RETORT_FAULT_POINT=${place%:*}/atomic-rename:${place#*:}:kill \
+    on $((turn % 4 + 1)) 1 run weighted.ini --out killed || status=$?
+  [ $status -eq 0 ] && break
+  kills=$((kills + 1))
+done
+[ $kills -ge 3 ] || fail "only $kills kills"
+on 3 2 run weighted.ini --out killed || fail "going on"
+[ "$(digest killed)" = "$result" ] || fail "killed and resumed, another result"
+echo "one result of draws and mixed batches on 1, 2, 3 and 4 ranks, $kills kills"
