@@ -47,7 +47,7 @@ max-width:78rem}
 .charts svg{width:100%;max-width:400px}
 svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;
 height:auto;overflow:visible}
-.wide>svg{display:block;margin:.4rem 0;width:46rem}
+.wide>svg{display:block;margin:.4rem 0;width:41rem}
 .pair{display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin:.5rem 0;align-items:flex-start}
 .pair svg{flex:0 1 600px;min-width:min(100%,22rem)}
 svg .t{font-size:13px;font-weight:600;fill:#1b222c}svg .n{font-size:12.5px;fill:#1b222c}
