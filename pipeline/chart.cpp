@@ -15,13 +15,6 @@ constexpr double kLeft = 52, kRight = 14, kTop = 30, kBottom = 40;
 constexpr double kLogarithmicFrom = 20;  // highest over lowest
 constexpr std::size_t kMostMarked = 40;  // points of a line that get a dot each
 
-std::string opening(double width, double height, const std::string& title) {
-  return fmt::format(
-      "<svg viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
-      "aria-label=\"{2}\"><text x=\"0\" y=\"15\" class=\"t\">{2}</text>",
-      width, height, escape_html(title));
-}
-
 std::string text(double x, double y, const char* anchor, const std::string& safe) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", x, y, anchor,
                      safe);
@@ -47,8 +40,7 @@ std::string line_svg(const Line& line, const Axis& x, const Axis& y, bool single
     points += fmt::format("{:.1f},{:.1f} ", x.at(point.first), y.at(point.second));
     if (faint || (count > 1 && count > kMostMarked)) continue;
     dots += fmt::format(
-        "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"><title>{}: {} at "
-        "{}</title></circle>",
+        R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}"><title>{}: {} at {}</title></circle>)",
         x.at(point.first), y.at(point.second), count == 1 ? 3 : 2, line.colour,
         escape_html(line.name), fmt::format("{:.5g}", point.second), tick_text(point.first));
   }
@@ -100,7 +92,7 @@ std::string line_chart_svg(const LineChart& chart) {
   const Axis y = logarithmic ? Axis(Axis::Scale::logarithmic, *least / 1.1, *most * 1.1,
                                     kHeight - kBottom, kTop)
                              : Axis::over(ys, kHeight - kBottom, kTop);
-  std::string svg = opening(kWidth, kHeight, chart.title) + axes_svg(x, y, chart, logarithmic);
+  std::string svg = svg_opening(kWidth, kHeight, chart.title) + axes_svg(x, y, chart, logarithmic);
   for (const auto& line : chart.lines) svg += line_svg(line, x, y, chart.lines.size() == 1);
   return svg + "</svg>";
 }
@@ -109,9 +101,8 @@ std::string legend_html(const std::vector<LegendEntry>& entries) {
   std::string html = "<ul class=\"legend\">";
   for (const auto& entry : entries)
     html += fmt::format(
-        "<li><svg width=\"26\" height=\"10\" aria-hidden=\"true\"><line x1=\"1\" y1=\"5\" "
-        "x2=\"25\" "
-        "y2=\"5\" stroke=\"{}\" stroke-width=\"3\"{}/></svg> {}</li>",
+        R"(<li><svg width="26" height="10" aria-hidden="true">
+<line x1="1" y1="5" x2="25" y2="5" stroke="{}" stroke-width="3"{}/></svg> {}</li>)",
         entry.colour, entry.dash.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", entry.dash),
         escape_html(entry.name));
   return html + "</ul>";

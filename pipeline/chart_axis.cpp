@@ -64,6 +64,13 @@ std::vector<double> Axis::ticks(int wanted) const {
   return ticks;
 }
 
+std::string svg_opening(double width, double height, const std::string& title) {
+  return fmt::format(
+      R"(<svg viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}" role="img" aria-label="{2}">
+<text x="0" y="15" class="t">{2}</text>)",
+      width, height, escape_html(title));
+}
+
 std::string tick_text(double value) {
   if (std::abs(value) < 1e-12) return "0";
   const double size = std::abs(value);

@@ -1,4 +1,4 @@
-// An axis of a chart: its range, where its values fall, its ticks.
+// What charts share: the frame, and an axis: its range, where its values fall, its ticks.
 #pragma once
 
 #include <string>
@@ -25,6 +25,9 @@ class Axis {
   Scale scale_;
   double low_, high_, from_, to_;
 };
+
+/// <svg>, its name for readers of screens, and its title in the first 20 pixels. Escaped here.
+std::string svg_opening(double width, double height, const std::string& title);
 
 /// A tick's text: "0.05", "1 200", "2 M".
 std::string tick_text(double value);

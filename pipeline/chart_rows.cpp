@@ -16,13 +16,6 @@ constexpr std::size_t kLongest = 34;  // letters of a name
 constexpr double kEnd = 128;          // room for the numbers at the right
 constexpr double kWidest = 1.5;       // of an interval's arm, in widths of the values' range
 
-std::string opening(double height, const std::string& title) {
-  return fmt::format(
-      "<svg viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
-      "aria-label=\"{2}\"><text x=\"0\" y=\"15\" class=\"t\">{2}</text>",
-      kWidth, height, escape_html(title));
-}
-
 double name_room(std::size_t longest) {
   return kLetter * static_cast<double>(std::min(longest, kLongest)) + 16;
 }
@@ -59,15 +52,13 @@ std::string interval_svg(const IntervalRow& row, const Axis& x, double y) {
     const double high = row.spread.mean + *row.spread.half_width;
     const double left = x.at(std::max(low, x.low())), right = x.at(std::min(high, x.high()));
     svg += fmt::format(
-        "<line x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\" stroke=\"{3}\" "
-        "stroke-width=\"2\"/>",
+        R"(<line x1="{0:.1f}" x2="{1:.1f}" y1="{2:.1f}" y2="{2:.1f}" stroke="{3}" stroke-width="2"/>)",
         left, right, y, row.colour);
     const auto end = [&](double at, double direction, bool cut) {
       return cut ? fmt::format("<path d=\"M{:.1f},{:.1f}l{:.1f},-5v10z\" fill=\"{}\"/>", at, y,
                                -8 * direction, row.colour)
                  : fmt::format(
-                       "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\" "
-                       "stroke=\"{3}\" stroke-width=\"2\"/>",
+                       R"(<line x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}" stroke="{3}" stroke-width="2"/>)",
                        at, y - 5, y + 5, row.colour);
     };
     svg += end(left, -1, low < x.low()) + end(right, 1, high > x.high());
@@ -75,8 +66,7 @@ std::string interval_svg(const IntervalRow& row, const Axis& x, double y) {
   for (const double value : row.values)
     if (std::isfinite(value) && row.values.size() > 1)
       svg += fmt::format(
-          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" fill=\"#fff\" stroke=\"{}\" "
-          "stroke-width=\"1.2\"/>",
+          R"(<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="#fff" stroke="{}" stroke-width="1.2"/>)",
           x.at(value), y, row.colour);
   if (std::isfinite(row.spread.mean))
     svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"4\" height=\"14\" fill=\"{}\"/>",
@@ -94,11 +84,11 @@ std::string interval_chart_svg(const IntervalChart& chart) {
   const double height = kTop + kRow * static_cast<double>(chart.rows.size()) + kBottom;
   const double foot = height - kBottom;
   const Axis x = interval_axis(chart, left, right);
-  std::string svg = opening(height, chart.title);
+  std::string svg = svg_opening(kWidth, height, chart.title);
   for (const double tick : x.ticks(5))
     svg += fmt::format(
-        "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2:.1f}\" class=\"g\"/>"
-        "<text x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4}</text>",
+        R"(<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2:.1f}" class="g"/>
+<text x="{0:.1f}" y="{3:.1f}" text-anchor="middle">{4}</text>)",
         x.at(tick), kTop - 4, foot, foot + 16,
         tick_text(chart.form == NumberForm::percent ? 100 * tick : tick));
   svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
@@ -137,11 +127,11 @@ std::string bar_chart_svg(const std::string& title, const std::vector<Bar>& bars
   const double height = kTop + kRow * static_cast<double>(bars.size()) + kBottom;
   const double foot = height - kBottom;
   const Axis x(Axis::Scale::linear, 0, most, left, right);
-  std::string svg = opening(height, title);
+  std::string svg = svg_opening(kWidth, height, title);
   for (const double tick : x.ticks(6))
     svg += fmt::format(
-        "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2:.1f}\" class=\"g\"/>"
-        "<text x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4}</text>",
+        R"(<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2:.1f}" class="g"/>
+<text x="{0:.1f}" y="{3:.1f}" text-anchor="middle">{4}</text>)",
         x.at(tick), kTop - 4, foot, foot + 16, tick_text(tick));
   svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">seconds</text>",
                      (left + right) / 2, height - 6);
@@ -154,9 +144,8 @@ std::string bar_chart_svg(const std::string& title, const std::vector<Bar>& bars
       const auto colour = std::find_if(colours.begin(), colours.end(),
                                        [&part = part](const auto& c) { return c.first == part; });
       svg += fmt::format(
-          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"18\" fill=\"{}\" "
-          "stroke=\"#fff\" "
-          "stroke-width=\"0.6\"><title>{}: {:.3g} s, {:.1f} %</title></rect>",
+          R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="18" fill="{}" stroke="#fff"
+stroke-width="0.6"><title>{}: {:.3g} s, {:.1f} %</title></rect>)",
           x.at(begin), y - 9, x.at(begin + seconds) - x.at(begin),
           colour == colours.end() ? "#999" : colour->second, escape_html(part), seconds,
           100 * seconds / sums[i]);

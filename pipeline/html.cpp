@@ -118,6 +118,7 @@ std::string spread_html(const Spread& spread, NumberForm form) {
 std::string signed_html(double value, NumberForm form) {
   if (!std::isfinite(value)) return "not finite";
   const std::string size = number_html(std::abs(value), form);
+  if (number_html(0, form) == size) return size;  // no sign of what is shown as nothing
   return (value < 0 ? "&minus;" : "+") + size;
 }
 

@@ -52,24 +52,23 @@ std::string histogram(const std::vector<ClassRecall>& classes) {
     ++bins[std::min(kBins - 1, static_cast<std::size_t>(c.recall() * kBins))];
   const auto most = static_cast<double>(*std::max_element(bins.begin(), bins.end()));
   std::string svg = fmt::format(
-      "<svg viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
-      "aria-label=\"Classes by "
-      "recall\"><text x=\"0\" y=\"12\" class=\"t\">Classes by recall, %</text>",
+      R"(<svg viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}" role="img"
+aria-label="Classes by recall"><text x="0" y="12" class="t">Classes by recall, %</text>)",
       kWidth, kHeight);
   for (std::size_t i = 0; i < kBins; ++i) {
     const double x = 10 + 38 * static_cast<double>(i);
     const double height = 60 * static_cast<double>(bins[i]) / most;
     if (bins[i] > 0)
       svg += fmt::format(
-          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:g}\" height=\"{:.1f}\" fill=\"#0072b2\"/>"
-          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
+          R"(<rect x="{:.1f}" y="{:.1f}" width="{:g}" height="{:.1f}" fill="#0072b2"/>
+<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
           x, kFoot - height, kBar, height, x + kBar / 2, kFoot - height - 4, bins[i]);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>", x - 1,
                        kFoot + 15, 10 * i);
   }
   return svg + fmt::format(
-                   "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">100</text>"
-                   "<line x1=\"9\" x2=\"389\" y1=\"{:g}\" y2=\"{:g}\" class=\"a\"/></svg>",
+                   R"(<text x="{:.1f}" y="{:.1f}" text-anchor="middle">100</text>
+<line x1="9" x2="389" y1="{:g}" y2="{:g}" class="a"/></svg>)",
                    10 + 38.0 * kBins - 1, kFoot + 15, kFoot, kFoot);
 }
 
@@ -116,17 +115,16 @@ std::string worst_table(const std::vector<ClassRecall>& classes,
     }
 
     rows += fmt::format(
-        "<tr><td>{}<div class=\"name\">{}</div></td><td>{:.1f}&nbsp;%<div class=\"bar\"><i "
-        "style=\"width:{:.1f}%\"></i></div><small>{:g} of {:g}</small></td><td class=\"w\"><div "
-        "class=\"mistakes\">{}</div></td></tr>",
+        R"(<tr><td>{}<div class="name">{}</div></td><td>{:.1f}&nbsp;%<div class="bar">
+<i style="width:{:.1f}%"></i></div><small>{:g} of {:g}</small></td><td class="w">
+<div class="mistakes">{}</div></td></tr>)",
         likeness, escape_html(shortened(c.name, 60)), 100 * c.recall(), 100 * c.recall(), c.right,
         c.samples, mistakes);
   }
   if (rows.empty()) return "<p>No class has a wrong answer.</p>";
-  return "<table class=\"classes\"><thead><tr><th>class</th><th>recall</th><th class=\"w\">taken "
-         "for "
-         "<small>(most confident first; small: a sample of that "
-         "class)</small></th></tr></thead><tbody>" +
+  return R"(<table class="classes"><thead><tr><th>class</th><th>recall</th>
+<th class="w">taken for <small>(most confident first; small: a sample of that class)</small>
+</th></tr></thead><tbody>)" +
          rows + "</tbody></table>";
 }
 
@@ -153,8 +151,8 @@ std::string pairs_table(const std::vector<const ReportSection*>& members, Evalua
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   if (sorted.empty()) return "";
   std::string html =
-      "<table class=\"classes\"><thead><tr><th>is</th><th class=\"w\">taken "
-      "for</th><th>times</th></tr></thead><tbody>";
+      R"(<table class="classes"><thead><tr><th>is</th><th class="w">taken for</th><th>times</th>
+</tr></thead><tbody>)";
   for (std::size_t i = 0; i < std::min(kMostPairs, sorted.size()); ++i)
     html += fmt::format("<tr>{}{}<td>{}</td></tr>", cell(sorted[i].first.first),
                         cell(sorted[i].first.second), sorted[i].second);
@@ -176,9 +174,8 @@ std::string evaluation(const Report& report, const std::vector<const ReportSecti
   if (!samples.obstacle().empty())
     note += fmt::format("No samples are shown: {}.", escape_html(samples.obstacle()));
   return fmt::format(
-      "<details{}><summary>{} <small>{}, split {}</small></summary>{}<div "
-      "class=\"row\"><div>{}</div>"
-      "<div>{}<h4>Most confused</h4>{}</div></div></details>",
+      R"(<details{}><summary>{} <small>{}, split {}</small></summary>{}<div class="row"><div>{}
+</div><div>{}<h4>Most confused</h4>{}</div></div></details>)",
       open ? " open" : "", escape_html(first.group),
       escape_html(report.portable(first.option("data"))), escape_html(first.option("split")),
       note.empty() ? "" : "<p class=\"muted\">" + note + "</p>",

@@ -71,22 +71,28 @@ std::string title_of(const Comparison& comparison) {
 
 std::string rows_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
-  std::string html =
-      "<table class=\"sortable\"><thead><tr><th>model</th><th "
-      "class=\"w\">role</th><th>parameters</th>"
-      "<th>seeds</th><th>mean</th><th>deviation</th><th>95&nbsp;% interval</th>"
-      "<th class=\"w\">by seed</th></tr></thead><tbody>";
+  std::string html = R"(<table class="sortable"><thead><tr><th>model</th><th class="w">role</th>
+<th>parameters</th><th>seeds</th><th>mean</th><th>deviation</th><th>95&nbsp;% interval</th>
+<th class="w">by seed</th></tr></thead><tbody>)";
   for (const auto& row : comparison.rows)
     html += fmt::format(
-        "<tr><td>{}</td><td "
-        "class=\"w\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
-        "<td>{}</td></tr>",
+        R"(<tr><td>{}</td><td class="w">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>
+<td class="w wrap">{}</td></tr>)",
         escape_html(row.section), escape_html(role_text(row)),
         row.parameters ? number_html(*row.parameters, NumberForm::plain) : "", row.spread.count,
         number_html(row.spread.mean, form),
         row.spread.deviation ? number_html(*row.spread.deviation, form) : "",
         interval_text(row.spread, form, false), by_seed(row.values, form, false));
   return html + "</tbody></table>";
+}
+
+/// The baseline of all differences; empty if they have several.
+std::string common_baseline(const Comparison& comparison) {
+  const auto& all = comparison.differences;
+  const bool one = std::all_of(all.begin(), all.end(), [&](const auto& difference) {
+    return difference.baseline == all.front().baseline;
+  });
+  return one && !all.empty() ? comparison.rows[all.front().baseline].section : "";
 }
 
 std::string name_of(const Comparison& comparison, const Difference& difference) {
@@ -96,17 +102,13 @@ std::string name_of(const Comparison& comparison, const Difference& difference) 
 
 std::string differences_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
-  std::string html =
-      "<table><thead><tr><th>difference</th><th>pairs</th><th>mean</th><th>deviation</th>"
-      "<th>95&nbsp;% interval</th><th class=\"w\"></th><th class=\"w\">by seed</th><th "
-      "class=\"w\">other options that "
-      "differ"
-      "</th></tr></thead><tbody>";
+  std::string html = R"(<table><thead><tr><th>difference</th><th>pairs</th><th>mean</th>
+<th>deviation</th><th>95&nbsp;% interval</th><th class="w"></th><th class="w">by seed</th>
+<th class="w">other options that differ</th></tr></thead><tbody>)";
   for (const auto& d : comparison.differences)
     html += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td "
-        "class=\"w\">{}</td><td>{}</td>"
-        "<td class=\"w wrap\">{}</td></tr>",
+        R"(<tr><td class="wrap">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class="w">{}</td>
+<td class="w wrap">{}</td><td class="w wrap">{}</td></tr>)",
         escape_html(name_of(comparison, d)), d.spread.count, signed_html(d.spread.mean, form),
         d.spread.deviation ? number_html(*d.spread.deviation, form) : "",
         interval_text(d.spread, form, true), verdict(comparison, d), by_seed(d.values, form, true),
@@ -126,15 +128,18 @@ std::string charts(const Comparison& comparison) {
   std::string svg = interval_chart_svg(rows);
   if (comparison.differences.empty()) return svg;
   const bool points = comparison.metric == "top1";
+  const std::string baseline = common_baseline(comparison);
   IntervalChart differences{
-      "Differences, paired by seed",
+      baseline.empty() ? "Differences, paired by seed"
+                       : "Difference from " + baseline + ", paired by seed",
       points ? "per cent points (to the right: better)" : "nats (to the left: better)",
       form_of(comparison),
       0.0,
       {}};
   for (const auto& d : comparison.differences)
     differences.rows.push_back(
-        {name_of(comparison, d), colour_of(Role::learner), plain(d.values), d.spread});
+        {baseline.empty() ? name_of(comparison, d) : comparison.rows[d.row].section,
+         colour_of(Role::learner), plain(d.values), d.spread});
   return svg + interval_chart_svg(differences);
 }
 
@@ -152,9 +157,9 @@ std::string legend(const Comparison& comparison) {
 std::string comparisons_html(const std::vector<Comparison>& comparisons) {
   if (comparisons.empty()) return "";
   std::string html =
-      "<section id=\"comparison\"><h2>Teacher, hard labels, distilled</h2>"
-      "<p class=\"muted\">Bar: mean over seeds. Line: its 95&nbsp;% interval by Student&rsquo;s t; "
-      "an arrow where it goes on. Circles: single seeds.</p>";
+      R"(<section id="comparison"><h2>Teacher, hard labels, distilled</h2><p class="muted">Bar:
+mean over seeds. Line: its 95&nbsp;% interval by Student&rsquo;s t; an arrow where it goes on.
+Circles: single seeds.</p>)";
   for (const auto& comparison : comparisons) {
     html += fmt::format(
         "<h3>{} on {}</h3>{}<div class=\"pair\">{}</div><div class=\"wide\">{}</div>",
@@ -171,8 +176,8 @@ std::string glance_html(const Report& report, const std::vector<Comparison>& com
   const auto card = [&](const std::string& label, const std::string& figure,
                         const std::string& note) {
     cards += fmt::format(
-        "<div class=\"card\"><div class=\"label\">{}</div><div class=\"figure\">{}</div>"
-        "<div class=\"note\">{}</div></div>",
+        R"(<div class="card"><div class="label">{}</div><div class="figure">{}</div>
+<div class="note">{}</div></div>)",
         label, figure, note);
   };
   if (!comparisons.empty()) {

@@ -9,75 +9,118 @@ namespace retort::pipeline {
 namespace {
 
 constexpr const char* kStyle = R"css(
-:root{--ink:#1b222c;--soft:#56606e;--rule:#dde2e9;--pale:#f5f7fa;--link:#0060a0;--bad:#a83200;--good:#00664b}
+:root{--ink:#1b222c;--soft:#56606e;--rule:#dde2e9;--pale:#f5f7fa;--link:#0060a0;--bad:#a83200;
+--good:#00664b}
 *{box-sizing:border-box}
-body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;color:var(--ink);background:#fff;margin:0 auto;max-width:80rem;padding:1.5rem 1.5rem 4rem}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;
+color:var(--ink);background:#fff;margin:0 auto;max-width:80rem;padding:1.5rem 1.5rem 4rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
-h2{font-size:1.25rem;margin:2.6rem 0 .6rem;border-bottom:2px solid var(--rule);padding-bottom:.25rem}
+h2{font-size:1.25rem;margin:2.6rem 0 .6rem;border-bottom:2px solid var(--rule);
+padding-bottom:.25rem}
 h3{font-size:1.02rem;margin:1.5rem 0 .4rem}h4{font-size:.92rem;margin:1rem 0 .3rem}
 h3 small,summary small{font-weight:400;color:var(--soft)}
-a{color:var(--link)}p{margin:.4rem 0}.muted{color:var(--soft);font-size:.9rem}small{color:var(--soft)}
-nav{margin:.6rem 0 0;font-size:.92rem}nav a{margin-right:1rem;text-decoration:none}nav a:hover{text-decoration:underline}
+a{color:var(--link)}p{margin:.4rem 0}.muted{color:var(--soft);font-size:.9rem}
+small{color:var(--soft)}
+nav{margin:.6rem 0 0;font-size:.92rem}nav a{margin-right:1rem;text-decoration:none}
+nav a:hover{text-decoration:underline}
 table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums;font-size:.92rem}
-th,td{padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top;white-space:nowrap}
+th,td{padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--rule);text-align:right;
+vertical-align:top;white-space:nowrap}
 th:first-child,td:first-child,th.w,td.w{text-align:left}td+td.w,th+th.w{padding-left:.4rem}
-td.wrap,th.wrap{white-space:normal;max-width:22rem}
+td.wrap,th.wrap{white-space:normal;max-width:22rem;overflow-wrap:anywhere}
 th{font-weight:600;color:var(--soft);vertical-align:bottom}tbody tr:hover{background:var(--pale)}
-.wide{overflow-x:auto}.row{display:flex;flex-wrap:wrap;gap:.5rem 3rem;align-items:flex-start}
+.wide{overflow-x:auto}.row>div:first-child{flex:1 1 36rem;max-width:50rem}.row>div{flex:0 1 26rem}
+.row{display:flex;flex-wrap:wrap;gap:.5rem 3rem;align-items:flex-start}
 .good{color:var(--good)}.bad{color:var(--bad);font-weight:600}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:.8rem;margin:1.4rem 0 0}
-.card{border:1px solid var(--rule);border-top:3px solid var(--link);border-radius:3px;padding:.55rem .8rem}
-.card .label{color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}.card .figure{font-size:1.32rem;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(11.5rem,1fr));gap:.8rem;
+margin:1.4rem 0 0}
+.card{border:1px solid var(--rule);border-top:3px solid var(--link);border-radius:3px;
+padding:.55rem .8rem}
+.card .label{color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}.card .figure{
+font-size:1.32rem;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
 .card .note{color:var(--soft);font-size:.84rem}
-.notes{border-left:4px solid #e69f00;background:#fdf8ec;padding:.3rem 1rem;margin:1.4rem 0 0}.notes h2{font-size:1rem;border:0;margin:.2rem 0}.notes ul{margin:.2rem 0 .4rem;padding-left:1.2rem}.notes li{overflow-wrap:anywhere}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.6rem 1.4rem;max-width:78rem}
+.notes{border-left:4px solid #e69f00;background:#fdf8ec;padding:.3rem 1rem;margin:1.4rem 0 0}
+.notes h2{font-size:1rem;border:0;margin:.2rem 0}
+.notes ul{margin:.2rem 0 .4rem;padding-left:1.2rem}.notes li{overflow-wrap:anywhere}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.6rem 1.4rem;
+max-width:78rem}
 .charts svg{width:100%;max-width:400px}
-svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;height:auto;overflow:visible}
-.wide>svg{display:block;margin:.4rem 0;width:46rem}.pair{display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin:.5rem 0;align-items:flex-start}.pair svg{flex:0 1 600px;min-width:min(100%,22rem)}
+svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;
+height:auto;overflow:visible}
+.wide>svg{display:block;margin:.4rem 0;width:41rem}
+.pair{display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin:.5rem 0;align-items:flex-start}
+.pair svg{flex:0 1 600px;min-width:min(100%,22rem)}
 svg .t{font-size:13px;font-weight:600;fill:#1b222c}svg .n{font-size:12.5px;fill:#1b222c}
-svg .g{stroke:#e3e7ed;stroke-width:1}svg .a{stroke:#8a94a3;stroke-width:1}svg .z{stroke:#1b222c;stroke-width:1.2;stroke-dasharray:4 3}
-svg .l{fill:none;stroke-width:1.8;stroke-linejoin:round}svg .l.f{stroke-width:1;stroke-opacity:.42}svg .l.b{stroke-width:2.4}
-.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.3rem;padding:0;margin:.4rem 0;font-size:.9rem}.legend svg{vertical-align:middle}
+svg .g{stroke:#e3e7ed;stroke-width:1}svg .a{stroke:#8a94a3;stroke-width:1}
+svg .z{stroke:#1b222c;stroke-width:1.2;stroke-dasharray:4 3}
+svg .l{fill:none;stroke-width:1.8;stroke-linejoin:round}
+svg .l.f{stroke-width:1;stroke-opacity:.42}svg .l.b{stroke-width:2.4}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.3rem;padding:0;margin:.4rem 0;
+font-size:.9rem}.legend svg{vertical-align:middle}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--link);font-weight:600}
-pre{background:var(--pale);padding:.7rem .9rem;overflow:auto;font-size:12.5px;line-height:1.4;margin:.4rem 0}code{font-size:.9em}
-.classes td{vertical-align:middle}.classes img,.likeness img{image-rendering:pixelated;background:#eee}
+pre{background:var(--pale);padding:.7rem .9rem;overflow:auto;font-size:12.5px;line-height:1.4;
+margin:.4rem 0}code{font-size:.9em}
+.classes td{vertical-align:middle}
+.classes img,.likeness img{image-rendering:pixelated;background:#eee}
 .name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:anywhere}
-.bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}.bar i{display:block;height:5px;background:#d55e00}
-.mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;grid-template-columns:auto auto;align-items:center;gap:0 .4rem;white-space:normal}
-figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}.likeness{opacity:.8}td .likeness{display:inline-block;vertical-align:middle;min-width:28px}.likeness img{width:auto;max-height:28px;max-width:28px}
-figure.text{display:block;flex:1 1 100%;border-left:3px solid var(--rule);padding-left:.6rem}figure.text figcaption{max-width:none}q{overflow-wrap:anywhere}
+.bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}
+.bar i{display:block;height:5px;background:#d55e00}
+.mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;
+grid-template-columns:auto auto;align-items:center;gap:0 .4rem;white-space:normal}
+figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}
+.likeness{opacity:.8}td .likeness{display:inline-block;vertical-align:middle;min-width:28px}
+.likeness img{width:auto;max-height:28px;max-width:28px}
+figure.text{display:block;flex:1 1 100%;border-left:3px solid var(--rule);padding-left:.6rem}
+figure.text figcaption{max-width:none}q{overflow-wrap:anywhere}
 th[aria-sort],.js .sortable th{cursor:pointer}.js .sortable th:hover{color:var(--ink)}
-footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);padding-top:.6rem}
-@media (max-width:40rem){body{padding:1rem .9rem 3rem;font-size:14px}.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}section>table{display:block;overflow-x:auto}}
-@media print{body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}svg,tr,.card,figure{break-inside:avoid}
-.wide{overflow:visible}.pair svg{max-width:48%}.charts{grid-template-columns:repeat(3,1fr)}.wide>svg{width:34rem;max-width:100%}p.muted{break-after:avoid}section>p.muted:last-child{break-after:auto}pre{white-space:pre-wrap}table{font-size:8.5pt}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
+footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);
+padding-top:.6rem}
+@media (max-width:40rem){body{padding:1rem .9rem 3rem;font-size:14px}
+.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}
+section>table{display:block;overflow-x:auto}}
+@media print{body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}
+h2,h3{break-after:avoid}svg,tr,.card,figure{break-inside:avoid}
+.wide{overflow:visible}.pair svg{max-width:48%}.charts{grid-template-columns:repeat(3,1fr)}
+.wide>svg{width:34rem;max-width:100%}p.muted{break-after:avoid}
+section>p.muted:last-child{break-after:auto}pre{white-space:pre-wrap}table{font-size:8.5pt}
+*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 )css";
 
 // Sorts a table by the column whose heading is clicked; unfolds the samples for the printer.
 constexpr const char* kScript = R"js(
 document.body.classList.add('js');
+const valueAt = at => row => {
+  const cell = row.cells[at];
+  const text = cell.dataset.value ?? cell.textContent.replace(/[\s\u202f]/g, '').replace('\u2212', '-');
+  const number = parseFloat(text);
+  return isNaN(number) ? text : number;
+};
+const compare = (x, y) =>
+  typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === 'number' ? -1 : 1;
 for (const head of document.querySelectorAll('.sortable th')) head.addEventListener('click', () => {
-  const at = [...head.parentNode.children].indexOf(head), body = head.closest('table').tBodies[0];
-  const value = row => { const cell = row.cells[at], text = cell.dataset.value ?? cell.textContent.replace(/[\s\u202f]/g, '').replace('\u2212', '-');
-    const number = parseFloat(text); return isNaN(number) ? text : number; };
+  const row = head.parentNode, body = head.closest('table').tBodies[0];
   const down = head.getAttribute('aria-sort') === 'ascending';
-  for (const other of head.parentNode.children) other.removeAttribute('aria-sort');
+  for (const other of row.children) other.removeAttribute('aria-sort');
   head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-  const order = (a, b) => { const x = value(a), y = value(b);
-    return typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : (typeof x === 'number' ? -1 : 1); };
-  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
+  const value = valueAt([...row.children].indexOf(head));
+  [...body.rows].sort((a, b) => (down ? -1 : 1) * compare(value(a), value(b)))
+    .forEach(sorted => body.append(sorted));
 });
-addEventListener('beforeprint', () => document.querySelectorAll('details:not(.raw)').forEach(d => d.open = true));
+addEventListener('beforeprint', () =>
+  document.querySelectorAll('details:not(.raw)').forEach(part => { part.open = true; }));
 )js";
 
-constexpr const char* kHow = R"html(<section id="method"><h2>How the numbers are made</h2>
-<p class="muted">Deviation: of the sample, divisor n&nbsp;&minus;&nbsp;1. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
-97.5&nbsp;% quantile of Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds for normally distributed values, and speaks of
-other seeds of the same data, not of other data. Differences are taken seed by seed before they are averaged. &ldquo;Better&rdquo; and
-&ldquo;worse&rdquo; mean that the interval leaves out 0; among many comparisons one in twenty does so by chance. A distilled section is
-compared with the hard-label one whose options differ least; those that do are named. Recall of a class: right answers among
-its samples. Hashes: <em>content</em> is the digest of a section&rsquo;s result, equal on any number of ranks; <em>recipe</em>
-that of its options and inputs.</p></section>)html";
+constexpr const char* kHow =
+    R"html(<section id="method"><h2>How the numbers are made</h2> <p class="muted">Deviation: of the sample,
+divisor n&nbsp;&minus;&nbsp;1. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
+97.5&nbsp;% quantile of Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds
+for normally distributed values, and speaks of other seeds of the same data, not of other data.
+Differences are taken seed by seed before they are averaged. &ldquo;Better&rdquo; and
+&ldquo;worse&rdquo; mean that the interval leaves out 0; among many comparisons one in twenty does
+so by chance. A distilled section is compared with the hard-label one whose options differ least;
+those that do are named. Recall of a class: right answers among its samples. Hashes:
+<em>content</em> is the digest of a section&rsquo;s result, equal on any number of ranks;
+<em>recipe</em> that of its options and inputs.</p></section>)html";
 
 struct Link {
   const char* id;

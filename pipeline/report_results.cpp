@@ -168,9 +168,8 @@ std::string option_differences(const Report& report) {
     for (const auto* section : sections)
       head += fmt::format("<th class=\"w\">{}</th>", escape_html(section->group));
     html += fmt::format(
-        "<h3>Where the {} sections differ</h3><div "
-        "class=\"wide\"><table><thead><tr><th>option</th>{}"
-        "</tr></thead><tbody>{}</tbody></table></div>",
+        R"(<h3>Where the {} sections differ</h3><div class="wide"><table><thead><tr><th>option
+</th>{}</tr></thead><tbody>{}</tbody></table></div>)",
         escape_html(stage), head, rows);
   }
   return html;
@@ -202,28 +201,26 @@ std::string results_html(const Report& report) {
   std::string html;
   for (std::size_t i = 0; i < tables().size(); ++i) html += table_html(report, summaries, i);
   if (html.empty()) return "";
-  return "<section id=\"results\"><h2>Results</h2><p class=\"muted\">Over several seeds: mean "
-         "&plusmn; "
-         "deviation of the sample (n&nbsp;&minus;&nbsp;1).</p>" +
+  return R"(<section id="results"><h2>Results</h2><p class="muted">Over several seeds: mean
+&plusmn; deviation of the sample (n&nbsp;&minus;&nbsp;1).</p>)" +
          html + "</section>";
 }
 
 std::string sections_html(const Report& report) {
-  std::string html =
-      "<section id=\"sections\"><h2>Sections</h2><div class=\"wide\"><table "
-      "class=\"sortable\"><thead>"
-      "<tr><th>section</th><th class=\"w\">stage</th><th "
-      "class=\"w\">state</th><th>time</th><th>content</th><th>recipe</"
-      "th></tr>"
-      "</thead><tbody>";
+  constexpr std::size_t kUnfolded = 40;
+  std::string html = fmt::format(
+      R"(<section id="sections"><h2>Sections</h2><details{}><summary>{} sections</summary>
+<div class="wide"><table class="sortable"><thead><tr><th>section</th><th class="w">stage</th>
+<th class="w">state</th><th>time</th><th>content</th><th>recipe</th></tr></thead><tbody>)",
+      report.sections.size() <= kUnfolded ? " open" : "", report.sections.size());
   for (const auto& section : report.sections)
     html += fmt::format(
-        "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"w\">{}</td><td data-value=\"{}\">{}</td>"
-        "<td>{}</td><td>{}</td></tr>",
+        R"(<tr><td>{}</td><td class="w">{}</td><td class="w">{}</td><td data-value="{}">{}</td><td>{}</td>
+<td>{}</td></tr>)",
         escape_html(section.name), escape_html(section.stage), standing_html(section),
         section.seconds.value_or(0), section.seconds ? seconds_text(*section.seconds) : "",
         hash_html(section.content_digest), hash_html(section.recipe_hash));
-  html += "</tbody></table></div>";
+  html += "</tbody></table></div></details>";
   html += option_differences(report);
   if (!report.plan.empty()) {
     html += "<h3>Plan</h3>";
@@ -251,7 +248,8 @@ std::string environment_html(const Report& report) {
                               [&](const auto& e) { return e.first == own; });
     if (found == environments.end())
       found = environments.emplace(found, own, std::vector<std::string>());
-    found->second.push_back(section.name);
+    if (found->second.empty() || found->second.back() != section.group)
+      found->second.push_back(section.group);
   }
   if (environments.empty()) return "";
   std::string head = "<th></th>", body;
@@ -272,11 +270,9 @@ std::string environment_html(const Report& report) {
     body += "</tr>";
   }
   return fmt::format(
-      "<section id=\"environment\"><h2>Environment</h2><div "
-      "class=\"wide\"><table><thead><tr>{}</tr></thead>"
-      "<tbody>{}</tbody></table></div><p class=\"muted\">Ranks and threads decide no result; "
-      "another "
-      "kind of processor may change the last digits.</p></section>",
+      R"(<section id="environment"><h2>Environment</h2><div class="wide"><table><thead><tr>{}
+</tr></thead><tbody>{}</tbody></table></div><p class="muted">Ranks and threads decide no result;
+another kind of processor may change the last digits.</p></section>)",
       head, body);
 }
 

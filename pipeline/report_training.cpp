@@ -175,10 +175,9 @@ std::string training_html(const Report& report) {
         section_charts(members));
   }
   return html +
-         "<p class=\"muted\">Training: mean since the evaluation before, of the loss that the "
-         "stage minimises (a distilled section mixes in the teacher&rsquo;s answers). Validation: "
-         "cross "
-         "entropy against the labels.</p></section>";
+         R"(<p class="muted">Training: mean since the evaluation before, of the loss that the
+stage minimises (a distilled section mixes in the teacher&rsquo;s answers). Validation: cross
+entropy against the labels.</p></section>)";
 }
 
 std::string time_html(const Report& report) {
@@ -218,10 +217,9 @@ std::string time_html(const Report& report) {
   std::string head = "<th>section</th><th>time</th>";
   for (const auto& entry : legend) head += fmt::format("<th>{} %</th>", entry.name);
   return fmt::format(
-      "<section id=\"time\"><h2>Time</h2>{}<div class=\"wide\">{}</div><div class=\"wide\">"
-      "<table class=\"sortable\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
-      "<p class=\"muted\">Of the start that completed each section{}, the mean over "
-      "ranks.</p></section>",
+      R"(<section id="time"><h2>Time</h2>{}<div class="wide">{}</div><div class="wide">
+<table class="sortable"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>
+<p class="muted">Of the start that completed each section{}, the mean over ranks.</p></section>)",
       legend_html(legend), svg, head, rows, seeds ? ", the mean over seeds" : "");
 }
 

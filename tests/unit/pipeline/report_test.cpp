@@ -241,6 +241,28 @@ TEST_F(ReportTest, EmbedsThePicturesOfTheVeryDataSet) {
   EXPECT_THAT(report_html(read_report(run())), HasSubstr("the data set is not there any more"));
 }
 
+TEST_F(ReportTest, ShrinksLargePicturesAndNamesBrokenOnes) {
+  const auto sample = [](std::uint64_t i) {
+    std::string file = "P6 100 50 255\n" + std::string(15000, static_cast<char>(60 * i));
+    if (i == 2) file.resize(40);  // a header and hardly anything
+    io::PackedSample s;
+    for (const char c : file) s.payload.push_back(static_cast<std::byte>(c));
+    s.labels = {static_cast<std::uint32_t>(i % 2)};
+    return s;
+  };
+  io::write_packed(run() / "data",
+                   {io::SampleForm::encoded_image, {32, 32, 3}, {"zero", "one"}, 4, 4}, sample);
+  const std::string digest = io::PackedDataset(run() / "data", "train").digest();
+  section("score", "evaluate", "model = m\ndata = run/data\nsplit = train\n", {{"top1", 0.75}});
+  text("data/config.ini", "from = folder\n");
+  text("score/details.json", details_of(digest).dump());
+  const std::string page = report_html(read_report(run()));
+  EXPECT_EQ(count_of(page, "width=\"56\" height=\"28\""), 4u);
+  EXPECT_THAT(page, HasSubstr("<span class=\"muted\">sample 2: "));
+  // The beginning of a PNG file of 64 x 32 pixels.
+  EXPECT_THAT(page, HasSubstr("src=\"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAAAgCAI"));
+}
+
 TEST_F(ReportTest, ShowsTextsAsText) {
   const auto sample = [](std::uint64_t i) {
     const std::string text = i == 2 ? "<b>what's</b> my balance?" : "text";

@@ -146,6 +146,32 @@ for digest in [row["content_digest"] for row in report["sections"]]:
     assert digest in page, digest
 PYTHON
 
+# The examples of wrong answers fit the counts.
+python3 - r <<'PYTHON' || fail "the examples of wrong answers"
+import collections, json, pathlib, sys
+shown = 0
+for file in pathlib.Path(sys.argv[1]).glob("*-test/seed-*/details.json"):
+    details = json.loads(file.read_text())
+    classes = details["classes"]
+    by_class = collections.defaultdict(list)
+    for example in details["examples"]:
+        by_class[example["class"]].append(example)
+    for label, entry in enumerate(classes):
+        examples = by_class[label]
+        assert len(examples) == min(4, entry["samples"] - entry["right"]), (file, label, examples)
+        confidence = [e["confidence"] for e in examples]
+        assert confidence == sorted(confidence, reverse=True) and all(0 < c <= 1 for c in confidence), examples
+        assert len({e["sample"] for e in examples}) == len(examples), examples
+        for e in examples:
+            assert e["predicted"] != label and 0 <= e["sample"] < sum(c["samples"] for c in classes), e
+            assert any((c["gold"], c["predicted"]) == (entry["name"], classes[e["predicted"]]["name"])
+                       for c in details["confusions"]), e
+        shown += len(examples)
+assert shown > 0
+PYTHON
+run 0 evaluate --model r/hard/seed-1 --data r/data --examples 0 --out hidden
+grep -q '"examples": \[\]' hidden/details.json || fail "--examples 0 lists samples"
+
 # The folder of one section, and a folder without anything.
 run 0 report r/hard/seed-2
 grep -q '<section id="training">' r/hard/seed-2/report.html || fail "no curves of a single section"
