@@ -114,7 +114,8 @@ at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision) {
 }
 
 at::Tensor average_pool(const at::Tensor& images) {
-  if (!images.is_cpu()) return at::mean(images, {2, 3}, false, at::kFloat);
+  if (!images.is_cpu() || images.scalar_type() != at::kFloat)
+    return at::mean(images, {2, 3}, false, at::kFloat);
   return PoolFunction::apply(images);
 }
 

@@ -19,7 +19,7 @@ at::Tensor channels_last(const at::Tensor& images);
 at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision);
 
 /// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
-/// of pixels after another (on a GPU: in an order of ATen's). Differentiable; the gradient comes
+/// of pixels after another (on a GPU and of bf16: in an order of ATen's). Differentiable; the gradient comes
 /// out channels-last.
 at::Tensor average_pool(const at::Tensor& images);
 
