@@ -27,8 +27,10 @@ cut=(--from json --source clinc150/data_full.json --source-splits train,validati
 pack clinc-t "${cut[@]}" --keep-splits train,validation,test
 pack clinc-u "${cut[@]}" --keep-splits unlabelled --drop-labels unlabelled
 pack languages --from tsv --source langid-lingua79/sentences --label-from file-name --columns 1
-pack languages-cut --from tsv --source langid-lingua79/single-words --label-from file-name \
-  --columns 1 --split train=0.8,validation=0.1,test=0.1
+mkdir words
+cp langid-lingua79/single-words/{a,e,k,z}*.txt words
+pack words --from tsv --source words --label-from file-name --columns 1 \
+  --split train=0.8,validation=0.1,test=0.1
 pack trec --from tsv --source trec --files train=train,test=test --encoding latin-1 \
   --separator space --columns 2 --label-column 1 --text-column 2
 pack trec-coarse --from tsv --source trec --files train=train,test=test --separator space \

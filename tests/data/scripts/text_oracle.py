@@ -60,13 +60,13 @@ def lines(path, encoding="utf-8"):
 
 
 # 79 languages: a file each; a line each.
-for name, part in (("languages", "sentences"), ("languages-cut", "single-words")):
-    folder = f"{root}/langid-lingua79/{part}"
+for name, folder in (("languages", "langid-lingua79/sentences"), ("words", "words")):
+    folder = f"{root}/{folder}"
     files = sorted(f for f in os.listdir(folder) if f.endswith(".txt"))
     rows = [(t, [f[:-4]]) for f in files for t in lines(f"{folder}/{f}") if t]
     languages = by_bytes(label for _, [label] in rows)
-    assert len(languages) == 79
     if name == "languages":
+        assert len(languages) == 79
         check(name, "train", rows, languages)
         continue
     parts = {s: packed(name, s)[0] for s in ("train", "validation", "test")}
@@ -84,9 +84,8 @@ for name, encoding in (("trec", "latin-1"), ("trec-coarse", "utf-8")):
     cut = (lambda l: l.split(":")) if name == "trec-coarse" else (lambda l: [l])
     classes = by_bytes(c for r in rows.values() for l, _ in r for c in cut(l))
     for split in ("train", "test"):
-        expected = [(t, cut(l)) for l, t in rows[split]]
-        check(name, split, expected, classes)
-replaced = sum(t.count("\ufffd") for s in ("train", "test") for t, _ in packed("trec-coarse", s)[0])
+        check(name, split, [(t, cut(l)) for l, t in rows[split]], classes)
+replaced = sum(t.count("\ufffd") for r in rows.values() for _, t in r)
 facts = json.load(open(f"{root}/packed/trec-coarse/manifest.json", encoding="utf-8"))["facts"]
 assert replaced == facts["source"]["invalid_utf8"]["sequences"] > 0
 
