@@ -240,11 +240,13 @@ TEST_F(TeachWeighted, UnlabelledLossFromShards) {
     for (std::size_t row = 0; row < rows; ++row) {
       double rest = 1;
       for (std::size_t i = row * h; i < (row + 1) * h; ++i) rest -= probabilities[i];
-      rest = std::max(rest, 1e-12) / static_cast<double>(n - h);
-      for (std::size_t c = 0; c < n; ++c) dense[row * n + c] = static_cast<float>(std::log(rest));
+      const auto log_of = [](double p) { return std::log(std::max(p, 1e-30)); };
+      // Below the last listed one, as its rank says, where rounding would hide it.
+      const double others = std::min(log_of(rest / static_cast<double>(n - h)),
+                                     log_of(probabilities[(row + 1) * h - 1]) - 1e-3);
+      for (std::size_t c = 0; c < n; ++c) dense[row * n + c] = static_cast<float>(others);
       for (std::size_t i = row * h; i < (row + 1) * h; ++i)
-        dense[row * n + listed[i]] =
-            static_cast<float>(std::log(std::max(probabilities[i], 1e-30)));
+        dense[row * n + listed[i]] = static_cast<float>(log_of(probabilities[i]));
     }
     write_problem(rows, n, dense, rows);
     teach({{"unlabelled", path("data").string(), "test"}, {"top-h", std::to_string(h), "test"}});
