@@ -37,14 +37,14 @@ at::Tensor make_mask(at::IntArrayRef sizes, double rate, const DropoutKey& key) 
 }  // namespace
 
 at::Tensor dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
-  return rate == 0 ? x : at::mul(x, make_mask(x.sizes(), rate, key));
+  return rate == 0 ? x : at::mul(x, make_mask(x.sizes(), rate, key).to(x.device()));
 }
 
 at::Tensor drop_rows(const at::Tensor& x, double rate, const DropoutKey& key) {
   if (rate == 0) return x;
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
   sizes[0] = x.size(0);
-  return at::mul(x, make_mask(sizes, rate, key));
+  return at::mul(x, make_mask(sizes, rate, key).to(x.device()));
 }
 
 }  // namespace retort::nn
