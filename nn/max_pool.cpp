@@ -1,6 +1,14 @@
 #include "nn/max_pool.h"
 
+#include <limits>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gt.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/slice.h>
+#include <ATen/ops/where.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/error.h"
@@ -72,11 +80,31 @@ std::int64_t pooled_size(std::int64_t size, std::int64_t kernel, std::int64_t st
 
 at::Tensor max_pool(const at::Tensor& images, std::int64_t kernel, std::int64_t stride,
                     std::int64_t padding) {
-  if (images.dim() != 4 || images.scalar_type() != at::kFloat || kernel < 1 || kernel > 16 ||
-      stride < 1 || padding > kernel / 2 || images.size(2) + 2 * padding < kernel ||
+  if (images.dim() != 4 || (images.is_cpu() && images.scalar_type() != at::kFloat) || kernel < 1 ||
+      kernel > 16 || stride < 1 || padding > kernel / 2 || images.size(2) + 2 * padding < kernel ||
       images.size(3) + 2 * padding < kernel)
     throw core::InternalError("max pooling needs fp32 pictures that its window fits in");
-  return MaxPoolFunction::apply(images, kernel, stride, padding);
+  if (images.is_cpu()) return MaxPoolFunction::apply(images, kernel, stride, padding);
+  if (at::GradMode::is_enabled() && images.requires_grad())
+    return max_pool_by_slices(images, kernel, stride, padding);
+  return at::max_pool2d(images, {kernel, kernel}, {stride, stride}, {padding, padding});
+}
+
+at::Tensor max_pool_by_slices(const at::Tensor& images, std::int64_t kernel, std::int64_t stride,
+                              std::int64_t padding) {
+  const at::Tensor x =
+      at::constant_pad_nd(images.contiguous(kChannelsLast), {padding, padding, padding, padding},
+                          -std::numeric_limits<double>::infinity());
+  const std::int64_t height = pooled_size(images.size(2), kernel, stride, padding);
+  const std::int64_t width = pooled_size(images.size(3), kernel, stride, padding);
+  at::Tensor best;
+  for (std::int64_t ky = 0; ky < kernel; ++ky)
+    for (std::int64_t kx = 0; kx < kernel; ++kx) {
+      const at::Tensor each = at::slice(at::slice(x, 2, ky, ky + (height - 1) * stride + 1, stride),
+                                        3, kx, kx + (width - 1) * stride + 1, stride);
+      best = best.defined() ? at::where(each > best, each, best) : each;
+    }
+  return best.contiguous(kChannelsLast);
 }
 
 }  // namespace retort::nn

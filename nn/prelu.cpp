@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/prelu.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/kernels/prelu.h"
@@ -45,6 +46,7 @@ struct PReluFunction : torch::autograd::Function<PReluFunction> {
 }  // namespace
 
 at::Tensor channel_prelu(const at::Tensor& x, const at::Tensor& slope) {
+  if (!x.is_cpu()) return at::prelu(x, slope.to(x.scalar_type()));
   return PReluFunction::apply(x, slope);
 }
 

@@ -1,6 +1,7 @@
 #include "nn/kernels/max_pool.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace retort::nn {
@@ -40,7 +41,7 @@ void max_pool_forward(const PoolShape& s, const float* x, float* y, std::uint8_t
           }
 #pragma GCC ivdep
           for (std::size_t c = 0; c < channels; ++c) {
-            const bool take = (in[c] > y[c]) | (in[c] != in[c]);
+            const bool take = (in[c] > y[c]) | std::isnan(in[c]);
             y[c] = take ? in[c] : y[c];
             at[c] = take ? index : at[c];
           }

@@ -1,4 +1,8 @@
 // Layers of transformers: see layered_model.h.
+#include <tuple>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -111,7 +115,11 @@ at::Tensor LayeredModel::apply(const Attention& attention, const at::Tensor& qkv
   const auto parts = qkv.view({batch, count, 3, attention.heads, width / attention.heads})
                          .permute({2, 0, 3, 1, 4})
                          .unbind(0);
-  return at::scaled_dot_product_attention(parts[0], parts[1], parts[2])
+  // The backward pass of a GPU's fused kernels adds in no fixed order; that of the plain product
+  // has one.
+  const bool plain = !qkv.is_cpu() && at::GradMode::is_enabled() && qkv.requires_grad();
+  return (plain ? std::get<0>(at::_scaled_dot_product_attention_math(parts[0], parts[1], parts[2]))
+                : at::scaled_dot_product_attention(parts[0], parts[1], parts[2]))
       .transpose(1, 2)
       .reshape({batch, count, width});
 }

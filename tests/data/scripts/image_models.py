@@ -2,7 +2,7 @@
 
   image_models.py pictures FOLDER             writes pictures of 6 classes
   image_models.py random NAME MODEL OUT       a model folder like MODEL with random weights of torch
-  image_models.py logits NAME MODEL DATA LOGITS
+  image_models.py logits NAME DATA MODEL LOGITS MODEL LOGITS...
                                               compares captured logits with those of the peer
 """
 import hashlib
@@ -143,7 +143,7 @@ def write_random(folder, out):
     read_model(out)
 
 
-def compare_logits(name, folder, data, logits):
+def compare_logits(name, data, folder, logits):
     from logit_shard_format import read_logits
     from model_format import read_model
     from packed_dataset_format import read_split
@@ -182,4 +182,6 @@ if __name__ == "__main__":
     elif command == "random":
         write_random(*arguments[1:])
     else:
-        compare_logits(*arguments)
+        name, data, *folders = arguments
+        for folder, logits in zip(folders[::2], folders[1::2], strict=True):
+            compare_logits(name, data, folder, logits)

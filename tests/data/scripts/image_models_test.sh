@@ -26,10 +26,8 @@ compare() {  # architecture, side, options...
     quietly teach --data data$side --model $folder --top-k 6 --ids u32 --stored-precision fp32 \
       --batch 6 --out "logits-${folder%/*}"
   done
-  peer logits "$name" ours/model data$side logits-ours
-  peer logits "$name" theirs data$side logits-theirs
+  peer logits "$name" data$side ours/model logits-ours theirs logits-theirs
 }
-compare resnet18 64
 compare resnet18 32 --stem small
 compare resnet50 64
 compare iresnet18 112

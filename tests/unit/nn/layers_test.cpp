@@ -87,6 +87,15 @@ TEST(Layers, MaxPoolMatchesTorch) {
     y.backward(grad);
     z.backward(grad);
     EXPECT_TRUE(at::allclose(ours.grad(), theirs.grad(), 1e-6, 1e-6));
+    // The form for other devices, without the NaN.
+    at::Tensor plain = at::nan_to_num(x).requires_grad_(true);
+    at::Tensor sliced = plain.detach().clone().requires_grad_(true);
+    const at::Tensor by_kernel = max_pool(plain, each.kernel, each.stride, each.padding);
+    const at::Tensor by_slices = max_pool_by_slices(sliced, each.kernel, each.stride, each.padding);
+    EXPECT_TRUE(at::equal(by_kernel, by_slices));
+    by_kernel.backward(grad);
+    by_slices.backward(grad);
+    EXPECT_TRUE(at::allclose(plain.grad(), sliced.grad(), 1e-6, 1e-6));
   }
   EXPECT_THROW(max_pool(at::zeros({1, 1, 2, 2}), 5, 2, 1), core::InternalError);
 }
