@@ -30,7 +30,7 @@ void declare_device(core::OptionTable& table, DeviceChoice* choice) {
                                 {{"auto", DeviceChoice::automatic},
                                  {"cpu", DeviceChoice::cpu},
                                  {"cuda", DeviceChoice::cuda}},
-                                "where to compute: a GPU per rank if there is one, or as said")
+                                "Where to compute: a GPU per rank if there is one, or as said")
       .effect = core::OptionEffect::run;
 }
 

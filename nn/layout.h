@@ -19,8 +19,8 @@ at::Tensor channels_last(const at::Tensor& images);
 at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision);
 
 /// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
-/// of pixels after another (on a GPU and of bf16: in an order of ATen's). Differentiable; the gradient comes
-/// out channels-last.
+/// of pixels after another (on a GPU and of bf16: in an order of ATen's). Differentiable; the
+/// gradient comes out channels-last.
 at::Tensor average_pool(const at::Tensor& images);
 
 }  // namespace retort::nn

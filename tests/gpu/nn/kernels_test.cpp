@@ -207,6 +207,56 @@ TEST(GpuFlat, NormAndStepHaveTheBitsOfTheCpu) {
   EXPECT_TRUE(same_bits(d_p.host(), p));
 }
 
+TEST(GpuNorm, RunningStatisticsScaleInBothTypes) {
+  RETORT_NEEDS_GPU();
+  const std::uint64_t rows = 333, channels = 40, n = rows * channels;
+  const auto x = random_floats(n, 1), residual = random_floats(n, 2),
+             gamma = random_floats(channels, 3), beta = random_floats(channels, 4),
+             mean = random_floats(channels, 5);
+  const std::vector<float> variance(channels, 0.7f);
+  const auto bf16 = [](const std::vector<float>& v) {
+    std::vector<Bf16> low(v.size());
+    for (std::size_t i = 0; i < v.size(); ++i) store(&low[i], v[i]);
+    return low;
+  };
+  const auto low_x = bf16(x), low_residual = bf16(residual);
+  DeviceArray<float> d_gamma(gamma), d_beta(beta), d_mean(mean), d_variance(variance);
+  DeviceArray<float> d_x(x), d_residual(residual), y(n);
+  DeviceArray<Bf16> d_low_x(low_x), d_low_residual(low_residual), low_y(n);
+  DeviceArray<ScaleShift> scale(channels);
+  ScaleRows r;
+  r.rows = rows;
+  r.channels = channels;
+  r.gamma = d_gamma.data();
+  r.beta = d_beta.data();
+  r.mean = d_mean.data();
+  r.variance = d_variance.data();
+  r.epsilon = 1e-5;
+  r.activation = Activation::relu;
+  r.scale = scale.data();
+  r.x = d_x.data();
+  r.residual = d_residual.data();
+  r.y = y.data();
+  gpu_kernels()->scale_rows(nullptr, r);
+  r.type = ValueType::bf16;
+  r.x = d_low_x.data();
+  r.residual = d_low_residual.data();
+  r.y = low_y.data();
+  gpu_kernels()->scale_rows(nullptr, r);
+  const auto full = y.host();
+  const auto low = low_y.host();
+  const auto exact = [&](std::size_t i, double value, double added) {
+    const std::size_t c = i % channels;
+    return std::max(0.0,
+                    (value - mean[c]) / std::sqrt(variance[c] + 1e-5) * gamma[c] + beta[c] + added);
+  };
+  for (std::size_t i = 0; i < n; ++i) {
+    ASSERT_NEAR(full[i], exact(i, x[i], residual[i]), 2e-5);
+    const double want = exact(i, load(&low_x[i]), load(&low_residual[i]));
+    ASSERT_NEAR(load(&low[i]), want, 2e-5 + want / 256);
+  }
+}
+
 TEST(GpuNorm, ForwardAndBackwardMatchTheCpuForEachGroup) {
   RETORT_NEEDS_GPU();
   const std::uint64_t groups = 3, rows = 700, channels = 48;
