@@ -105,7 +105,7 @@ void Judge::failed(std::size_t instance, const std::string& what) {
   try {
     states_.mark_failed(job_.graph.instances[instance].name, what);
   } catch (const core::Error& error) {
-    core::log_warning("{}", error.what());
+    core::log_debug("{}", error.what());
   }
 }
 

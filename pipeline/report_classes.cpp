@@ -122,10 +122,12 @@ std::string worst_table(const std::vector<ClassRecall>& classes,
         c.samples, mistakes);
   }
   if (rows.empty()) return "<p>No class has a wrong answer.</p>";
-  return R"(<table class="classes"><thead><tr><th>class</th><th>recall</th>
-<th class="w">taken for <small>(most confident first; small: a sample of that class)</small>
-</th></tr></thead><tbody>)" +
-         rows + "</tbody></table>";
+  return fmt::format(
+      R"(<table class="classes{}"><thead><tr><th>class</th><th>recall</th>
+<th class="w">taken for <small>(most confident first{})</small></th></tr></thead><tbody>{}</tbody>
+</table>)",
+      samples.has_texts() ? " texts" : "",
+      samples.has_texts() ? "" : "; small: a sample of that class", rows);
 }
 
 std::string pairs_table(const std::vector<const ReportSection*>& members, EvaluatedSamples& samples,

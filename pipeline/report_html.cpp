@@ -71,7 +71,8 @@ figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overfl
 .likeness{opacity:.8}td .likeness{display:inline-block;vertical-align:middle;min-width:28px}
 .likeness img{width:auto;max-height:28px;max-width:28px}
 figure.text{display:block;flex:1 1 100%;border-left:3px solid var(--rule);padding-left:.6rem}
-figure.text figcaption{max-width:none}q{overflow-wrap:anywhere}
+figure.text figcaption{display:inline;margin-left:.6rem}
+.texts td{vertical-align:top}q{overflow-wrap:anywhere}
 th[aria-sort],.js .sortable th{cursor:pointer}.js .sortable th:hover{color:var(--ink)}
 footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);
 padding-top:.6rem}
