@@ -88,10 +88,10 @@ std::string OnnxGraph::constant(const std::string& name, int type,
 
 std::string OnnxGraph::tensor(const std::string& name) {
   const auto& own = shape(name);
-  return tensor(name, {own.begin(), own.end()});
+  return tensor(name, std::vector<std::int64_t>(own.begin(), own.end()));
 }
 
-std::string OnnxGraph::tensor(const std::string& name, std::vector<std::int64_t> shape) {
+std::string OnnxGraph::tensor(const std::string& name, const std::vector<std::int64_t>& shape) {
   if (!has(name)) throw core::InternalError(fmt::format("ONNX: the model has no tensor {}", name));
   const io::Tensor& found = state_->tensors.at(name);
   return constant(name, onnx::TensorProto::FLOAT, shape, found.bytes.data(), found.bytes.size());

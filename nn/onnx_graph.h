@@ -39,7 +39,7 @@ class OnnxGraph {
   std::string ids();
   /// A tensor of the model, in its own shape or another of the same size.
   std::string tensor(const std::string& name);
-  std::string tensor(const std::string& name, std::vector<std::int64_t> shape);
+  std::string tensor(const std::string& name, const std::vector<std::int64_t>& shape);
   /// Constants: int64 [n], fp32 [] and int64 [].
   std::string integers(const std::vector<std::int64_t>& values);
   std::string integer(std::int64_t value);
