@@ -112,6 +112,9 @@ void batch_norm_backward(std::int64_t rows, std::int64_t channels, const float* 
                          const float* grad_output, std::span<const float> mean,
                          std::span<const float> inverse_deviation, std::span<const float> gamma,
                          Activation activation, BatchNormGradients gradients) {
+  // Without ReLU nothing is masked: x, which is read anyway, in the place of y saves a third of the
+  // traffic.
+  if (activation == Activation::none) y = x;
   const std::int64_t narrow_rows = rows, narrow = channels;
   const std::int64_t copies = copies_of(rows, channels);
   rows /= copies;
