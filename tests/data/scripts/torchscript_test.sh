@@ -119,6 +119,16 @@ for run in two threads; do
 done
 retort evaluate --data data --model teacher.pt --json >score.json
 retort evaluate --data data --model turned.pt --class-map map.tsv --json >mapped.json
+# In bf16, under PyTorch's rules for it: other logits, scores as good; the same bits on two ranks.
+quietly "${teach[@]}" --model teacher.pt --precision bf16 --out low
+quietly -n 2 "${teach[@]}" --model teacher.pt --precision bf16 --threads 2 --out low-two
+[ "$(retort inspect --digest low)" != "$(retort inspect --digest logits)" ] || fail "bf16 changes nothing"
+[ "$(retort inspect --digest low)" = "$(retort inspect --digest low-two)" ] || fail "bf16 depends on ranks"
+retort evaluate --data data --model teacher.pt --precision bf16 --json >low.json
+loss() { sed 's/.*"loss":\([0-9.e-]*\).*/\1/' "$1"; }
+awk -v a="$(loss score.json)" -v b="$(loss low.json)" \
+  'BEGIN { d = a - b; if (d < 0) d = -d; exit !(d > 0 && d < 0.02 * a) }' ||
+  fail "loss $(loss low.json) in bf16, $(loss score.json) in fp32"
 
 cat >compare.py <<'PYTHON'
 import json, pathlib, sys

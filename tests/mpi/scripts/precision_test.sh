@@ -1,7 +1,7 @@
 #!/bin/bash
 # --precision bf16: the same bits on 1, 2, 3 and 4 ranks with 1 and 2 threads, in train, teach,
 # distill and evaluate; other weights than fp32, and scores as good.
-. "$RETORT_SOURCE/tests/unit/scripts/tiny_plan.sh"
+. "$RETORT_SOURCE/tests/unit/scripts/tiny_plan.sh" || exit 1
 
 cat >bf16.ini <<'PLAN'
 [plan]
