@@ -373,6 +373,12 @@ void LogitStore::State::read_rows(std::uint64_t pass, std::span<Wanted> wanted,
   std::shared_ptr<const RandomAccessFile> file;
   const Shard* shard = nullptr;  // of `file`
   std::uint64_t filled = 0;
+  const std::uint64_t fixed = row_bytes;  // in a register: `at` below might be this member
+  const auto row_of = [&](std::uint64_t sample) {
+    if (fixed == 0) return row(*shard, sample);
+    const std::uint64_t at = (sample - shard->samples.begin) * fixed;
+    return core::Range{at, at + fixed};
+  };
   for (std::size_t begin = 0; begin < wanted.size();) {
     const std::uint64_t first = wanted[begin].sample;
     if (shard == nullptr || !shard->samples.contains(first)) {
@@ -381,14 +387,14 @@ void LogitStore::State::read_rows(std::uint64_t pass, std::span<Wanted> wanted,
       shard = &shards[index];
     }
     // The run [begin, end) of rows that one call reads, of bytes [from, to) of the shard's rows.
-    const std::uint64_t from = row(*shard, first).begin;
+    const std::uint64_t from = row_of(first).begin;
     std::uint64_t to = from;
     std::size_t end = begin;
     std::uint64_t last = first;
     for (; end < wanted.size(); ++end) {
       const std::uint64_t next = wanted[end].sample;
       if (next < last || next >= shard->samples.end) break;
-      const core::Range bytes_of_row = row(*shard, next);
+      const core::Range bytes_of_row = row_of(next);
       if (bytes_of_row.begin > to + kJoinGap) break;
       if (next > first && bytes_of_row.end - from > kLargestRead) break;
       last = next;
