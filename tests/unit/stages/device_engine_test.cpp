@@ -75,10 +75,11 @@ TEST_F(DeviceEngineTest, CapturedClassesAreThoseOfTheCpu) {
   const Capture capture{teacher, data_, facts, augment, 32};
   PhaseTimes times(1);
   auto clock = PhaseClock::of_worker(times);
-  std::vector<std::byte> want(32 * facts.layout.row_bytes()), got(want.size());
-  capture_batch(capture, 0, {64, 96}, want, clock);
+  const std::vector<std::byte> want = capture_batch(capture, 0, {64, 96}, clock).bytes;
   teacher.move_to(std::make_shared<nn::HostAccelerator>());
-  capture_batch(capture, 0, {64, 96}, got, clock);
+  const std::vector<std::byte> got = capture_batch(capture, 0, {64, 96}, clock).bytes;
+  ASSERT_EQ(want.size(), 32 * facts.layout.row_bytes());
+  ASSERT_EQ(got.size(), want.size());
   std::vector<std::uint32_t> ids(5), other_ids(5);
   std::vector<float> values(5), other_values(5), tails(2), other_tails(2);
   for (std::size_t row = 0; row < 32; ++row) {
