@@ -43,13 +43,21 @@ bool is_complete(comm::Communicator& communicator, const std::filesystem::path& 
 void print_results(const StageContext& context, const nlohmann::json& results) {
   if (!context.communicator.root()) return;
   if (context.in_plan) return;
+  nlohmann::json shown = results;
+  // What results.json keeps of the start that made them is no result.
+  for (const char* kept : {"environment", "warnings"}) shown.erase(kept);
   if (context.json) {
-    fmt::print("{}\n", results.dump());
+    fmt::print("{}\n", shown.dump());
   } else {
-    for (const auto& [name, value] : results.items())
+    for (const auto& [name, value] : shown.items())
       if (!value.is_structured()) fmt::print("{:<24} {}\n", name, value.dump());
   }
   std::fflush(stdout);
+}
+
+nlohmann::json with_environment(const StageContext& context, nlohmann::json results) {
+  results["environment"] = environment(context);
+  return results;
 }
 
 std::vector<std::string> write_companions(const StageContext& context,
@@ -58,7 +66,6 @@ std::vector<std::string> write_companions(const StageContext& context,
   const io::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
   nlohmann::json kept = results;
-  kept["environment"] = environment(context);
   for (std::string warning : core::take_warnings()) {
     io::replace_invalid_utf8(warning);  // it may name a path of any bytes
     kept["warnings"].push_back(std::move(warning));
@@ -73,7 +80,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
   const io::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
-    manifest.companions = write_companions(context, folder, results);
+    manifest.companions = write_companions(context, folder, with_environment(context, results));
     manifest.kind = "section";
     manifest.recipe_hash = recipe;
     manifest.content_digest = content_digest;

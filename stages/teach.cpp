@@ -359,7 +359,8 @@ class Teach : public Stage {
       const std::vector<io::Member> members = ledger.records();
       for (const Part& part : parts)
         add_size(results, part.facts, static_cast<double>(row_bytes_of(part.facts, members)));
-      manifest.companions = write_companions(context, options_.out, results);
+      manifest.companions =
+          write_companions(context, options_.out, with_environment(context, results));
       manifest.content_digest = content_digest(parts, members);
     });
     ledger.seal(context.communicator, manifest);
