@@ -176,17 +176,12 @@ Classifier load_for(const ClassifierOptions& options, const io::PackedDataset& d
 /// To where --device says.
 void move_model(comm::Communicator& communicator, const ClassifierOptions& options,
                 LoadedModel& model) {
-  nn::DeviceChoice choice = options.device;
-  if (is_file(options.model)) {
-    if (choice == nn::DeviceChoice::cuda)
-      throw UsageError(
-          fmt::format("--device cuda: {} is a TorchScript file, which is computed on the CPU: give "
-                      "--device cpu",
-                      options.model.string()));
-    choice = nn::DeviceChoice::cpu;
-  }
-  const nn::Device device = place(
-      communicator, choice, model.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  std::string obstacle =
+      gpu_obstacle(model.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  if (is_file(options.model))
+    obstacle = fmt::format("{} is a TorchScript file, which is computed on the CPU",
+                           options.model.string());
+  const nn::Device device = place(communicator, options.device, obstacle);
   if (device.cuda())
     model.move_to(nn::make_accelerator(device));
   else if (const auto warning = nn::precision_warning(options.precision); !warning.empty())

@@ -217,8 +217,6 @@ class DeviceEngine final : public TrainingEngine {
 
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator) {
-  if (job.unlabelled)
-    throw core::UsageError("unlabelled rows are computed on the CPU alone: give --device cpu");
   return std::make_unique<DeviceEngine>(job, std::move(accelerator));
 }
 

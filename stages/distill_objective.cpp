@@ -35,9 +35,10 @@ class SoftTarget {
   virtual nn::LossSums evaluate(const LabelledRows& rows, std::uint64_t classes,
                                 std::span<const float> logits, float hard_weight, float soft_weight,
                                 std::span<float> grad) const = 0;
-  /// Appends the same rows for a GPU; settings but the target's own are the caller's. False: these
-  /// targets have no way there.
-  virtual bool append(const LabelledRows&, RowTargets&) const { return false; }
+  /// Why these targets have no way to a GPU; empty: append() is it.
+  virtual std::string gpu_obstacle() const = 0;
+  /// Appends the same rows for a GPU; settings but the target's own are the caller's.
+  virtual void append(const LabelledRows& rows, RowTargets& targets) const = 0;
 };
 
 nn::TailMode mode_of(SoftTail tail) {
@@ -80,7 +81,8 @@ class BestClasses final : public SoftTarget {
                                         options_, soft_weight, grad);
   }
 
-  bool append(const LabelledRows& rows, RowTargets& targets) const override {
+  std::string gpu_obstacle() const override { return {}; }
+  void append(const LabelledRows& rows, RowTargets& targets) const override {
     targets.settings.target = row_target(options_.tail);
     const std::size_t n = rows.samples.size(), k = targets.k = store_.facts().layout.top_k;
     targets.ids.resize(targets.ids.size() + n * k);
@@ -88,7 +90,6 @@ class BestClasses final : public SoftTarget {
     targets.tail_lse.resize(targets.tail_lse.size() + n);
     read(rows, std::span(targets.ids).last(n * k), std::span(targets.teacher).last(n * k),
          std::span(targets.tail_lse).last(n));
-    return true;
   }
 
  private:
@@ -196,6 +197,11 @@ class DrawnClasses final : public SoftTarget {
                                                  options_, soft_weight, grad);
   }
 
+  std::string gpu_obstacle() const override { return "draws are computed on the CPU alone"; }
+  void append(const LabelledRows&, RowTargets&) const override {
+    throw core::InternalError(gpu_obstacle());
+  }
+
  private:
   enum class LogSumExp { stored, not_needed, cancels };
 
@@ -260,6 +266,10 @@ class DistillObjective final : public Objective {
     return sums;
   }
 
+  std::string gpu_obstacle() const override {
+    if (unlabelled_ != nullptr) return "unlabelled samples are computed on the CPU alone";
+    return soft_->gpu_obstacle();
+  }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
     const double share = 1.0 / static_cast<double>(of_batch.labelled);
@@ -270,8 +280,7 @@ class DistillObjective final : public Objective {
                         .smoothing = loss_.smoothing};
     const LabelledRows rows(batch, store_.facts(), loss_.smoothing);
     targets.append_labels(rows.gold.label_begin, rows.gold.labels);
-    if (unlabelled_ != nullptr || !soft_->append(rows, targets))
-      Objective::append_targets(batch, of_batch, targets);
+    soft_->append(rows, targets);
   }
 
   double value(const nn::LossSums& sums, const BatchRows& rows) const override {

@@ -4,8 +4,10 @@
 
 namespace retort::stages {
 
+std::string Objective::gpu_obstacle() const { return "this loss is computed on the CPU alone"; }
+
 void Objective::append_targets(const io::MicroBatch&, const BatchRows&, RowTargets&) const {
-  throw core::UsageError("this loss is computed on the CPU alone: give --device cpu");
+  throw core::InternalError(gpu_obstacle());
 }
 
 }  // namespace retort::stages

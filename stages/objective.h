@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "core/hash.h"
 #include "io/loader.h"
@@ -29,8 +30,10 @@ class Objective {
   virtual nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes,
                                 std::span<const float> logits, const io::MicroBatch& batch,
                                 const BatchRows& of_batch, std::span<float> grad) const = 0;
+  /// Why this loss is computed on the CPU alone; empty: append_targets() gives it to a GPU.
+  virtual std::string gpu_obstacle() const;
   /// The same loss for a GPU: appends the rows of `batch` to `targets` and sets what holds for all.
-  /// UsageError where it has no GPU kernel.
+  /// InternalError where there is an obstacle.
   virtual void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                               RowTargets& targets) const;
   /// The value to report from sums over `rows`: a sum of means over rows.

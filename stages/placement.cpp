@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 #include "core/log.h"
 
@@ -21,16 +23,23 @@ std::string host_name() {
 
 }  // namespace
 
-nn::Device place(comm::Communicator& communicator, nn::DeviceChoice choice, nn::InputKind input) {
+std::string gpu_obstacle(nn::InputKind input) {
+  if (input == nn::InputKind::pictures) return {};
+  return "models of text are computed on the CPU (the gradients of embeddings have no GPU kernel "
+         "with "
+         "a fixed order of additions)";
+}
+
+nn::Device place(comm::Communicator& communicator, nn::DeviceChoice choice,
+                 const std::string& obstacle) {
   if (choice == nn::DeviceChoice::cpu) return {};
-  if (input == nn::InputKind::text) {
-    if (choice == nn::DeviceChoice::cuda)
-      throw core::UsageError(
-          "--device cuda: models of text are computed on the CPU (the gradients of embeddings have "
-          "no GPU kernel with a fixed order of additions): give --device cpu");
+  if (!obstacle.empty() && choice == nn::DeviceChoice::cuda)
+    throw core::UsageError(fmt::format("--device cuda: {}: give --device cpu", obstacle));
+  const nn::GpuFacts facts = nn::gpu_facts();
+  if (!obstacle.empty()) {
+    if (!facts.names.empty()) core::log_info("{}", obstacle);
     return {};
   }
-  const nn::GpuFacts facts = nn::gpu_facts();
   int local_rank = 0, local_size = 0;
   const std::vector<std::string> hosts = communicator.all_gather(host_name());
   const auto rank = static_cast<std::size_t>(communicator.rank());

@@ -1,15 +1,21 @@
 // Which device a rank of a stage computes on.
 #pragma once
 
+#include <string>
+
 #include "comm/communicator.h"
 #include "nn/device.h"
 #include "nn/input.h"
 
 namespace retort::stages {
 
-/// Collective. The place of this rank, by its number among the ranks of its machine. Models of text
-/// stay on the CPU: UsageError if a GPU is asked for. UsageError when --device cannot be had. Says
-/// on the log which GPU it is.
-nn::Device place(comm::Communicator& communicator, nn::DeviceChoice choice, nn::InputKind input);
+/// Why models of this input stay on the CPU; empty: they need not.
+std::string gpu_obstacle(nn::InputKind input);
+
+/// Collective. The place of this rank, by its number among the ranks of its machine. `obstacle`:
+/// why this work stays on the CPU, wherever GPUs are; empty: it need not. UsageError if a GPU is
+/// asked for nevertheless, or cannot be had. Says on the log which GPU it is.
+nn::Device place(comm::Communicator& communicator, nn::DeviceChoice choice,
+                 const std::string& obstacle);
 
 }  // namespace retort::stages

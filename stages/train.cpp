@@ -22,6 +22,7 @@ class HardObjective : public Objective {
                                         1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
                                         0.0F, grad);
   }
+  std::string gpu_obstacle() const override { return {}; }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
     targets.settings = {.hard_weight = 1.0 / static_cast<double>(of_batch.labelled),

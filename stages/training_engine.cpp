@@ -70,9 +70,10 @@ std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job) {
 }
 
 std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job) {
-  const nn::Device device =
-      place(job.communicator, job.training.options.device,
-            job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  std::string obstacle =
+      gpu_obstacle(job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
+  if (obstacle.empty()) obstacle = job.training.objective.gpu_obstacle();
+  const nn::Device device = place(job.communicator, job.training.options.device, obstacle);
   if (device.cuda()) return make_device_engine(job, nn::make_accelerator(device));
   if (const std::string warning = nn::precision_warning(job.training.options.precision);
       !warning.empty())

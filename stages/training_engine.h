@@ -52,8 +52,7 @@ struct EngineJob {
   std::optional<io::UnlabelledRows> unlabelled = std::nullopt;  // the second set of `plan`
 };
 std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job);
-/// On `accelerator`. UsageError for texts: the gradients of their embeddings have no kernel with a
-/// fixed order of additions; and for unlabelled rows.
+/// On `accelerator`. For work without an obstacle (stages/placement.h, Objective).
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator);
 /// As --device says.

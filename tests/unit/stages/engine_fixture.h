@@ -32,6 +32,7 @@ class SoftLoss final : public Objective {
         rows, classes, logits, &hard, 0.75F * share, &soft,
         {nn::TailMode::residual, nn::SoftScale::temperature_squared, 2}, 0.25F * share, grad);
   }
+  std::string gpu_obstacle() const override { return {}; }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
     const double share = 1.0 / static_cast<double>(of_batch.labelled);
