@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stop.h"
+#include "core/warnings.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
@@ -217,6 +218,7 @@ StageOutcome Pack::run(StageContext& context) {
     check_packed(tally, catalogue);
     manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
     results = pack_results(manifest, tally, catalogue);
+    core::take_warnings();  // they are on the log; the folder is the same without
     manifest.companions = write_companions(context, options_.out, results);
     if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
   });

@@ -55,8 +55,12 @@ void print_results(const StageContext& context, const nlohmann::json& results) {
   std::fflush(stdout);
 }
 
-nlohmann::json with_environment(const StageContext& context, nlohmann::json results) {
+nlohmann::json with_circumstances(const StageContext& context, nlohmann::json results) {
   results["environment"] = environment(context);
+  for (std::string warning : core::take_warnings()) {
+    io::replace_invalid_utf8(warning);  // it may name a path of any bytes
+    results["warnings"].push_back(std::move(warning));
+  }
   return results;
 }
 
@@ -65,12 +69,7 @@ std::vector<std::string> write_companions(const StageContext& context,
                                           const nlohmann::json& results) {
   const io::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
-  nlohmann::json kept = results;
-  for (std::string warning : core::take_warnings()) {
-    io::replace_invalid_utf8(warning);  // it may name a path of any bytes
-    kept["warnings"].push_back(std::move(warning));
-  }
-  io::write_sealed(folder, io::kResultsName, kept);
+  io::write_sealed(folder, io::kResultsName, results);
   return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
 }
 
@@ -80,7 +79,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
   const io::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
-    manifest.companions = write_companions(context, folder, with_environment(context, results));
+    manifest.companions = write_companions(context, folder, with_circumstances(context, results));
     manifest.kind = "section";
     manifest.recipe_hash = recipe;
     manifest.content_digest = content_digest;

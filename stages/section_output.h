@@ -22,11 +22,11 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs);
 bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
-/// The results of a stage that is measured, with where they were (stages/environment.h). Not for
-/// pack, whose folder is the same on any machine and any number of ranks.
-nlohmann::json with_environment(const StageContext& context, nlohmann::json results);
-/// Writes config.ini and results.json, the results with this rank's warnings beside them
-/// (docs/section_folder.md); returns their names, for the manifest. One rank calls it.
+/// The results of a stage that is measured, with where that was (stages/environment.h) and this
+/// rank's warnings. Not for pack, whose folder is the same whatever happened on the way there.
+nlohmann::json with_circumstances(const StageContext& context, nlohmann::json results);
+/// Writes config.ini and results.json (docs/section_folder.md); returns their names, for the
+/// manifest. One rank calls it.
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
                                           const nlohmann::json& results);

@@ -360,7 +360,7 @@ class Teach : public Stage {
       for (const Part& part : parts)
         add_size(results, part.facts, static_cast<double>(row_bytes_of(part.facts, members)));
       manifest.companions =
-          write_companions(context, options_.out, with_environment(context, results));
+          write_companions(context, options_.out, with_circumstances(context, results));
       manifest.content_digest = content_digest(parts, members);
     });
     ledger.seal(context.communicator, manifest);
