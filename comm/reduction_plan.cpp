@@ -8,6 +8,7 @@ constexpr std::uint64_t kLine = 16;  // elements
 std::vector<std::vector<TreeNode>> nodes_by_rank(std::uint32_t shards, int size,
                                                  std::uint32_t active) {
   std::vector<std::vector<TreeNode>> nodes;
+  nodes.reserve(static_cast<std::size_t>(size));
   for (int rank = 0; rank < size; ++rank) nodes.push_back(active_nodes(shards, size, rank, active));
   return nodes;
 }

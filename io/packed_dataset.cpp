@@ -157,6 +157,7 @@ PackedDataset::PackedDataset(const std::filesystem::path& folder, const std::str
   std::sort(facts.begin(), facts.end(),
             [](const auto& a, const auto& b) { return a.shard < b.shard; });
   std::vector<std::filesystem::path> paths;
+  paths.reserve(facts.size());
   for (const auto& f : facts) paths.push_back(folder / packed_shard_name(f.split, f.shard));
   s.files = std::make_unique<ShardFiles>(std::move(paths));
   for (std::size_t i = 0; i < facts.size(); ++i) {

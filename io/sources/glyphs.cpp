@@ -175,6 +175,7 @@ class Atlas {
         table[character].pictures.push_back({i, hash});
       }
     std::vector<CharacterCoverage> list;
+    list.reserve(table.size());
     for (auto& entry : table) list.push_back(std::move(entry.second));
     return list;
   }
