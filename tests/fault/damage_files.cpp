@@ -152,6 +152,7 @@ Tally damage_files(const TinyPlan& plan, const FaultOptions& options, const Repo
   std::vector<Template> templates = {
       {"finished", reference.run},        without(plan, reference, "teacher"),
       without(plan, reference, "logits"), without(plan, reference, "student"),
+      without(plan, reference, "draws"),  without(plan, reference, "mixed"),
       without(plan, reference, "score"),  amid(plan, reference, "teacher"),
       amid(plan, reference, "student")};
   Tally tally;

@@ -122,7 +122,7 @@ void judge_capture(const SectionState& before, const Ending& ending, Resumption&
 
 std::vector<SectionState> state_of_run(const fs::path& run) {
   std::vector<SectionState> states;
-  for (const char* section : {"teacher", "logits", "student"})
+  for (const char* section : {"teacher", "logits", "student", "draws", "mixed"})
     states.push_back(state_of_section(run / section));
   return states;
 }

@@ -76,6 +76,28 @@ average-decay = 0.9
 augment-shift = 0.1
 checkpoint-every = 2
 
+[draws]
+stage = teach
+data = @data
+model = @teacher
+sample = 9
+temperatures = 1,2
+unlabelled = @data
+unlabelled-split = test
+top-h = 2
+shard-samples = 100
+
+[mixed]
+like = student
+logits = @draws
+tail = sampled
+unlabelled = @data
+unlabelled-split = test
+unlabelled-batch = 8
+beta = 0.4
+augment-shift = 0
+epochs = 2
+
 [score]
 stage = evaluate
 data = @data
@@ -136,7 +158,8 @@ TinyPlan::TinyPlan(fs::path program, fs::path work)
 }
 
 const std::vector<std::string>& TinyPlan::sections() {
-  static const std::vector<std::string> names = {"data", "teacher", "logits", "student", "score"};
+  static const std::vector<std::string> names = {"data",  "teacher", "logits", "student",
+                                                 "draws", "mixed",   "score"};
   return names;
 }
 
@@ -172,7 +195,7 @@ TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) const {
     const fs::path generation = last_generation(run / section / "checkpoints");
     if (!generation.empty()) prints[section + "/checkpoint"] = digest(generation);
   }
-  for (const char* section : {"data", "logits"})
+  for (const char* section : {"data", "logits", "draws"})
     for (const auto& entry : fs::recursive_directory_iterator(run / section))
       if (entry.path().extension() == ".h5")
         prints[fs::relative(entry.path(), run).string()] = sha256_of(entry.path());

@@ -1,6 +1,7 @@
 // A plan small enough to be run hundreds of times, with everything in it that could make a result
 // depend on ranks, threads or an interruption: BatchNorm, dropout, augmentation, a weight average,
-// a partial last batch, a batch divisible by neither 3 nor 4, several shards of logits.
+// a partial last batch, a batch divisible by neither 3 nor 4, several shards of logits, draws, and
+// batches of labelled and unlabelled rows.
 #pragma once
 
 #include <cstdint>

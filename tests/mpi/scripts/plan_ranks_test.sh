@@ -2,12 +2,6 @@
 # One plan on 1, 2, 3 and 4 ranks: the same result; and a run goes on over other numbers of ranks.
 . "$RETORT_SOURCE/tests/unit/scripts/tiny_plan.sh"
 
-on() {  # RANKS ARGUMENTS...
-  local ranks=$1
-  shift
-  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$RETORT" "$@" \
-    >out 2>err
-}
 on 1 run tiny.ini --out one || fail "one rank"
 result=$(digest one)
 for ranks in 2 3 4; do

@@ -62,8 +62,7 @@ done
 turn=0
 for ranks in 1 2 3 4; do
   turn=$((turn + 1))
-  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" \
-    "$RETORT" run bf16.ini --out "ranks-$ranks" --threads $((1 + turn % 2)) >out 2>err ||
+  on "$ranks" run bf16.ini --out "ranks-$ranks" --threads $((1 + turn % 2)) ||
     fail "$ranks ranks"
 done
 result=$(digest ranks-1)

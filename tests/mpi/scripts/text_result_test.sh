@@ -1,28 +1,12 @@
 #!/bin/bash
 # A plan on texts (both models for text, a teacher's answers stored and distilled) on 1, 2, 3 and 4
-# ranks with 1 and 2 threads, killed and resumed on another number of ranks: the same result.
-set -u
-: "${RETORT:?}" "${RETORT_SOURCE:?}"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-unset RETORT_DATA
-
-fail() {
-  echo "FAILED: $*"
-  [ -f out ] && sed 's/^/  out: /' out
-  [ -f err ] && sed 's/^/  err: /' err
-  exit 1
-}
-on() {  # RANKS ARGUMENTS...
-  local ranks=$1
-  shift
-  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$RETORT" "$@" \
-    >out 2>err
-}
-digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
-
+# ranks with 1 and 2 threads, killed and resumed on another number of ranks: the same result. One student learns from labelled and
+# unlabelled texts, one from draws.
+. "$RETORT_SOURCE/tests/unit/scripts/plans.sh"
 . "$RETORT_SOURCE/tests/unit/scripts/tiny_texts.sh"
+# 20 texts more, whose labels are dropped: batches of 8 and a partial one of 4.
+mkdir more
+head -20 texts/train.jsonl | tac | sed 's/common/other/' >more/train.jsonl
 cat >text.ini <<'PLAN'
 [data]
 stage = pack
@@ -72,6 +56,34 @@ micro-fill = 2
 temperature = 2
 checkpoint-every = 3
 
+[more]
+stage = pack
+from = jsonl
+source = more
+drop-labels = train
+
+[draws]
+stage = teach
+data = @data
+model = @teacher
+sample = 9
+temperatures = 1,2
+unlabelled = @more
+top-h = 2
+shard-samples = 16
+
+[mixed]
+like = student
+unlabelled = @more
+unlabelled-logits = @draws
+unlabelled-batch = 8
+beta = 0.45
+
+[sampled]
+like = student
+logits = @draws
+tail = sampled
+
 [score]
 stage = evaluate
 data = @data
@@ -81,8 +93,9 @@ PLAN
 
 on 1 run text.ini --out one --set plan.threads=1 || fail "one rank"
 result=$(digest one)
-mapfile -t files < <(cd one && find logits teacher/model student/model -name '*.h5')
-[ ${#files[@]} = 7 ] || fail "not five shards and two models: ${files[*]}"
+mapfile -t files < <(cd one && find logits draws ./*/model -name '*.h5')
+[ ${#files[@]} = 16 ] || fail "not twelve shards and four models: ${files[*]}"
+grep -q train_unlabelled_loss one/mixed/metrics.jsonl || fail "no loss of unlabelled texts"
 for threads in 1 2; do
   for ranks in 2 3 4; do
     [ "$threads$ranks" != 23 ] || continue
@@ -99,7 +112,7 @@ on 1 run text.ini --out seeded --set student.seed=2 || fail "another seed"
 [ "$(digest seeded)" != "$result" ] || fail "another seed, the same result"
 
 kills=0
-for passage in 6 12 18 24; do
+for passage in 6 12 18 24 30 40; do
   RETORT_FAULT_POINT=atomic-rename:$passage:kill "$RETORT" run text.ini --out killed >out 2>err
   case $? in
     137) kills=$((kills + 1)) ;;
@@ -107,7 +120,7 @@ for passage in 6 12 18 24; do
     *) fail "a start that was to be killed" ;;
   esac
 done
-[ $kills -ge 3 ] || fail "only $kills kills"
+[ $kills -ge 4 ] || fail "only $kills kills"
 on 3 resume killed || fail "resume on 3 ranks"
 [ "$(digest killed)" = "$result" ] || fail "killed and resumed on 3 ranks, another result"
 echo "one result on 1, 2, 3 and 4 ranks, and after $kills kills"

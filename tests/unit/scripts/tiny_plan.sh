@@ -1,32 +1,6 @@
-# Sourced by tests of plans: a folder of its own, 4 classes of small pictures, a plan of five
-# sections that runs in seconds, and how to judge what the program says.
-set -u
-: "${RETORT:?}"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export RETORT_LOG_LEVEL=info
-unset RETORT_DATA
-
-fail() {
-  echo "FAILED: $*"
-  [ -f out ] && sed 's/^/  out: /' out
-  [ -f err ] && sed 's/^/  err: /' err
-  exit 1
-}
-
-# run STATUS ARGUMENTS...: the program must end with STATUS; its output goes to out and err.
-run() {
-  local want=$1
-  shift
-  "$RETORT" "$@" >out 2>err
-  local got=$?
-  [ $got -eq "$want" ] || fail "retort $*: exit code $got instead of $want"
-}
-says() { grep -qF -- "$1" out || fail "no '$1' on standard output"; }
-warns() { grep -qF -- "$1" err || fail "no '$1' on standard error"; }
-silent_about() { ! grep -qF -- "$1" out || fail "'$1' on standard output"; }
-digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
+# Sourced by tests of plans: beside plans.sh, 4 classes of small pictures and a plan of five sections
+# that runs in seconds.
+. "$(dirname "${BASH_SOURCE[0]}")/plans.sh"
 
 # picture CLASS NUMBER SHIFT: 8x8 grey, a pattern per class with noise.
 picture() {
