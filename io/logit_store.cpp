@@ -14,6 +14,7 @@
 #include "io/atomic_file.h"
 #include "io/hdf5.h"
 #include "io/manifest.h"
+#include "io/row_order.h"
 #include "io/shard_files.h"
 #include "io/weighted_row.h"
 
@@ -41,58 +42,16 @@ class RowBits {
   std::vector<std::atomic<std::uint64_t>> words_;
 };
 
-/// One row wanted: its sample, and where in the caller's spans it goes.
-struct Wanted {
-  std::uint64_t sample;
-  std::size_t place;
-  std::uint64_t at = 0;  // of its bytes in the workspace
-};
-
 /// Per-thread working space of read(), kept between calls.
 struct Workspace {
-  std::vector<Wanted> wanted, unsorted;
-  std::vector<std::uint32_t> bucket_end;
+  std::vector<WantedRow> wanted;
+  RowOrder order;
   std::vector<std::byte> bytes;
 };
 
 Workspace& workspace() {
   thread_local Workspace space;
   return space;
-}
-
-/// Brings space.wanted nearly into the order of samples. Random samples of a shuffled epoch fall
-/// evenly into as many buckets as there are rows: that costs a tenth of what std::sort's
-/// mispredicted branches do, and less than ascending reads save. Neighbours in a dense batch get a
-/// bucket each.
-void order_wanted(Workspace& space) {
-  constexpr std::uint32_t kFullBucket = 8;
-  std::vector<Wanted>& wanted = space.wanted;
-  std::uint64_t least = ~std::uint64_t{0}, most = 0, last = 0;
-  bool sorted = true;
-  for (const Wanted& w : wanted) {
-    sorted &= w.sample >= last;
-    last = w.sample;
-    least = std::min(least, w.sample);
-    most = std::max(most, w.sample);
-  }
-  if (sorted) return;
-  const std::size_t buckets = wanted.size();
-  const double scale = static_cast<double>(buckets) / (static_cast<double>(most - least) + 1);
-  space.bucket_end.assign(buckets + 1, 0);
-  for (Wanted& w : wanted) {
-    w.at = std::min<std::uint64_t>(
-        static_cast<std::uint64_t>(static_cast<double>(w.sample - least) * scale), buckets - 1);
-    ++space.bucket_end[w.at + 1];
-  }
-  if (*std::max_element(space.bucket_end.begin(), space.bucket_end.end()) > kFullBucket) {
-    std::sort(wanted.begin(), wanted.end(),
-              [](const Wanted& a, const Wanted& b) { return a.sample < b.sample; });
-    return;
-  }
-  for (std::size_t b = 0; b < buckets; ++b) space.bucket_end[b + 1] += space.bucket_end[b];
-  space.unsorted.swap(wanted);
-  wanted.resize(buckets);
-  for (const Wanted& w : space.unsorted) wanted[space.bucket_end[w.at]++] = w;
 }
 
 /// A shard as it is in memory.
@@ -156,7 +115,7 @@ struct LogitStore::State {
     return {shard.row_begin[i], shard.row_begin[i + 1]};
   }
   /// Reads the rows of `wanted` into `bytes`; sets where each begins.
-  void read_rows(std::uint64_t pass, std::span<Wanted> wanted, std::vector<std::byte>& bytes) const;
+  void read_rows(std::uint64_t pass, std::span<WantedRow> wanted, std::vector<std::byte>& bytes) const;
   /// Calls decode(place in samples, bytes of the row, how to check it) for each sample.
   template <class Decode>
   void visit(std::uint64_t pass, std::span<const std::uint64_t> samples, Decode decode) const;
@@ -343,14 +302,14 @@ void LogitStore::State::visit(std::uint64_t pass, std::span<const std::uint64_t>
     throw core::InternalError("logits: sample " + std::to_string(largest) + " of " +
                               std::to_string(facts.samples));
   // File order: neighbours join, and ascending offsets are cheaper to look up.
-  order_wanted(space);
+  space.order.arrange(space.wanted);
 
   // All reads of a chunk first, then all decoding: code that runs between system calls starts cold.
-  std::span<Wanted> rest = space.wanted;
+  std::span<WantedRow> rest = space.wanted;
   while (!rest.empty()) {
-    const std::span<Wanted> chunk = rest.first(std::min(rest.size(), kChunkRows));
+    const std::span<WantedRow> chunk = rest.first(std::min(rest.size(), kChunkRows));
     read_rows(pass, chunk, space.bytes);
-    for (const Wanted& wanted : chunk) {
+    for (const WantedRow& wanted : chunk) {
       const std::uint64_t number = pass * facts.samples + wanted.sample;
       const bool known = checked.get(number);
       const std::uint64_t size =
@@ -368,7 +327,7 @@ void LogitStore::State::visit(std::uint64_t pass, std::span<const std::uint64_t>
   }
 }
 
-void LogitStore::State::read_rows(std::uint64_t pass, std::span<Wanted> wanted,
+void LogitStore::State::read_rows(std::uint64_t pass, std::span<WantedRow> wanted,
                                   std::vector<std::byte>& bytes) const {
   std::shared_ptr<const RandomAccessFile> file;
   const Shard* shard = nullptr;  // of `file`
