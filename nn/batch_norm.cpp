@@ -108,7 +108,7 @@ at::Tensor batch_norm_train(const at::Tensor& x, const at::Tensor& gamma, const 
   return BatchNormFunction::apply(x, gamma, beta, added, activation, moments);
 }
 
-at::Tensor batch_norm_evaluate(at::Tensor input, const at::Tensor& gamma, const at::Tensor& beta,
+at::Tensor batch_norm_evaluate(at::Tensor input, Source source, const at::Tensor& gamma, const at::Tensor& beta,
                                const at::Tensor& running_mean, const at::Tensor& running_variance,
                                const at::Tensor& residual_input, Activation activation) {
   if (input.requires_grad() || gamma.requires_grad())
@@ -123,10 +123,11 @@ at::Tensor batch_norm_evaluate(at::Tensor input, const at::Tensor& gamma, const 
     inverse[c] = 1.0 / std::sqrt(floats(running_variance)[c] + kBatchNormEpsilon);
   }
   const Scale s = scale_of(floats(gamma), floats(beta), mean, inverse);
+  at::Tensor y = source == Source::kept ? at::empty_like(x) : x;
   scale_shift(x.numel() / channels, channels, x.const_data_ptr<float>(),
               residual.defined() ? residual.const_data_ptr<float>() : nullptr, s.scale, s.shift,
-              activation, x.data_ptr<float>());
-  return x;
+              activation, y.data_ptr<float>());
+  return y;
 }
 
 }  // namespace retort::nn

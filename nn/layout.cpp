@@ -107,10 +107,15 @@ at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision) {
     return weight.to(precision == Precision::bf16 ? at::kBFloat16 : at::kFloat)
         .contiguous(kChannelsLast);
   // A 1x1 convolution's weight is laid out the same either way, and both ways at once.
-  if (precision == Precision::fp32 && weight.size(2) == 1 && weight.size(3) == 1 &&
-      weight.is_contiguous())
-    return weight;
+  if (weight.is_contiguous(kChannelsLast) &&
+      (!weight.requires_grad() || (precision == Precision::fp32 && weight.is_contiguous())))
+    return weight.to(precision == Precision::bf16 ? at::kBFloat16 : at::kFloat);
   return WeightFunction::apply(weight, precision);
+}
+
+at::Tensor as_read_by_convolutions(const at::Tensor& parameter) {
+  return parameter.dim() == 4 && parameter.size(1) > 1 ? parameter.contiguous(kChannelsLast)
+                                                       : parameter;
 }
 
 at::Tensor average_pool(const at::Tensor& images) {

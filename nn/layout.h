@@ -14,9 +14,13 @@ namespace retort::nn {
 /// the same memory is only given other strides. Not differentiable for one channel.
 at::Tensor channels_last(const at::Tensor& images);
 
-/// A convolution's fp32 weight [outputs, inputs, height, width], contiguous, as a channels-last
-/// copy, rounded to `precision`. Differentiable; the gradient comes out contiguous, in fp32.
+/// A convolution's fp32 weight [outputs, inputs, height, width] in channels-last, rounded to
+/// `precision`: a copy, unless it is laid out and rounded so already. Differentiable; the gradient
+/// comes out contiguous, in fp32.
 at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision);
+/// A parameter of any shape; one that can be a weight of pictures' convolutions in channels-last, so
+/// that a model which only answers lays it out once.
+at::Tensor as_read_by_convolutions(const at::Tensor& parameter);
 
 /// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
 /// of pixels after another (on a GPU and of bf16: in an order of ATen's). Differentiable; the

@@ -34,8 +34,9 @@ io::TensorMap tensors_of(const LoadedModel& loaded) {
   io::TensorMap tensors;
   const auto add = [&](const nn::ParameterLayout& layout, std::span<const at::Tensor> views) {
     for (std::size_t i = 0; i < views.size(); ++i) {
+      const at::Tensor plain = views[i].contiguous();
       const auto bytes =
-          std::as_bytes(std::span(views[i].const_data_ptr<float>(), layout.specs()[i].elements));
+          std::as_bytes(std::span(plain.const_data_ptr<float>(), layout.specs()[i].elements));
       const auto& shape = layout.specs()[i].shape;
       tensors[layout.specs()[i].name] = {
           io::DType::f32, {shape.begin(), shape.end()}, {bytes.begin(), bytes.end()}};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/layout.h"
 
 namespace retort::stages {
 
@@ -46,6 +47,8 @@ LoadedModel load_model(const std::filesystem::path& path) {
     throw core::DataError(fmt::format("{}: {}", path.string(), error.what()));
   }
   loaded.parameters = nn::views(loaded.model->parameters(), parameters);
+  for (at::Tensor& parameter : loaded.parameters)
+    parameter = nn::as_read_by_convolutions(parameter);
   loaded.buffers = nn::views(loaded.model->buffers(), buffers);
   loaded.description = std::move(file.description);
   loaded.digest = std::move(file.digest);

@@ -20,7 +20,7 @@ struct LoadedModel {
   io::ModelDescription description;
   std::string digest;
   std::unique_ptr<nn::Model> model;
-  std::vector<at::Tensor> parameters, buffers;    // views by layout index
+  std::vector<at::Tensor> parameters, buffers;    // by layout index, in any memory order
   std::uint64_t parameter_count = 0;              // learnt numbers; 0: not known
   nn::Precision precision = nn::Precision::fp32;  // that it answers in
   std::shared_ptr<nn::Accelerator> accelerator;   // where its tensors are; null: the CPU

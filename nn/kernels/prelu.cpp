@@ -18,7 +18,12 @@ void prelu_forward(std::int64_t rows, std::int64_t channels, const float* x,
     const float* in = x + row * channels;
     float* out = y + row * channels;
 #pragma GCC ivdep
-    for (std::int64_t c = 0; c < channels; ++c) out[c] = in[c] > 0 ? in[c] : a[c] * in[c];
+    for (std::int64_t c = 0; c < channels; ++c) {
+      // As a sum, since a branch is not vectorised; NaN stays NaN in both parts.
+      const float x_c = in[c];
+      const float positive = x_c < 0.0f ? 0.0f : x_c, negative = x_c > 0.0f ? 0.0f : x_c;
+      out[c] = positive + a[c] * negative;
+    }
   }
 }
 
@@ -38,9 +43,10 @@ void prelu_backward(std::int64_t rows, std::int64_t channels, const float* x, co
       float* out = grad_x + row * channels;
 #pragma GCC ivdep
       for (std::int64_t c = 0; c < channels; ++c) {
-        const float g = grad[c];
-        sum[c] += in[c] > 0 ? 0.0f : in[c] * g;
-        out[c] = in[c] > 0 ? g : a[c] * g;
+        const float g = grad[c], x_c = in[c], negative = x_c > 0.0f ? 0.0f : x_c;
+        const float open = x_c > 0.0f ? 1.0f : 0.0f;
+        sum[c] += negative * g;
+        out[c] = (open + (1.0f - open) * a[c]) * g;
       }
     }
     for (std::size_t c = 0; c < n; ++c) total[c] += block[c];

@@ -52,9 +52,8 @@ class Iresnet : public LayeredModel {
     x = apply(bn1_, apply(conv1_, x, pass), none, Activation::none, pass);
     x = apply(prelu_, x, pass);
     for (const Block& block : blocks_) {
-      // Evaluation normalises in place, and x goes into the shortcut, too.
-      at::Tensor y = pass.training ? x : x.clone();
-      y = apply(block.bn1, std::move(y), none, Activation::none, pass);
+      // x goes into the shortcut, too.
+      at::Tensor y = apply(block.bn1, x, none, Activation::none, pass, Source::kept);
       y = apply(block.bn2, apply(block.conv1, y, pass), none, Activation::none, pass);
       y = apply(block.conv2, apply(block.prelu, y, pass), pass);
       const at::Tensor shortcut = block.projected

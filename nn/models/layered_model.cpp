@@ -6,7 +6,6 @@
 #include <ATen/ops/linear.h>
 
 #include "core/error.h"
-#include "nn/batch_norm.h"
 #include "nn/device_norm.h"
 #include "nn/layout.h"
 #include "nn/max_pool.h"
@@ -194,7 +193,7 @@ at::Tensor LayeredModel::apply(const TimeConv& conv, const at::Tensor& units,
 }
 
 at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
-                               Activation activation, const Pass& pass) const {
+                               Activation activation, const Pass& pass, Source source) const {
   const at::Tensor gamma = parameter(pass, norm.gamma), beta = parameter(pass, norm.beta);
   if (!pass.training) {
     const at::Tensor& mean = pass.buffers[static_cast<std::size_t>(norm.running_mean)];
@@ -202,7 +201,8 @@ at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Te
     if (pass.accelerator != nullptr)
       return device_norm_evaluate(*pass.accelerator, x, gamma, beta, mean, variance, residual,
                                   activation);
-    return batch_norm_evaluate(std::move(x), gamma, beta, mean, variance, residual, activation);
+    return batch_norm_evaluate(std::move(x), source, gamma, beta, mean, variance, residual,
+                               activation);
   }
   const auto channels = static_cast<std::size_t>(norm.channels);
   const double n = static_cast<double>(x.numel() / x.size(1));

@@ -8,7 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "nn/kernels/batch_norm.h"
+#include "nn/batch_norm.h"
 #include "nn/model.h"
 
 namespace retort::nn {
@@ -106,9 +106,11 @@ class LayeredModel : public Model {
   /// units [total, dim], begin [n + 1] -> [n, filters].
   at::Tensor apply(const TimeConv& conv, const at::Tensor& units, const at::Tensor& begin,
                    const Pass& pass) const;
-  /// `x` must be a fresh tensor: evaluation overwrites it. `residual` may be undefined.
+  /// `x` must be a fresh tensor, which evaluation overwrites, or be named as one to keep.
+  /// `residual` may be undefined.
   at::Tensor apply(const BatchNorm& norm, at::Tensor x, const at::Tensor& residual,
-                   Activation activation, const Pass& pass) const;
+                   Activation activation, const Pass& pass,
+                   Source source = Source::given_away) const;
   /// The table, for nn/embedding.h.
   at::Tensor weight(const Embedding& embedding, const Pass& pass) const;
   at::Tensor apply(const PRelu& prelu, const at::Tensor& x, const Pass& pass) const;

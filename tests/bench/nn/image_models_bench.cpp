@@ -22,6 +22,7 @@
 #include "core/heap.h"
 #include "core/random.h"
 #include "nn/backward.h"
+#include "nn/layout.h"
 #include "nn/loss.h"
 #include "nn/model.h"
 #include "nn/optimiser.h"
@@ -94,7 +95,10 @@ class Case {
   void infer() {
     const at::NoGradGuard no_graph;
     Pass pass;
-    pass.parameters = parameters_;
+    if (answering_.empty())  // as a loaded model has them
+      for (const at::Tensor& parameter : parameters_)
+        answering_.push_back(as_read_by_convolutions(parameter.detach()));
+    pass.parameters = answering_;
     pass.buffers = buffers_;
     model_->forward({.pixels = input_}, pass);
   }
@@ -104,7 +108,7 @@ class Case {
   std::unique_ptr<Model> model_;
   std::uint64_t classes_;
   at::Tensor flat_, gradient_, buffers_flat_, input_;
-  std::vector<at::Tensor> parameters_, gradients_, buffers_;
+  std::vector<at::Tensor> parameters_, answering_, gradients_, buffers_;
   std::unique_ptr<Optimiser> optimiser_;
   std::vector<std::uint32_t> label_begin_, labels_;
   std::vector<std::uint64_t> samples_;

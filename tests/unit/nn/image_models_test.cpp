@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "nn/layout.h"
 #include "tests/unit/nn/model_runs.h"
 
 namespace retort::nn {
@@ -187,6 +188,17 @@ TEST(ImageModels, EvaluationMatchesTrainingOnTheBatchsOwnStatistics) {
     const at::Tensor before = input.clone();
     const at::Tensor logits = model.forward({.pixels = input}, pass);
     EXPECT_TRUE(at::equal(input, before));
+    // A model that only answers lays its weights out once: the same bits in both precisions.
+    std::vector<at::Tensor> laid_out;
+    for (const at::Tensor& parameter : parameters)
+      laid_out.push_back(as_read_by_convolutions(parameter));
+    for (const Precision precision : {Precision::bf16, Precision::fp32}) {
+      pass.precision = precision;
+      pass.parameters = parameters;
+      const at::Tensor as_trained = model.forward({.pixels = input}, pass);
+      pass.parameters = laid_out;
+      EXPECT_TRUE(at::equal(model.forward({.pixels = input}, pass), as_trained));
+    }
     const double scale = step.logits.abs().max().item<double>();
     EXPECT_LT((logits - step.logits).abs().max().item<double>(), 1e-3 * scale);
     const at::Tensor embedding = model.embed({.pixels = input}, pass);
