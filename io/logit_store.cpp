@@ -115,7 +115,8 @@ struct LogitStore::State {
     return {shard.row_begin[i], shard.row_begin[i + 1]};
   }
   /// Reads the rows of `wanted` into `bytes`; sets where each begins.
-  void read_rows(std::uint64_t pass, std::span<WantedRow> wanted, std::vector<std::byte>& bytes) const;
+  void read_rows(std::uint64_t pass, std::span<WantedRow> wanted,
+                 std::vector<std::byte>& bytes) const;
   /// Calls decode(place in samples, bytes of the row, how to check it) for each sample.
   template <class Decode>
   void visit(std::uint64_t pass, std::span<const std::uint64_t> samples, Decode decode) const;

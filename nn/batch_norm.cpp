@@ -108,9 +108,10 @@ at::Tensor batch_norm_train(const at::Tensor& x, const at::Tensor& gamma, const 
   return BatchNormFunction::apply(x, gamma, beta, added, activation, moments);
 }
 
-at::Tensor batch_norm_evaluate(at::Tensor input, Source source, const at::Tensor& gamma, const at::Tensor& beta,
-                               const at::Tensor& running_mean, const at::Tensor& running_variance,
-                               const at::Tensor& residual_input, Activation activation) {
+at::Tensor batch_norm_evaluate(at::Tensor input, Source source, const at::Tensor& gamma,
+                               const at::Tensor& beta, const at::Tensor& running_mean,
+                               const at::Tensor& running_variance, const at::Tensor& residual_input,
+                               Activation activation) {
   if (input.requires_grad() || gamma.requires_grad())
     throw core::InternalError(
         "BatchNorm with running statistics has no gradient: run the pass in training");

@@ -25,8 +25,9 @@ at::Tensor batch_norm_train(const at::Tensor& x, const at::Tensor& gamma, const 
 enum class Source { given_away, kept };
 /// The same with running statistics; not differentiable. Overwrites and returns an `x` that the
 /// caller gives away.
-at::Tensor batch_norm_evaluate(at::Tensor x, Source source, const at::Tensor& gamma, const at::Tensor& beta,
-                               const at::Tensor& running_mean, const at::Tensor& running_variance,
-                               const at::Tensor& residual, Activation activation);
+at::Tensor batch_norm_evaluate(at::Tensor x, Source source, const at::Tensor& gamma,
+                               const at::Tensor& beta, const at::Tensor& running_mean,
+                               const at::Tensor& running_variance, const at::Tensor& residual,
+                               Activation activation);
 
 }  // namespace retort::nn

@@ -18,8 +18,8 @@ at::Tensor channels_last(const at::Tensor& images);
 /// `precision`: a copy, unless it is laid out and rounded so already. Differentiable; the gradient
 /// comes out contiguous, in fp32.
 at::Tensor weight_channels_last(const at::Tensor& weight, Precision precision);
-/// A parameter of any shape; one that can be a weight of pictures' convolutions in channels-last, so
-/// that a model which only answers lays it out once.
+/// A parameter of any shape; one that can be a weight of pictures' convolutions in channels-last,
+/// so that a model which only answers lays it out once.
 at::Tensor as_read_by_convolutions(const at::Tensor& parameter);
 
 /// [n, channels, height, width] -> [n, channels], the mean over pixels, sums in fp32 over one row
