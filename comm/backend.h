@@ -1,6 +1,7 @@
 // What a Communicator stands on: one rank alone, or MPI. Private to comm.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,6 +29,8 @@ struct Communicator::Backend {
   virtual Pending exchange(std::vector<PeerTransfer> transfers) = 0;
   virtual Pending run(std::function<void()> work) = 0;
   virtual void progress() = 0;
+  virtual void watch(std::chrono::milliseconds limit) = 0;
+  virtual void at(const char* unit, std::uint64_t place) = 0;
   virtual std::uint64_t claim(const std::string& name, std::uint64_t count) = 0;
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

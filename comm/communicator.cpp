@@ -52,6 +52,8 @@ void Communicator::progress() { backend_->progress(); }
 std::uint64_t Communicator::claim(const std::string& name, std::uint64_t count) {
   return backend_->claim(name, count);
 }
+void Communicator::watch(std::chrono::milliseconds limit) { backend_->watch(limit); }
+void Communicator::at(const char* unit, std::uint64_t place) { backend_->at(unit, place); }
 void Communicator::abort(int exit_code) {
   backend_->abort(exit_code);
   std::abort();  // not reached

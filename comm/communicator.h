@@ -5,6 +5,7 @@
 // order on all ranks. A blocking call waits for its turn on that thread without spinning.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -90,6 +91,14 @@ class Communicator {
   /// thread. Names hold for the life of the job: use a name once per purpose and section. `count`
   /// takes so many numbers at once, from the returned one on.
   std::uint64_t claim(const std::string& name, std::uint64_t count = 1);
+
+  /// Collective, once. From now on a rank that dies, says nothing for `limit`, or keeps the others
+  /// waiting in a collective for so long is named, with host, collective and place, and the job
+  /// ends with exit code 70 (docs/communication.md). 0: nobody watches.
+  void watch(std::chrono::milliseconds limit);
+  /// Where this rank is, for those messages: ("step", 41). Any thread, costs two stores; `unit` is
+  /// a literal.
+  void at(const char* unit, std::uint64_t place);
 
   /// Ends the job on all ranks with this exit code; does not return.
   [[noreturn]] void abort(int exit_code);

@@ -63,31 +63,31 @@ MpiBackend::~MpiBackend() {
 
 // ---- any thread
 
-Pending MpiBackend::enqueue(std::function<void()> work) {
+Pending MpiBackend::enqueue(const char* name, std::function<void()> work) {
   auto state = std::make_shared<Pending::State>();
   {
     std::lock_guard lock(mutex_);
-    queue_.push_back({std::move(work), state});
+    queue_.push_back({name, std::move(work), state});
   }
   wake_.notify_one();
   return Pending(std::move(state));
 }
 
 template <class F>
-auto MpiBackend::call(F&& work) {
+auto MpiBackend::call(const char* name, F&& work) {
   using Result = decltype(work());
   if (on_thread()) return work();
   if constexpr (std::is_void_v<Result>) {
-    enqueue([&work] { work(); }).wait();
+    enqueue(name, [&work] { work(); }).wait();
   } else {
     std::optional<Result> result;
-    enqueue([&] { result = work(); }).wait();
+    enqueue(name, [&] { result = work(); }).wait();
     return std::move(*result);
   }
 }
 
 void MpiBackend::barrier() {
-  call([this] {
+  call("barrier", [this] {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
     wait(request);
@@ -95,11 +95,11 @@ void MpiBackend::barrier() {
 }
 
 void MpiBackend::broadcast(std::span<std::byte> bytes) {
-  call([&] { broadcast_from(0, bytes); });
+  call("broadcast", [&] { broadcast_from(0, bytes); });
 }
 
 std::string MpiBackend::broadcast_text(const std::string& text) {
-  return call([&] {
+  return call("broadcast", [&] {
     std::uint64_t length = text.size();
     broadcast_from(0, std::as_writable_bytes(std::span(&length, 1)));
     std::string result = rank_ == 0 ? text : std::string(length, '\0');
@@ -109,11 +109,11 @@ std::string MpiBackend::broadcast_text(const std::string& text) {
 }
 
 std::vector<std::uint64_t> MpiBackend::all_gather(std::uint64_t value) {
-  return call([&] { return gather_numbers(value); });
+  return call("all_gather", [&] { return gather_numbers(value); });
 }
 
 std::vector<std::string> MpiBackend::all_gather(const std::string& text) {
-  return call([&] {
+  return call("all_gather", [&] {
     const std::vector<std::uint64_t> lengths = gather_numbers(text.size());
     std::vector<std::string> result;
     result.reserve(lengths.size());
@@ -143,7 +143,7 @@ std::vector<std::string> MpiBackend::all_gather(const std::string& text) {
 }
 
 std::uint64_t MpiBackend::all_reduce(std::uint64_t value, ReduceOp op) {
-  return call([&] {
+  return call("all_reduce", [&] {
     std::uint64_t result = 0;
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Iallreduce(&value, &result, 1, MPI_UINT64_T, mpi_op(op), comm_, &request),
@@ -155,7 +155,7 @@ std::uint64_t MpiBackend::all_reduce(std::uint64_t value, ReduceOp op) {
 
 Pending MpiBackend::exchange(std::vector<PeerTransfer> transfers) {
   if (!on_thread()) {
-    return enqueue([this, transfers = std::move(transfers)] {
+    return enqueue("exchange", [this, transfers = std::move(transfers)] {
       Requests requests = post(transfers);
       wait_all(requests);
     });
@@ -166,7 +166,7 @@ Pending MpiBackend::exchange(std::vector<PeerTransfer> transfers) {
 }
 
 Pending MpiBackend::run(std::function<void()> work) {
-  if (!on_thread()) return enqueue(std::move(work));
+  if (!on_thread()) return enqueue("sum over ranks", std::move(work));
   try {
     work();
     return completed(nullptr);
@@ -199,6 +199,10 @@ std::uint64_t MpiBackend::claim(const std::string& name, std::uint64_t count) {
 }
 
 void MpiBackend::abort(int exit_code) {
+  {
+    const std::lock_guard lock(watchdog_mutex_);
+    if (watchdog_) watchdog_->say_goodbye();
+  }
   int none = -1;
   abort_code_.compare_exchange_strong(none, exit_code);
   if (on_thread()) abort_job();
@@ -275,11 +279,14 @@ void MpiBackend::serve() {
     Operation operation;
     if (next_operation(operation)) {
       std::exception_ptr error;
+      activity_.operation = operation.name;
       try {
         operation.work();
       } catch (...) {
         error = std::current_exception();
       }
+      activity_.operation = nullptr;
+      ++activity_.collective;
       operation.work = nullptr;  // what it captured goes before the waiting thread does
       operation.state->finish(error);
     } else {
@@ -291,6 +298,7 @@ void MpiBackend::serve() {
 }
 
 void MpiBackend::finalise() {
+  activity_.operation = "the end of the job";
   // Claims of others are answered until all are here.
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(leaving_, &request), "MPI_Ibarrier");
@@ -305,6 +313,12 @@ void MpiBackend::finalise() {
     }
     if (!all_here) backoff.pause();
   }
+  std::unique_ptr<Watchdog> watchdog;
+  {
+    const std::lock_guard lock(watchdog_mutex_);
+    watchdog = std::move(watchdog_);
+  }
+  watchdog.reset();  // outside the lock, which its thread may want
   claims_.close();
   MPI_Comm_free(&comm_);
   MPI_Comm_free(&leaving_);

@@ -12,6 +12,7 @@
 
 #include "comm/backend.h"
 #include "comm/claim_channel.h"
+#include "comm/watchdog.h"
 
 namespace retort::comm {
 
@@ -33,11 +34,17 @@ class MpiBackend final : public Communicator::Backend {
   Pending exchange(std::vector<PeerTransfer> transfers) override;
   Pending run(std::function<void()> work) override;
   void progress() override;
+  void watch(std::chrono::milliseconds limit) override;
+  void at(const char* unit, std::uint64_t place) override {
+    activity_.unit = unit;
+    activity_.place = place;
+  }
   std::uint64_t claim(const std::string& name, std::uint64_t count) override;
   [[noreturn]] void abort(int exit_code) override;
 
  private:
   struct Operation {
+    const char* name;  // a literal
     std::function<void()> work;
     std::shared_ptr<Pending::State> state;
   };
@@ -45,9 +52,10 @@ class MpiBackend final : public Communicator::Backend {
 
   // Any thread.
   bool on_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
-  Pending enqueue(std::function<void()> work);
+  Pending enqueue(const char* name, std::function<void()> work);
   template <class F>
-  auto call(F&& work);
+  auto call(const char* name, F&& work);
+  void end_watched(const std::string& why);
 
   // The communication thread.
   void thread_main(Pending::State& started);
@@ -77,6 +85,9 @@ class MpiBackend final : public Communicator::Backend {
   std::atomic<bool> unwinding_{false};
   std::atomic<int> abort_code_{-1};
   int idle_microseconds_ = 0;
+  Activity activity_;
+  std::mutex watchdog_mutex_;  // of watchdog_: any thread may abort
+  std::unique_ptr<Watchdog> watchdog_;
 
   std::thread thread_;
 };

@@ -19,6 +19,8 @@ class SingleBackend final : public Communicator::Backend {
   Pending exchange(std::vector<PeerTransfer> transfers) override;
   Pending run(std::function<void()> work) override;
   void progress() override {}
+  void watch(std::chrono::milliseconds) override {}
+  void at(const char*, std::uint64_t) override {}
   std::uint64_t claim(const std::string& name, std::uint64_t count) override {
     return counters_.next(name, count);
   }

@@ -29,6 +29,15 @@ void CommonOptions::declare(core::OptionTable& table) {
   count_or_unsaid(n, &ranks, "as started");
   count_or_unsaid(table.add("threads", &threads, "workers of each rank"), &threads,
                   "cores / ranks");
+  core::Option& dog = table.add(
+      "watchdog", &watchdog,
+      "seconds after which a rank that says nothing, or keeps the others waiting, ends the "
+      "job, which names it; 0: never");
+  dog.effect = core::OptionEffect::run;
+  dog.parse = [target = &watchdog, parse = dog.parse](const std::string& text) {
+    parse(text);
+    if (*target < 0) throw core::UsageError(fmt::format("'{}' is less than 0", text));
+  };
   table.add("json", &json, "print the result as one JSON line on standard output").effect =
       core::OptionEffect::run;
   table.add("take-over", &take_over, "continue in a folder whose last start still looks alive")

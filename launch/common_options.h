@@ -10,8 +10,9 @@ namespace retort::launch {
 
 /// Those that any source may give.
 struct CommonOptions {
-  int ranks = 0;    // 0: as started
-  int threads = 0;  // 0: cores / ranks
+  int ranks = 0;       // 0: as started
+  int threads = 0;     // 0: cores / ranks
+  int watchdog = 300;  // seconds; 0: none
   bool json = false;
   bool take_over = false;
   core::LogLevel log_level = core::LogLevel::information;

@@ -190,6 +190,7 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
     return run_local_ranks(wanted, words);
   }
   tell_ignored_environment(*made);
+  started.watch(std::chrono::seconds(made->common.watchdog));
   if (many) {
     require_agreement(started, command.entry.name, made->table);
     return static_cast<int>(run_stage(*made, started));

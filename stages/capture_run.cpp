@@ -118,6 +118,7 @@ class ShardWork {
     const std::uint64_t number = communicator_.claim(claim_);
     if (number >= missing_.size()) return false;
     const ShardName name = missing_[number];
+    communicator_.at("shard", name.index);
     auto shard = std::make_shared<OpenShard>();
     shard->out.pass = name.pass;
     shard->out.index = name.index;

@@ -132,6 +132,7 @@ void TrainingRun::restore() {
 void TrainingRun::train_step(io::Loader& loader) {
   engine_->step(state_, nn::learning_rate(options_.optimiser, state_.step, steps_), loader);
   ++state_.step;
+  communicator_.at("step", state_.step);
 }
 
 void TrainingRun::evaluate() {
