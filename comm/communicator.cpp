@@ -16,9 +16,9 @@ Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 
 Communicator Communicator::single() { return Communicator(std::make_unique<SingleBackend>()); }
 
-Communicator Communicator::world() {
+Communicator Communicator::world(std::chrono::milliseconds start_limit) {
   if (!started_with_ranks()) return single();
-  return Communicator(std::make_unique<MpiBackend>());
+  return Communicator(std::make_unique<MpiBackend>(start_limit));
 }
 
 int Communicator::rank() const { return backend_->rank(); }

@@ -50,8 +50,9 @@ class Communicator {
   /// was not started with ranks (see started_with_ranks). Finalises in the destructor, once all
   /// ranks are there; when an exception unwinds past it and the others do not follow within
   /// seconds, it ends the job with exit code 70 (catch and abort() before that). Once per process:
-  /// InternalError the second time.
-  static Communicator world();
+  /// InternalError the second time. If MPI has not started on all ranks within `start_limit` (0:
+  /// for ever), this process says so and ends with exit code 70.
+  static Communicator world(std::chrono::milliseconds start_limit = std::chrono::milliseconds(0));
   ~Communicator();
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;

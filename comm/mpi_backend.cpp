@@ -16,6 +16,7 @@
 #include "comm/backoff.h"
 #include "comm/mpi_check.h"
 #include "comm/pending.h"
+#include "comm/start_alarm.h"
 
 namespace retort::comm {
 namespace {
@@ -35,7 +36,9 @@ MPI_Op mpi_op(ReduceOp op) {
 
 }  // namespace
 
-MpiBackend::MpiBackend() : exceptions_(std::uncaught_exceptions()) {
+MpiBackend::MpiBackend(std::chrono::milliseconds start_limit)
+    : exceptions_(std::uncaught_exceptions()) {
+  const StartAlarm alarm(start_limit, "MPI to start on all ranks");
   Pending::State started;
   // Signals belong to the program's own threads; the new one and those of MPI inherit this mask.
   sigset_t stops, before;

@@ -20,7 +20,7 @@ namespace retort::comm {
 /// their order and, between and within them, answers claims.
 class MpiBackend final : public Communicator::Backend {
  public:
-  MpiBackend();
+  explicit MpiBackend(std::chrono::milliseconds start_limit);
   ~MpiBackend() override;
 
   int rank() const override { return rank_; }

@@ -1,14 +1,13 @@
 // How the ranks' watchdog is set up over MPI, and how it ends the job.
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <random>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "comm/host_name.h"
 #include "comm/mpi_backend.h"
+#include "comm/start_alarm.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -18,16 +17,12 @@ namespace {
 // For the rank that found a loss to say so and end the job.
 constexpr auto kLostGrace = std::chrono::seconds(1);
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
-}
-
 }  // namespace
 
 void MpiBackend::watch(std::chrono::milliseconds limit) {
   if (size_ == 1 || limit.count() == 0) return;
   if (watchdog_) throw core::InternalError("the watchdog was started before");
+  const StartAlarm alarm(limit, "the other ranks to begin");
   Watchdog::Job job{rank_, all_gather(host_name()), limit, {}, 0};
   const bool one_host = std::all_of(job.hosts.begin(), job.hosts.end(),
                                     [&](const std::string& host) { return host == job.hosts[0]; });

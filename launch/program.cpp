@@ -2,14 +2,18 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -143,6 +147,20 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
   return outcome == stages::StageOutcome::stopped ? ExitCode::requeue : ExitCode::done;
 }
 
+// --watchdog before options are read: while ranks come together, they can't be asked.
+std::chrono::seconds start_limit(const std::vector<std::string>& words) {
+  constexpr std::string_view kWord = "--watchdog";
+  const char* variable = std::getenv("RETORT_WATCHDOG");
+  std::string text = variable == nullptr ? "" : variable;
+  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    if (words[i] == kWord && i + 1 < words.size()) text = words[i + 1];
+    if (words[i].starts_with(std::string(kWord) + "=")) text = words[i].substr(kWord.size() + 1);
+  }
+  int seconds = CommonOptions{}.watchdog;
+  std::from_chars(text.data(), text.data() + text.size(), seconds);  // bad ones are refused later
+  return std::chrono::seconds(std::max(seconds, 0));
+}
+
 // `started`: the ranks this process is one of.
 int execute(const std::vector<std::string>& words, comm::Communicator& started) {
   core::OptionTable leading;
@@ -190,8 +208,8 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
     return run_local_ranks(wanted, words);
   }
   tell_ignored_environment(*made);
-  started.watch(std::chrono::seconds(made->common.watchdog));
   if (many) {
+    started.watch(std::chrono::seconds(made->common.watchdog));
     require_agreement(started, command.entry.name, made->table);
     return static_cast<int>(run_stage(*made, started));
   }
@@ -210,7 +228,7 @@ int run_program(const std::vector<std::string>& words) {
   core::start_log(core::LogLevel::information, 0);
   std::optional<comm::Communicator> communicator;
   try {
-    communicator.emplace(comm::started_with_ranks() ? comm::Communicator::world()
+    communicator.emplace(comm::started_with_ranks() ? comm::Communicator::world(start_limit(words))
                                                     : comm::Communicator::single());
     core::start_log(core::LogLevel::information, communicator->rank());
     const int code = execute(words, *communicator);

@@ -31,6 +31,8 @@ std::span<const Fault> faults() {
       Fault{"world-size", "none but another number of ranks and threads", change_ranks},
       Fault{"job-kill", "SIGKILL at random moments, resumed on other ranks", kill_jobs},
       Fault{"rank-kill", "the same, always to one rank of several", kill_ranks},
+      Fault{"rank-stop", "SIGSTOP to one rank, for ever", stop_ranks},
+      Fault{"rank-pause", "SIGSTOP to one rank, and SIGCONT before the limit", pause_ranks},
       Fault{"bit-flip", "one bit of one file flipped", flip_bits},
       Fault{"truncate", "one file cut short", truncate_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},

@@ -39,6 +39,8 @@ struct Tally {
   /// Of these, by the place (io/fault_point.h) that the killed process said it was in; "elsewhere":
   /// by the clock, wherever that fell.
   std::map<std::string, int> kills_by_place;
+  int named = 0;       // ends in which the watchdog named rank and collective
+  Seconds slowest{0};  // from the watchdog's limit until the job was down
   int refused = 0;     // cases that ended with 65 or 74 and named the file
   std::string missed;  // what all cases together had to show and did not; empty: nothing
   void add(Outcome outcome);
@@ -57,6 +59,8 @@ std::span<const Fault> faults();
 Tally change_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally kill_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally stop_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally pause_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally flip_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);

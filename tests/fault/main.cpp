@@ -91,7 +91,9 @@ int drive(const Settings& settings) {
                                        {"kills", tally.kills},
                                        {"kills_by_place", tally.kills_by_place},
                                        {"kills_single_rank", tally.kills_single_rank},
-                                       {"refused", tally.refused}};
+                                       {"refused", tally.refused},
+                                       {"named", tally.named},
+                                       {"slowest_down_s", tally.slowest.count()}};
   if (settings.json)
     std::cout << line.dump() << std::endl;
   else
