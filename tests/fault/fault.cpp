@@ -35,6 +35,9 @@ std::span<const Fault> faults() {
       Fault{"rank-pause", "SIGSTOP to one rank, and SIGCONT before the limit", pause_ranks},
       Fault{"bit-flip", "one bit of one file flipped", flip_bits},
       Fault{"truncate", "one file cut short", truncate_files},
+      Fault{"read-flip", "one bit flipped in a file that the next command reads", flip_read_bits},
+      Fault{"read-wrong", "a file cut short, zeroed in part, of another or an older run",
+            read_wrong_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},
   };
   return kFaults;

@@ -63,6 +63,8 @@ Tally stop_ranks(const TinyPlan& plan, const FaultOptions& options, const Report
 Tally pause_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally flip_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally flip_read_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally read_wrong_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 
 struct Undisturbed {

@@ -1,6 +1,6 @@
-// rank-stop: one rank stands still for ever (SIGSTOP), at a random moment; the watchdog must name it,
-// bring the job down within 5 s after its limit, and the run must go on to the undisturbed result.
-// rank-pause: the same, but it goes on (SIGCONT) before the limit: nothing must come of it.
+// rank-stop: one rank stands still for ever (SIGSTOP), at a random moment; the watchdog must name
+// it, bring the job down within 5 s after its limit, and the run must go on to the undisturbed
+// result. rank-pause: the same, but it goes on (SIGCONT) before the limit: nothing must come of it.
 #include <signal.h>
 
 #include <algorithm>
@@ -83,8 +83,7 @@ std::string wrong_end(const Stopped& stopped, Tally& tally) {
       lines[0].find(" collective ") != std::string::npos;
   // Before the ranks have come together, only that one is missing can be said, and not by whom.
   const bool began = lines[0].find(" has waited ") == std::string::npos;
-  if (began && lines.size() != 1)
-    return fmt::format("{} lines of errors, not one", lines.size());
+  if (began && lines.size() != 1) return fmt::format("{} lines of errors, not one", lines.size());
   if (began && !named) return "the line does not name the rank and its collective";
   if (began) ++tally.named;
   return "";
@@ -107,8 +106,8 @@ Outcome stop_case(const TinyPlan& plan, const Undisturbed& reference, const fs::
                         for_ever ? "" : fmt::format(" for {:.1f} s", pause.count()));
   }
   if (stopped.ending.timed_out) {
-    report(fmt::format("{}: hangs; {}\n{}", story, tail(stopped.ending.output),
-                       stopped.ending.state));
+    report(
+        fmt::format("{}: hangs; {}\n{}", story, tail(stopped.ending.output), stopped.ending.state));
     return Outcome::hang;
   }
   if (for_ever) {
