@@ -33,7 +33,9 @@ within() {
 # For the one who reads a failed test.
 tell_job() {
   squeue -l 2>&1 | sed 's/^/  squeue: /'
-  for file in "$work"/*.log; do [ ! -e "$file" ] || tail -n 25 "$file" | sed "s/^/  ${file##*/}: /"; done
+  for file in "$work"/*.log; do
+    [ ! -e "$file" ] || grep -vE 'step [0-9]+/[0-9]+ ' "$file" | sed "s/^/  ${file##*/}: /"
+  done
 }
 
 # long_plan STEPS: the plan tiny.ini, its teacher slow enough to be disturbed: STEPS steps of some
@@ -64,7 +66,12 @@ job() {
 #SBATCH --job-name=$name --output=$work/$name.log --open-mode=append --requeue
 echo "start \${SLURM_RESTART_COUNT:-0} on \$SLURM_JOB_NODELIST"
 srun --mpi=pmix -K1 "$work/rank" "$RETORT" run "$work/long.ini" --out "$work/$name"
-[ -e "$work/$name/score/manifest.json" ] || scontrol requeue \$SLURM_JOB_ID
+[ ! -e "$work/$name/score/manifest.json" ] || exit 0
+# The script of a start that was requeued in the meantime (preempted; its node cut off, now back) must
+# not requeue the job again: that would end the start that took over.
+now=\$(scontrol show job \$SLURM_JOB_ID)
+[[ \$now == *JobState=RUNNING* && \$now == *" Restarts=\${SLURM_RESTART_COUNT:-0} "* ]] || exit 0
+scontrol requeue \$SLURM_JOB_ID
 JOB
   job=$(sbatch --parsable --chdir="$work" "$@" "$name.sh") || fail "sbatch $name"
 }

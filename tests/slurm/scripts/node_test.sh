@@ -30,11 +30,20 @@ job orphaned -N1 -n2
 within 60 beyond orphaned 30
 node=$(squeue -h -j "$job" -o %N)
 testcluster cut "$node" "$cluster"
+# Slurm takes some 20 s to give the node up, in which the orphan would finish. So it stands still until
+# the next start begins, then lives on beside it.
+orphans=$(pgrep -fx -- "$RETORT run $work/long.ini --out $work/orphaned")
+[ "$(wc -w <<<"$orphans")" = 2 ] || fail "not two ranks: $orphans"
+kill -STOP $orphans
 within 60 logged orphaned '^start 1 on'
 echo "node cut off: started elsewhere after $took ms"
+kill -CONT $orphans
+[ "$(squeue -h -j "$job" -o %N)" != "$node" ] || fail "the job is on the node that was cut off"
 within 60 logged orphaned 'resuming at step'
-# The orphan reaches its next checkpoint, must find that it has been taken over, and say so.
+# At its next commit the orphan finds that it has been taken over, and ends.
 within 60 logged orphaned 'was taken over by start'
+within 30 logged orphaned 'rank 0 of start 0 ended with'
+! logged orphaned 'of start 0 ended with 0' || fail "the orphan ended as if it had done its work"
 testcluster heal "$node" "$cluster"
 completes "$job" orphaned 120
 [ "$(digest orphaned)" = "$result" ] || fail "a node cut off, another result"
