@@ -4,10 +4,12 @@
 # in the host's, and all of it goes with the processes that hold it: no name is left in /run/netns.
 lab_network=10.77.0
 
-lab_cluster() {
+lab_possible() {
   [ "$(id -u)" = 0 ] || fail "--lab needs root: it makes networks and mounts of their own"
   unshare --net --mount --uts --pid --fork true || fail "--lab: this host does not allow namespaces"
   command -v ip >/dev/null || fail "--lab: there is no ip: scripts/setup slurm installs it"
+}
+lab_cluster() {
   interface=eth0
   communication=
   node_address() { echo "NodeAddr=$lab_network.1$1"; }

@@ -287,11 +287,10 @@ StageOutcome TrainingRun::finish() {
   const io::TensorMap tensors =
       best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
            : state_.model_tensors(state_.evaluated(), state_.buffers);
-  io::on_root(communicator_,
-              [&] {
-                folder_->require_newest();
-                io::write_model(options_.out / "model", job_.description, tensors);
-              });
+  io::on_root(communicator_, [&] {
+    folder_->require_newest();
+    io::write_model(options_.out / "model", job_.description, tensors);
+  });
   nlohmann::json results = job_.results;
   results["steps"] = state_.step;
   results["parameters"] = job_.model.parameters().count();

@@ -2,8 +2,6 @@
 # The test cluster itself: two nodes, MPI over both, batch jobs, an end that leaves nothing; also when
 # its owner is killed, and beside another cluster.
 . "$RETORT_SOURCE/tests/slurm/scripts/cluster.sh"
-# Whatever mentions the folder in its words: daemons, step daemons, tasks.
-alive() { pgrep -f -- "$cluster|slurmstepd: \[" | grep -vx $$; }
 
 started=${EPOCHREALTIME/./}
 cluster_up
@@ -18,7 +16,7 @@ for ranks in 2 4; do
   says "\"ranks\":$ranks"
 done
 
-# A host without the cluster's own network listens on loopback alone.
+# Daemons are reached from this host alone.
 others=$(ss -Hltnp 2>/dev/null | grep slurm | awk '{print $4}' | grep -v '^127\.0\.0\.1:')
 [ -z "$others" ] || fail "a daemon listens on $others"
 

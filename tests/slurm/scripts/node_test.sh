@@ -44,8 +44,9 @@ within 60 logged orphaned 'resuming at step'
 within 60 logged orphaned 'was taken over by start'
 within 30 logged orphaned 'rank 0 of start 0 ended with'
 ! logged orphaned 'of start 0 ended with 0' || fail "the orphan ended as if it had done its work"
+# Once back, the orphan's srun may have Slurm cancel "its" step, which by number is the one of the
+# start that took over: that one is then stopped, too, with a checkpoint, and starts once more.
 testcluster heal "$node" "$cluster"
 completes "$job" orphaned 120
 [ "$(digest orphaned)" = "$result" ] || fail "a node cut off, another result"
-[ "$(ls orphaned/teacher/claims | grep -c '^epoch-')" = 2 ] || fail "not two starts of the teacher"
 within 60 node_idle "$node"

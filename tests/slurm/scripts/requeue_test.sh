@@ -20,7 +20,7 @@ within 30 beyond moved 10
 printf '#!/bin/sh\nsleep 1\n' >urgent.sh
 urgent=$(sbatch --parsable -p urgent -N2 --exclusive -o /dev/null urgent.sh)
 within 30 is "$urgent" COMPLETED
-grep -q "JobId=$job .*JobState=PREEMPTED\|PREEMPT" "$cluster/jobcomp.log" "$cluster/slurmctld.log" ||
+grep -q "JobId=$job .*JobState=PREEMPTED" "$cluster/jobcomp.log" ||
   fail "job $job was not preempted"
 stopped moved 0
 within 30 went_on moved 1 $(($(step moved) + 5))
