@@ -35,6 +35,7 @@ grep -q "JobId=$job .*CANCELLED" "$cluster/jobcomp.log" || fail "jobcomp.log doe
 second=$work/second
 sleep 600 &
 owner=$!
+disown
 testcluster up "$second" --owner $owner
 (eval "$("$RETORT_SOURCE/slurm/testcluster" env "$second")" && sbatch -N2 -o /dev/null endless.sh) >out
 sleep 1

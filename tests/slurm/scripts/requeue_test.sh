@@ -7,10 +7,7 @@ undisturbed
 cluster_up
 up_since=$SECONDS
 # stopped NAME START: all ranks of that start ended with 75.
-stopped() {
-  [ "$(grep -c "of start $2 ended with 75" "$1.log")" = 2 ] ||
-    fail "the ranks of start $2 did not all end with 75: $(grep 'ended with' "$1.log")"
-}
+stopped() { [ "$(grep -c "of start $2 ended with 75" "$1.log")" = 2 ]; }
 went_on() { # NAME START STEP: that start has gone on, beyond the step
   logged "$1" "^start $2 " && [ "$(lost "$1" | wc -l)" = "$2" ] && beyond "$1" "$3"
 }
@@ -22,11 +19,11 @@ urgent=$(sbatch --parsable -p urgent -N2 --exclusive -o /dev/null urgent.sh)
 within 30 is "$urgent" COMPLETED
 grep -q "JobId=$job .*JobState=PREEMPTED" "$cluster/jobcomp.log" ||
   fail "job $job was not preempted"
-stopped moved 0
+within 10 stopped moved 0
 within 30 went_on moved 1 $(($(step moved) + 5))
 scontrol requeue "$job" || fail "scontrol requeue"
 within 30 went_on moved 2 $(($(step moved) + 5))
-stopped moved 1
+within 10 stopped moved 1
 completes "$job" moved 120
 [ "$(digest moved)" = "$result" ] || fail "preempted and requeued, another result"
 
@@ -35,7 +32,7 @@ completes "$job" moved 120
 while [ $(((SECONDS - up_since) % 30)) -ne 20 ]; do sleep 0.2; done
 job limit -N2 --ntasks-per-node=1 --time=1 --signal=USR2@50
 within 60 logged limit 'ended with'
-stopped limit 0
+within 10 stopped limit 0
 echo "USR2 at step $(step limit)"
 within 30 went_on limit 1 $(($(step limit) + 1))
 completes "$job" limit 120
