@@ -95,7 +95,7 @@ endfunction()
 # tests/<tier>/scripts/NAME.sh: whole-program tests; get RETORT=path of the program. Exit code 77
 # skips, with the reason printed.
 function(retort_add_script_tests)
-  foreach(tier unit golden mpi data fault)
+  foreach(tier unit golden mpi data fault slurm)
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${tier}/scripts/*_test.sh)
     foreach(script ${scripts})
       get_filename_component(name ${script} NAME_WE)

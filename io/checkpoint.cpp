@@ -242,6 +242,7 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
 
 const std::filesystem::path& RunFolder::path() const { return state_->path; }
 std::uint32_t RunFolder::epoch() const { return state_->epoch; }
+void RunFolder::require_newest() const { state_->fence->require_newest(state_->epoch); }
 
 std::optional<Checkpoint> RunFolder::load() const {
   comm::Communicator& communicator = state_->communicator;

@@ -42,6 +42,9 @@ class RunFolder {
   const std::filesystem::path& path() const;
   /// Number of this start on the folder, from 1.
   std::uint32_t epoch() const;
+  /// For rank 0, before it writes what lies beside the generations under names that every start
+  /// uses. Not collective. UsageError if a later start has taken the folder over.
+  void require_newest() const;
   /// The newest generation on the chain that verifies, if any; all ranks get the whole of it. Bad
   /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
   std::optional<Checkpoint> load() const;

@@ -183,6 +183,7 @@ void TrainingRun::evaluate() {
 
 void TrainingRun::write_metrics() {
   io::on_root(communicator_, [&] {
+    folder_->require_newest();
     std::string lines;
     for (const auto& record : state_.history) lines += to_json(record).dump() + "\n";
     io::write_file(options_.out / "metrics.jsonl", std::string_view(lines));
@@ -287,8 +288,10 @@ StageOutcome TrainingRun::finish() {
   const io::TensorMap tensors =
       best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
            : state_.model_tensors(state_.evaluated(), state_.buffers);
-  io::on_root(communicator_,
-              [&] { io::write_model(options_.out / "model", job_.description, tensors); });
+  io::on_root(communicator_, [&] {
+    folder_->require_newest();
+    io::write_model(options_.out / "model", job_.description, tensors);
+  });
   nlohmann::json results = job_.results;
   results["steps"] = state_.step;
   results["parameters"] = job_.model.parameters().count();
