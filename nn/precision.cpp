@@ -13,7 +13,9 @@ std::string precision_warning(Precision precision) {
   if (precision == Precision::fp32) return {};
 #if defined(__x86_64__)
   __builtin_cpu_init();
+#if !defined(__clang__)  // whose version 14 does not know the name
   if (__builtin_cpu_supports("amx-bf16")) return {};
+#endif
   if (__builtin_cpu_supports("avx512bf16"))
     return "--precision bf16: this CPU has bf16 instructions but no matrix tiles (AMX): slower "
            "than fp32";

@@ -38,7 +38,7 @@ std::string line_svg(const Line& line, const Axis& x, const Axis& y, bool single
   for (const auto& point : line.points) {
     if (!drawn(point)) continue;
     points += fmt::format("{:.1f},{:.1f} ", x.at(point.first), y.at(point.second));
-    if (faint || (count > 1 && count > kMostMarked)) continue;
+    if (faint || count > kMostMarked) continue;
     dots += fmt::format(
         R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}"><title>{}: {} at {}</title></circle>)",
         x.at(point.first), y.at(point.second), count == 1 ? 3 : 2, line.colour,

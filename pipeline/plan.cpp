@@ -84,6 +84,7 @@ void apply_override(std::vector<RawSection>& sections, const std::string& text) 
     section = sections.insert(sections.end(), RawSection{"plan", origin, {}});
   if (section == sections.end()) {
     std::vector<std::string> known;
+    known.reserve(sections.size());
     for (const auto& s : sections) known.push_back(s.name);
     const auto nearest = core::nearest_word(name, known);
     throw UsageError(fmt::format(
@@ -144,11 +145,10 @@ std::string expanded(const Setting& setting, const Environment& environment) {
   std::string result;
   const std::string& text = setting.value;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '$' || i + 1 == text.size()) {
+    const bool plain = text[i] != '$' || i + 1 == text.size();
+    if (plain || text[i + 1] == '$') {
       result += text[i];
-    } else if (text[i + 1] == '$') {
-      result += '$';
-      ++i;
+      if (!plain) ++i;
     } else if (text[i + 1] == '{') {
       const auto end = text.find('}', i);
       if (end == std::string::npos)

@@ -28,6 +28,7 @@ const char* colour_of(Role role) {
 
 std::vector<double> plain(const std::vector<SeedValue>& values) {
   std::vector<double> numbers;
+  numbers.reserve(values.size());
   for (const auto& value : values) numbers.push_back(value.value);
   return numbers;
 }

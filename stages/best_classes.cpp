@@ -58,6 +58,7 @@ BestClasses best_classes(nn::Accelerator& accelerator, const Capture& capture,
   const std::size_t samples = batch.samples.size(), k = layout.top_k;
   const std::size_t temperatures = stored.size();
   std::vector<float> inverse;
+  inverse.reserve(stored.size());
   for (const double temperature : stored) inverse.push_back(static_cast<float>(1 / temperature));
   // One block: ids, values, tails, flags; all of four bytes.
   const std::size_t words = samples * (2 * k + temperatures + 1);

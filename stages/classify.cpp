@@ -142,6 +142,7 @@ class Classify : public Stage {
     const LoadedModel model = load_classifier(options_.model, options_.torchscript, std::nullopt);
     Workers workers(context.threads);
     std::vector<Answerer> answerers;
+    answerers.reserve(static_cast<std::size_t>(workers.count()));
     for (int worker = 0; worker < workers.count(); ++worker)
       answerers.emplace_back(model, options_);
     Session session{context, model, workers, answerers, {}};

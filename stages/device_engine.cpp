@@ -121,6 +121,7 @@ class DeviceEngine final : public TrainingEngine {
     auto clock = PhaseClock::of_rank(times_);
     fold_parts(cut.active);
     std::vector<float*> pointers;
+    pointers.reserve(parts.size());
     for (const at::Tensor& part : parts) pointers.push_back(part.mutable_data_ptr<float>());
     reducer_->start(cut.active, std::span<float* const>(pointers), total_.mutable_data_ptr<float>(),
                     static_cast<std::size_t>(total_.numel()), accelerator_->stream());

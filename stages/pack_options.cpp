@@ -158,7 +158,8 @@ void declare_pack_options(core::OptionTable& table, PackOptions* options,
   table.only_with("from", std::vector<std::string>{"jsonl", "json"},
                   [&] { io::declare_json_options(table, &options->text); });
   for (const auto& [name, entry] : sources)
-    table.only_with("from", std::vector<std::string>{name}, [&] { entry->declare(table); });
+    table.only_with("from", std::vector<std::string>{name},
+                    [&, &source = entry] { source->declare(table); });
 }
 
 void check_pack_options(const PackOptions& options, const io::SampleSource& source) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -46,10 +45,7 @@ void gather(comm::Communicator& communicator, core::Range mine, std::vector<T>& 
                         mine.size() * sizeof(T));
   const auto parts = communicator.all_gather(own);
   char* target = reinterpret_cast<char*>(all.data());
-  for (const auto& part : parts) {
-    std::memcpy(target, part.data(), part.size());
-    target += part.size();
-  }
+  for (const auto& part : parts) target = std::copy(part.begin(), part.end(), target);
 }
 
 }  // namespace

@@ -101,6 +101,7 @@ StepNumbers StepSums::reduce(std::uint64_t step, std::vector<std::vector<double>
     nodes.push_back(*level[0]);
   }
   std::vector<std::span<double>> parts;
+  parts.reserve(nodes.size());
   for (auto& node : nodes) parts.emplace_back(node);
   std::vector<double> total(kSums + statistics_size_);
   reducer_.reduce(cut.active, std::move(parts), total);

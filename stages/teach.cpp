@@ -201,6 +201,7 @@ class Teach : public Stage {
     const Classifier classifier = open_teacher(context.communicator, parts);
     for (Part& part : parts) part.facts = describe(classifier, part.data, form_of(part, parts));
     std::vector<Capture> captures;
+    captures.reserve(parts.size());
     for (const Part& part : parts)
       captures.push_back(
           {classifier.model, part.data, part.facts, options_.augment, options_.batch});

@@ -158,7 +158,7 @@ void batch_norm_backward(std::int64_t rows, std::int64_t channels, const float* 
     offset[c] = static_cast<float>(-gamma[c] * inv * total[c] * per_row);
   }
   for (std::size_t c = static_cast<std::size_t>(narrow); c < n; ++c) {
-    const std::size_t first = c % static_cast<std::size_t>(narrow);
+    const std::size_t first = c - static_cast<std::size_t>(narrow);  // of the copy before
     scale[c] = scale[first];
     slope[c] = slope[first];
     offset[c] = offset[first];

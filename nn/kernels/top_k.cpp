@@ -81,7 +81,7 @@ class RowSelector {
       std::int32_t reaching = 0, finite = 0;
       for (std::uint64_t i = begin; i < end; ++i) {
         reaching += row[i] >= threshold ? 1 : 0;
-        finite += row[i] - row[i] == T{0} ? 1 : 0;
+        finite += row[i] - row[i] == T{0} ? 1 : 0;  // NOLINT(misc-redundant-expression)
       }
       if (finite != static_cast<std::int32_t>(end - begin)) return false;
       for (std::uint64_t i = begin; reaching > 0; ++i)

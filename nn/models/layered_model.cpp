@@ -205,7 +205,8 @@ at::Tensor LayeredModel::apply(const BatchNorm& norm, at::Tensor x, const at::Te
                                activation);
   }
   const auto channels = static_cast<std::size_t>(norm.channels);
-  const double n = static_cast<double>(x.numel() / x.size(1));
+  const std::int64_t values = x.numel() / x.size(1);
+  const auto n = static_cast<double>(values);
   const auto index = static_cast<std::size_t>(
       std::find_if(norms_.begin(), norms_.end(),
                    [&](const BatchNorm& other) { return other.gamma == norm.gamma; }) -

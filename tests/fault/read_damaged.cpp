@@ -1,6 +1,6 @@
-// read-flip: one bit of a file flips, and the next command reads it. read-wrong: the file is cut short,
-// has a block of zeros, or is another run's or an older run's file of that name. The command must
-// refuse it with exit code 65 and one line that names it, or give the undisturbed answer.
+// read-flip: one bit of a file flips, and the next command reads it. read-wrong: the file is cut
+// short, has a block of zeros, or is another run's or an older run's file of that name. The command
+// must refuse it with exit code 65 and one line that names it, or give the undisturbed answer.
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -51,9 +51,9 @@ struct Reader {
 
 std::vector<Reader> readers() {
   const std::vector<std::string> student = {
-      "--model",        "mlp",  "--hidden",      "4",   "--epochs",   "2",          "--batch", "130",
-      "--micro-shards", "1",    "--temperature", "2",   "--threads",  "1",          "--out",   "OUT",
-      "--log-level",    "error"};
+      "--model",   "mlp", "--hidden",       "4",   "--epochs",      "2",
+      "--batch",   "130", "--micro-shards", "1",   "--temperature", "2",
+      "--threads", "1",   "--out",          "OUT", "--log-level",   "error"};
   const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
     return words;
@@ -287,10 +287,11 @@ Tally flip_read_bits(const TinyPlan& plan, const FaultOptions& options, const Re
 
 Tally read_wrong_files(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
   const Undisturbed reference = run_undisturbed(plan);
-  const fs::path other = run_with(plan, "other", {"--set", "teacher.seed=2", "--set",
-                                                  "student.seed=2", "--set", "data.seed=2"});
-  const fs::path older = run_with(plan, "older", {"--set", "teacher.epochs=2", "--set",
-                                                  "student.epochs=3"});
+  const fs::path other =
+      run_with(plan, "other",
+               {"--set", "teacher.seed=2", "--set", "student.seed=2", "--set", "data.seed=2"});
+  const fs::path older =
+      run_with(plan, "older", {"--set", "teacher.epochs=2", "--set", "student.epochs=3"});
   return damage_readings(
       plan, options, report,
       [&](const fs::path& victim, const std::string& bytes, RandomStream& random) {
