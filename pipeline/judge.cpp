@@ -65,7 +65,8 @@ Assessment Judge::forecast(std::size_t instance, const std::vector<char>& runs) 
   return states_.assess(name, recipe(instance));
 }
 
-Assessment Judge::prepare(std::size_t instance) {
+Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
+  started_.reset();
   const auto& name = job_.graph.instances[instance].name;
   auto judged = states_.assess(name, recipe(instance));
   digests_.save();
@@ -73,12 +74,14 @@ Assessment Judge::prepare(std::size_t instance) {
     case Standing::replace: {
       const auto old = states_.set_aside(name);
       judged.why += fmt::format("; the old output is in {}", old.string());
-      states_.mark_started(name, *judged.recipe);
+      states_.mark_started(name, *judged.recipe, after);
+      started_ = instance;
       break;
     }
     case Standing::start:
     case Standing::resume:
-      states_.mark_started(name, *judged.recipe);
+      states_.mark_started(name, *judged.recipe, after);
+      started_ = instance;
       break;
     case Standing::up_to_date:
       // The process may have died between the section's manifest and this record.
@@ -101,11 +104,16 @@ void Judge::finished(std::size_t instance, double seconds) {
   states_.mark_complete(name, states_.record(name)->recipe, seconds);
 }
 
-void Judge::failed(std::size_t instance, const std::string& what) {
+void Judge::stopped(std::size_t instance) {
+  states_.mark_stopped(job_.graph.instances[instance].name);
+}
+
+void Judge::failed(std::size_t instance, const core::Error& error) {
+  if (started_ != instance) return;  // what the start before said stays the reason
   try {
-    states_.mark_failed(job_.graph.instances[instance].name, what);
-  } catch (const core::Error& error) {
-    core::log_debug("{}", error.what());
+    states_.mark_failed(job_.graph.instances[instance].name, error);
+  } catch (const core::Error& second) {
+    core::log_debug("{}", second.what());
   }
 }
 

@@ -2,6 +2,7 @@
 // those that run. Rank 0 alone does this.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,13 +24,16 @@ class Judge {
   /// needs them and holds something is waiting.
   Assessment forecast(std::size_t instance, const std::vector<char>& runs);
   /// Before a section starts: what it needs is complete. Sets a foreign output aside and records
-  /// the start, or, when the section is up to date, that it is complete.
-  Assessment prepare(std::size_t instance);
+  /// the start, or, when the section is up to date, that it is complete. DataError if it was
+  /// restarted without progress too often.
+  Assessment prepare(std::size_t instance, AfterRestarts after);
   /// After a section returned. UsageError if it left no manifest.
   void finished(std::size_t instance, double seconds);
-  /// After a section threw: keeps what it said. An error of that is dropped for the first one's
-  /// sake.
-  void failed(std::size_t instance, const std::string& what);
+  /// After a section checkpointed on request.
+  void stopped(std::size_t instance);
+  /// After a section threw: keeps what it said, if it was started at all. An error of that is
+  /// dropped for the first one's sake.
+  void failed(std::size_t instance, const core::Error& error);
   /// What a complete section reported.
   Results results(std::size_t instance) const;
   /// Folders of sections that ran without seeds and now run per seed are set aside. Returns a line
@@ -44,6 +48,7 @@ class Judge {
   const Job& job_;
   ContentDigests digests_;
   SectionStates states_;
+  std::optional<std::size_t> started_;  // the instance that runs
 };
 
 }  // namespace retort::pipeline

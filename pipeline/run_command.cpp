@@ -21,6 +21,7 @@ struct CommonRunOptions {
   std::vector<std::string> only;
   bool dry_run = false;
   bool keep_going = false;
+  bool retry = false;
 
   void declare(core::OptionTable& table) {
     auto& sections = table.add("only", &only, "run these sections and what they need, no others");
@@ -33,10 +34,15 @@ struct CommonRunOptions {
              "after a section failed, run those that don't need it (with one rank; with several, "
              "an error ends the job)")
         .effect = OptionEffect::run;
+    table
+        .add("retry", &retry,
+             "start sections, too, that made no progress in 3 restarts: their count begins anew")
+        .effect = OptionEffect::run;
   }
   RunOptions options() const {
     return {only, dry_run ? RunMode::dry : RunMode::run,
-            keep_going ? AfterFailure::keep_going : AfterFailure::stop};
+            keep_going ? AfterFailure::keep_going : AfterFailure::stop,
+            retry ? AfterRestarts::retry : AfterRestarts::refuse};
   }
 };
 

@@ -164,7 +164,7 @@ class PlanRun {
       read_outcome(index);
     } catch (const core::Error& error) {
       courses_[index].fate = Fate::failed;
-      if (context_.communicator.root()) judge_.failed(index, error.what());
+      if (context_.communicator.root()) judge_.failed(index, error);
       // Other ranks may still be inside the section: only a lone rank can leave it and go on.
       const bool goes_on =
           options_.after_failure == AfterFailure::keep_going && context_.communicator.size() == 1;
@@ -177,7 +177,7 @@ class PlanRun {
   /// Rank 0 judges and clears the way; says so.
   Standing judge(std::size_t index) {
     const auto answer = nlohmann::json::parse(from_root(context_.communicator, [&] {
-      const auto judged = judge_.prepare(index);
+      const auto judged = judge_.prepare(index, options_.after_restarts);
       return nlohmann::json({{"standing", static_cast<int>(judged.standing)}, {"why", judged.why}})
           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     }));
@@ -204,6 +204,10 @@ class PlanRun {
     if (outcome == StageOutcome::stopped) {
       courses_[index].fate = Fate::stopped;
       stopped_ = true;
+      from_root(context_.communicator, [&] {
+        judge_.stopped(index);
+        return std::string();
+      });
       return;
     }
     courses_[index].fate = Fate::done;

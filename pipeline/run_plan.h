@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pipeline/job.h"
+#include "pipeline/start_history.h"
 #include "stages/stage.h"
 
 namespace retort::pipeline {
@@ -16,6 +17,7 @@ struct RunOptions {
   std::vector<std::string> only;  // sections, with what they need; empty: all
   RunMode mode = RunMode::run;
   AfterFailure after_failure = AfterFailure::stop;
+  AfterRestarts after_restarts = AfterRestarts::refuse;
 };
 
 /// Collective. Every section is bound and validated before the first one starts. Skips those that

@@ -6,11 +6,13 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/utf8.h"
+#include "pipeline/folder_progress.h"
 
 namespace retort::pipeline {
 namespace {
@@ -102,6 +104,8 @@ std::optional<SectionRecord> SectionStates::record(const std::string& name) cons
     record.seconds = json.at("seconds").get<double>();
     record.results = json.at("results").get<Results>();
     record.failure = json.value("failure", "");
+    if (json.contains("starts"))  // records of earlier programs have none
+      record.starts = StartHistory::from_json(json.at("starts"), where);
     return std::optional<SectionRecord>(record);
   });
 }
@@ -115,7 +119,8 @@ void SectionStates::write_record(const std::string& name, const SectionRecord& r
                          {"manifest_sha256", record.manifest_sha256},
                          {"content_digest", record.content_digest},
                          {"seconds", record.seconds},
-                         {"results", record.results}};
+                         {"results", record.results},
+                         {"starts", record.starts.to_json()}};
   if (!record.failure.empty()) json["failure"] = record.failure;
   const auto path = record_path(name);
   io::make_folder(path.parent_path());
@@ -144,14 +149,34 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
   return {Standing::up_to_date, "options, inputs and output are unchanged", recipe};
 }
 
-void SectionStates::mark_started(const std::string& name, const Recipe& recipe) const {
-  write_record(name, {Completion::started, recipe, "", "", 0, {}});
+void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
+                                 AfterRestarts after) const {
+  SectionRecord before;
+  try {
+    if (auto known = record(name); known && known->recipe == recipe) before = std::move(*known);
+  } catch (const core::DataError& error) {
+    core::log_warning("{}: its earlier starts are not counted", error.what());
+  }
+  auto starts = next_start(before.starts, folder_progress(run_ / name));
+  if (after == AfterRestarts::retry) starts.without_progress = 0;
+  if (is_exhausted(starts))
+    throw core::DataError(exhausted_text(name, before.starts, before.failure));
+  write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
 }
 
-void SectionStates::mark_failed(const std::string& name, const std::string& failure) const {
+void SectionStates::mark_stopped(const std::string& name) const {
   auto known = record(name);
   if (!known || known->completion == Completion::complete) return;
-  known->failure = failure;
+  known->starts.end = StartEnd::stopped;
+  write_record(name, *known);
+}
+
+void SectionStates::mark_failed(const std::string& name, const core::Error& error) const {
+  auto known = record(name);
+  if (!known || known->completion == Completion::complete) return;
+  known->starts.end = StartEnd::failed;
+  known->starts.code = static_cast<int>(error.code());
+  known->failure = error.what();
   io::replace_invalid_utf8(known->failure);  // it may name a path of any bytes
   write_record(name, *known);
 }
@@ -161,8 +186,12 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
   const io::FaultPlace place("commit");
   const auto folder = run_ / name;
   const auto manifest = io::read_manifest(folder);
+  StartHistory starts;
+  if (const auto known = record(name)) starts = known->starts;
+  starts.end = StartEnd::done;
+  starts.without_progress = 0;
   write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,
-                      manifest.content_digest, seconds, read_results(folder)});
+                      manifest.content_digest, seconds, read_results(folder), "", starts});
 }
 
 fs::path SectionStates::set_aside(const std::string& name) const {

@@ -8,8 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "pipeline/recipe.h"
 #include "pipeline/results.h"
+#include "pipeline/start_history.h"
 
 namespace retort::pipeline {
 
@@ -24,6 +26,7 @@ struct SectionRecord {
   double seconds = 0;           // of the start that completed it
   Results results;              // what the stage reported, once complete
   std::string failure = {};     // what the last start said when it failed; until the next one
+  StartHistory starts = {};
 };
 
 /// What has to happen for a section.
@@ -54,9 +57,14 @@ class SectionStates {
   /// Judges a section by its record, its folder and the present recipe. Reads the manifest and the
   /// sizes of its members, not their bytes.
   Assessment assess(const std::string& name, const Recipe& recipe) const;
-  void mark_started(const std::string& name, const Recipe& recipe) const;
-  /// Keeps why the section failed, for the report. Nothing if it has no record.
-  void mark_failed(const std::string& name, const std::string& failure) const;
+  /// Puts a start on record. DataError, and nothing written, if it would be one restart without
+  /// progress too many. A start with another recipe is the first one.
+  void mark_started(const std::string& name, const Recipe& recipe,
+                    AfterRestarts after = AfterRestarts::refuse) const;
+  /// The section checkpointed on request.
+  void mark_stopped(const std::string& name) const;
+  /// Keeps why the section failed. Nothing if it has no record.
+  void mark_failed(const std::string& name, const core::Error& error) const;
   /// Called when the section's manifest is there: keeps its hash and the results beside it.
   /// DataError if it is not there or damaged.
   void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;

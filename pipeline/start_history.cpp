@@ -1,0 +1,100 @@
+#include "pipeline/start_history.h"
+
+#include <array>
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace retort::pipeline {
+namespace {
+
+constexpr std::array<const char*, 4> kEnds = {"running", "stopped", "failed", "done"};
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool has_progressed(const StartHistory& before, const FolderProgress& now) {
+  if (now.members > before.shards) return true;
+  return now.step && (!before.step || *now.step > *before.step);
+}
+
+std::string end_text(const StartHistory& before, const std::string& failure) {
+  auto text = before.end == StartEnd::failed
+                  ? fmt::format("its last start failed with exit code {}: {}", before.code,
+                                failure.empty() ? "no reason is on record" : failure)
+                  : std::string(
+                        "its last start died without a word (killed, crashed or out of "
+                        "memory)");
+  if (!before.slurm_job.empty()) text += fmt::format(", Slurm job {}", before.slurm_job);
+  return text;
+}
+
+}  // namespace
+
+nlohmann::json StartHistory::to_json() const {
+  nlohmann::json json = {{"count", starts},
+                         {"without_progress", without_progress},
+                         {"shards", shards},
+                         {"end", kEnds.at(static_cast<std::size_t>(end))}};
+  if (step) json["step"] = *step;
+  if (end == StartEnd::failed) json["code"] = code;
+  if (!slurm_job.empty()) json["slurm_job"] = slurm_job;
+  if (!slurm_restart_count.empty()) json["slurm_restart_count"] = slurm_restart_count;
+  return json;
+}
+
+StartHistory StartHistory::from_json(const nlohmann::json& json, const std::string& where) {
+  StartHistory history;
+  history.starts = json.at("count").get<std::uint64_t>();
+  history.without_progress = json.at("without_progress").get<int>();
+  history.shards = json.at("shards").get<std::uint64_t>();
+  if (json.contains("step")) history.step = json.at("step").get<std::uint64_t>();
+  const auto end = json.at("end").get<std::string>();
+  std::size_t index = 0;
+  while (index < kEnds.size() && end != kEnds.at(index)) ++index;
+  if (index == kEnds.size())
+    throw core::DataError(
+        fmt::format("{}: a start ended as '{}'; this program knows running, "
+                    "stopped, failed, done",
+                    where, end));
+  history.end = static_cast<StartEnd>(index);
+  history.code = json.value("code", 0);
+  history.slurm_job = json.value("slurm_job", "");
+  history.slurm_restart_count = json.value("slurm_restart_count", "");
+  return history;
+}
+
+StartHistory next_start(const StartHistory& before, const FolderProgress& now) {
+  StartHistory next;
+  const bool ended_badly =
+      before.starts > 0 && (before.end == StartEnd::running || before.end == StartEnd::failed);
+  next.starts = before.starts + 1;
+  next.without_progress =
+      ended_badly && !has_progressed(before, now) ? before.without_progress + 1 : 0;
+  next.step = now.step;
+  next.shards = now.members;
+  next.end = StartEnd::running;
+  next.slurm_job = variable("SLURM_JOB_ID");
+  next.slurm_restart_count = variable("SLURM_RESTART_COUNT");
+  return next;
+}
+
+bool is_exhausted(const StartHistory& next) {
+  return next.without_progress > kRestartsWithoutProgress;
+}
+
+std::string exhausted_text(const std::string& section, const StartHistory& before,
+                           const std::string& failure) {
+  return fmt::format(
+      "section {} made no progress in {} restarts: {}; change its options (--set {}.KEY=VALUE) or "
+      "mend the cause and start once more with --retry",
+      section, before.without_progress, end_text(before, failure),
+      section.substr(0, section.find('/')));
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,91 @@
+#include "pipeline/start_history.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "io/atomic_file.h"
+#include "pipeline/section_state.h"
+#include "tests/unit/io/temporary_folder.h"
+
+namespace retort::pipeline {
+namespace {
+
+using ::testing::HasSubstr;
+
+FolderProgress at_step(std::uint64_t step) {
+  FolderProgress progress;
+  progress.step = step;
+  return progress;
+}
+
+FolderProgress with_shards(std::uint64_t shards) {
+  FolderProgress progress;
+  progress.members = shards;
+  return progress;
+}
+
+TEST(StartHistory, CountsRestartsAfterADeathWithoutProgress) {
+  auto history = next_start({}, {});
+  EXPECT_EQ(history.starts, 1U);
+  for (int restart = 1; restart <= kRestartsWithoutProgress; ++restart) {
+    history = next_start(history, {});
+    EXPECT_EQ(history.without_progress, restart);
+    EXPECT_FALSE(is_exhausted(history));
+  }
+  EXPECT_TRUE(is_exhausted(next_start(history, {})));
+}
+
+TEST(StartHistory, ProgressOrAStopBeginsTheCountAnew) {
+  StartHistory history;
+  for (int start = 0; start < 3; ++start) history = next_start(history, at_step(4));
+  ASSERT_EQ(history.without_progress, 2);
+  EXPECT_EQ(next_start(history, at_step(5)).without_progress, 0);
+  EXPECT_EQ(next_start(history, at_step(3)).without_progress, 3);  // a generation was lost
+  EXPECT_EQ(next_start(history, with_shards(1)).without_progress, 0);
+  history.end = StartEnd::stopped;
+  EXPECT_EQ(next_start(history, at_step(4)).without_progress, 0);
+  history.end = StartEnd::failed;
+  EXPECT_EQ(next_start(history, at_step(4)).without_progress, 3);
+}
+
+TEST(StartHistory, SurvivesItsJson) {
+  StartHistory history{7, 2, 12, 3, StartEnd::failed, 74, "4711", "2"};
+  EXPECT_EQ(StartHistory::from_json(history.to_json(), "here"), history);
+  history = {1, 0, std::nullopt, 0, StartEnd::running, 0, "", ""};
+  EXPECT_EQ(StartHistory::from_json(history.to_json(), "here"), history);
+  auto json = history.to_json();
+  json["end"] = "lost";
+  EXPECT_THROW(StartHistory::from_json(json, "here"), core::DataError);
+}
+
+TEST(StartHistory, SectionsAreRefusedWithTheReasonUntilRetried) {
+  io::TemporaryFolder folder;
+  const SectionStates states(folder.path());
+  const Recipe recipe{"train", kRecipeVersion, {{"seed", "1"}}, {}};
+  for (int start = 0; start <= kRestartsWithoutProgress; ++start) {
+    states.mark_started("teacher/seed-2", recipe);
+    states.mark_failed("teacher/seed-2", core::IoError("the disk is full"));
+  }
+  for (int again = 0; again < 2; ++again) {
+    try {
+      states.mark_started("teacher/seed-2", recipe);
+      FAIL() << "started once too often";
+    } catch (const core::DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("section teacher/seed-2 made no progress in 3 restarts"));
+      EXPECT_THAT(error.what(), HasSubstr("exit code 74: the disk is full"));
+      EXPECT_THAT(error.what(), HasSubstr("--set teacher.KEY=VALUE"));
+    }
+  }
+  states.mark_started("teacher/seed-2", recipe, AfterRestarts::retry);
+  EXPECT_EQ(states.record("teacher/seed-2")->starts.starts, 5U);
+  EXPECT_EQ(states.record("teacher/seed-2")->starts.without_progress, 0);
+  states.mark_stopped("teacher/seed-2");
+  EXPECT_EQ(states.record("teacher/seed-2")->starts.end, StartEnd::stopped);
+  states.mark_started("teacher/seed-2", {"train", kRecipeVersion, {{"seed", "3"}}, {}});
+  EXPECT_EQ(states.record("teacher/seed-2")->starts.starts, 1U);
+}
+
+}  // namespace
+}  // namespace retort::pipeline

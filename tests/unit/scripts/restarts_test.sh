@@ -1,0 +1,55 @@
+#!/bin/bash
+# Restarts without progress are bounded: a section that dies each time ends with 65 and its reason,
+# --retry begins anew, and progress or a stop on request counts for nothing.
+. "$(dirname "$0")/tiny_plan.sh"
+
+run 0 run tiny.ini --out reference
+run 0 run tiny.ini --out dies --only data
+
+# dies_at POINT: one start of the teacher that is killed there.
+dies_at() {
+  RETORT_FAULT_POINT=$1 "$RETORT" run tiny.ini --out dies --only teacher >out 2>err
+  local got=$?
+  [ $got -eq 137 ] || fail "exit code $got instead of a kill at $1"
+}
+
+# The first generation is never committed: a start and three restarts, then no more.
+for start in 1 2 3 4; do dies_at checkpoint/atomic-rename:1:kill; done
+for again in 1 2; do
+  run 65 run tiny.ini --out dies
+  warns "section teacher made no progress in 3 restarts"
+  warns "died without a word"
+  warns "--retry"
+done
+run 65 resume dies
+# With --retry it starts, and dies again as a first restart would.
+RETORT_FAULT_POINT=checkpoint/atomic-rename:1:kill "$RETORT" resume dies --retry >out 2>err
+[ $? -eq 137 ] || fail "--retry did not start the section"
+run 0 resume dies
+[ "$(digest dies)" = "$(digest reference)" ] || fail "another result after bounded restarts"
+
+# A failure is told with its line.
+for start in 1 2 3 4; do
+  RETORT_FAULT_POINT=checkpoint/atomic-rename:1:EIO "$RETORT" run tiny.ini --out fails >out 2>err
+  [ $? -eq 74 ] || fail "no I/O error at start $start"
+done
+run 65 run tiny.ini --out fails
+warns "failed with exit code 74: "
+# Other options are another attempt.
+run 0 run tiny.ini --out fails --set teacher.epochs=5
+
+# Stops on request count for nothing, however many.
+for start in 1 2 3 4 5 6; do
+  "$RETORT" run tiny.ini --out stops --set teacher.epochs=40000 >out 2>err &
+  program=$!
+  for _ in $(seq 300); do
+    grep -q "teacher: " out && break
+    sleep 0.1
+  done
+  kill -TERM $program
+  wait $program
+  got=$?
+  [ $got -eq 75 ] || fail "exit code $got after TERM at start $start"
+done
+grep -q '"end": *"stopped"' stops/.plan/sections/teacher.json || fail "the stop is not on record"
+echo "bounded restarts hold"
