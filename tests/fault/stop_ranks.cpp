@@ -58,7 +58,17 @@ Stopped stop_one(const TinyPlan& plan, const fs::path& folder, int ranks, Second
       stopped.rank = rank_of(victim);
       stopped.at = elapsed;
       ::kill(victim, SIGSTOP);
-      return pause ? Watch::go_on : Watch::done;
+      return Watch::go_on;
+    }
+    if (!pause) {
+      // Stopped on its way out, when all was done and the others had left: nobody is there to see
+      // it.
+      const bool alone = ranks_of(program, plan.program()) == std::vector<pid_t>{victim};
+      const bool finished = fs::exists(folder / "score" / "manifest.json");
+      if (!alone || !finished || elapsed < stopped.at + Seconds(kLimit)) return Watch::go_on;
+      stopped.rank = -1;
+      kill_tree(program);
+      return Watch::done;
     }
     if (elapsed < stopped.at + *pause) return Watch::go_on;
     ::kill(victim, SIGCONT);
