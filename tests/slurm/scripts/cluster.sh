@@ -36,6 +36,9 @@ tell_job() {
   for file in "$work"/*.log; do
     [ ! -e "$file" ] || grep -vE 'step [0-9]+/[0-9]+ ' "$file" | sed "s/^/  ${file##*/}: /"
   done
+  for file in "$cluster"/{slurmctld,n1,n2}.log; do
+    [ ! -e "$file" ] || tail -n 40 "$file" | sed "s/^/  ${file##*/}: /"
+  done
 }
 
 # long_plan STEPS: the plan tiny.ini, its teacher slow enough to be disturbed: STEPS steps of some

@@ -45,8 +45,14 @@ within 60 logged orphaned 'was taken over by start'
 within 30 logged orphaned 'rank 0 of start 0 ended with'
 ! logged orphaned 'of start 0 ended with 0' || fail "the orphan ended as if it had done its work"
 # Once back, the orphan's srun may have Slurm cancel "its" step, which by number is the one of the
-# start that took over: that one is then stopped, too, with a checkpoint, and starts once more.
+# start that took over: that one is then stopped, too, with a checkpoint, and starts once more. As at a
+# site, a node that was lost gets no new jobs until it has been looked at: for as long as its slurmd
+# still clears the orphan away it refuses the job's new start, and Slurm holds a job so refused.
+scontrol update nodename="$node" state=drain reason="was cut off"
 testcluster heal "$node" "$cluster"
 completes "$job" orphaned 120
 [ "$(digest orphaned)" = "$result" ] || fail "a node cut off, another result"
+node_drained() { [ "$(sinfo -h -n "$node" -p normal -o %T)" = drained ]; }
+within 60 node_drained
+scontrol update nodename="$node" state=resume
 within 60 node_idle "$node"
