@@ -226,7 +226,7 @@ void TrainingRun::commit() {
   if (committed_step_ != state_.step) {
     folder_->commit(state_.step, state_.to_json(),
                     state_.ranges(communicator_.rank(), communicator_.size()),
-                    static_cast<int>(options_.keep));
+                    {static_cast<int>(options_.keep)});
     committed_step_ = state_.step;
   }
   last_commit_ = Clock::now();

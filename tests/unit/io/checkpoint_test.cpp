@@ -5,11 +5,13 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/manifest.h"
 #include "tests/unit/io/in_child.h"
@@ -44,7 +46,7 @@ class CheckpointTest : public ::testing::Test {
   }
   void commit(RunFolder& folder, std::uint64_t step, int keep = 2) {
     const Checkpoint checkpoint = state_at(step);
-    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors), keep);
+    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors), {keep});
   }
   // One start that commits these steps and ends.
   void start(std::initializer_list<std::uint64_t> steps, int keep = 2) {
@@ -258,6 +260,109 @@ TEST_F(CheckpointTest, TheDigestDependsOnStepStateAndTensors) {
   EXPECT_NE(digest(other), before);
 }
 
+// Which generations stay; then the same with the best one in between.
+TEST_F(CheckpointTest, TheBestStaysBesideTheNewest) {
+  RunFolder folder = open();
+  for (const std::uint64_t step : {10, 20, 30, 40, 50}) {
+    const Checkpoint checkpoint = state_at(step);
+    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors),
+                  {2, std::min<std::uint64_t>(step, 20)});
+  }
+  EXPECT_THAT(generations(),
+              ElementsAre("gen-0000000020-e0001", "gen-0000000040-e0001", "gen-0000000050-e0001"));
+  const Checkpoint checkpoint = state_at(60);
+  folder.commit(60, checkpoint.state, whole_ranges(checkpoint.tensors), {2, 60});  // a better one
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000050-e0001", "gen-0000000060-e0001"));
+}
+
+TEST_F(CheckpointTest, WhatIsWrittenBehindIsTheStateAtTheBoundary) {
+  RunFolder folder = open();
+  Checkpoint state = state_at(10);
+  for (const std::uint64_t step : {10, 20}) {  // the second one into the same memory
+    state = state_at(step);
+    folder.begin(step, state.state, whole_ranges(state.tensors));
+    for (auto& [name, tensor] : state.tensors)  // the next step begins
+      std::fill(tensor.bytes.begin(), tensor.bytes.end(), std::byte{0xee});
+    state.state["epoch"] = 99;
+    EXPECT_TRUE(folder.pending());
+    EXPECT_THROW(folder.begin(30, state.state, {}), core::InternalError);  // never a second copy
+    int stages = 0;
+    while (folder.pending()) {
+      while (!folder.settled()) std::this_thread::yield();
+      folder.advance();
+      ++stages;
+    }
+    EXPECT_EQ(stages, 2);
+    expect_state(folder.load(), step);
+  }
+  EXPECT_EQ(folder.costs().generations, 2u);
+  EXPECT_GT(folder.costs().bytes, 2400u);
+  EXPECT_GT(folder.costs().behind_seconds, 0);
+  folder.begin(20, state_at(20).state, {});  // no work
+  EXPECT_FALSE(folder.pending());
+  // The same bytes as those of a commit at once.
+  RunFolder other =
+      RunFolder::open(communicator_, temporary_.path() / "other", "recipe-1", TakeOver::no);
+  commit(other, 20);
+  for (const std::string name : {"part-00000-000.h5", "manifest.json"})
+    EXPECT_EQ(read_file(generation("gen-0000000020-e0001") / name),
+              read_file(other.path() / "checkpoints/gen-0000000020-e0001" / name));
+}
+
+TEST_F(CheckpointTest, ACommitFinishesTheOneBehindIt) {
+  RunFolder folder = open();
+  const Checkpoint state = state_at(10);
+  folder.begin(10, state.state, whole_ranges(state.tensors));
+  commit(folder, 20);
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
+  expect_state(folder.load(), 20);
+}
+
+TEST_F(CheckpointTest, AnErrorOfTheThreadComesOutAtTheNextBoundary) {
+  RunFolder folder = open();
+  commit(folder, 10);
+  commit(folder, 20);
+  const Checkpoint state = state_at(30);
+  for (const std::string fault :
+       {"checkpoint/checkpoint-part:1:ENOSPC", "checkpoint/atomic-write:1:EIO",
+        "checkpoint/atomic-fsync:1:EIO", "checkpoint/checkpoint-manifest:1:ENOSPC"}) {
+    SCOPED_TRACE(fault);
+    setenv("RETORT_FAULT_POINT", fault.c_str(), 1);
+    EXPECT_NO_THROW(folder.begin(30, state.state, whole_ranges(state.tensors)));
+    EXPECT_THROW(folder.finish(), core::IoError);
+    unsetenv("RETORT_FAULT_POINT");
+    EXPECT_FALSE(folder.pending());
+    EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
+    expect_state(folder.load(), 20);
+  }
+  folder.begin(30, state.state, whole_ranges(state.tensors));  // there is room again
+  folder.finish();
+  expect_state(folder.load(), 30);
+}
+
+TEST_F(CheckpointTest, ARunThatEndsGivesUpWhatIsBehindIt) {
+  {
+    RunFolder folder = open();
+    commit(folder, 10);
+    const Checkpoint state = state_at(20);
+    folder.begin(20, state.state, whole_ranges(state.tensors));
+  }
+  RunFolder folder = open();
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001"));
+  expect_state(folder.load(), 10);
+}
+
+TEST_F(CheckpointTest, AFenceLostWhileThePartsAreWrittenStopsTheManifest) {
+  RunFolder first = open();
+  commit(first, 10);
+  const Checkpoint state = state_at(20);
+  first.begin(20, state.state, whole_ranges(state.tensors));
+  while (!first.settled()) std::this_thread::yield();
+  write_file(run_ / "claims/epoch-0002", std::string_view("{}"));  // as another host would
+  EXPECT_THROW(first.finish(), core::UsageError);
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001"));
+}
+
 TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
   const std::vector<std::string> points = {
       "claim",        "checkpoint-part", "checkpoint-manifest", "checkpoint-prune", "atomic-open",
@@ -272,7 +377,9 @@ TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
         RunFolder folder = open();
         const auto checkpoint = folder.load();
         commit(folder, checkpoint->step + 10);
-        commit(folder, checkpoint->step + 20);
+        const Checkpoint next = state_at(checkpoint->step + 20);
+        folder.begin(next.step, next.state, whole_ranges(next.tensors));
+        folder.finish();
       });
       killed += WIFSIGNALED(status);
       if (!WIFSIGNALED(status)) {
