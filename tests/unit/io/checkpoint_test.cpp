@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,75 +13,17 @@
 #include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/manifest.h"
+#include "tests/unit/io/checkpoint_case.h"
 #include "tests/unit/io/in_child.h"
-#include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using tests::CheckpointTest;
+using tests::state_at;
 using TakeOver = RunFolder::TakeOver;
-
-// The state of a run after `step` steps.
-Checkpoint state_at(std::uint64_t step) {
-  Checkpoint checkpoint;
-  checkpoint.step = step;
-  checkpoint.state = {{"epoch", step / 10}, {"loss", 1.0 / (1.0 + static_cast<double>(step))}};
-  for (int i = 0; i < 3; ++i) {
-    Tensor& tensor = checkpoint.tensors["parameters/layer" + std::to_string(i)];
-    tensor.shape = {5, 20};
-    for (std::size_t k = 0; k < 400; ++k) {
-      tensor.bytes.push_back(std::byte((k * 7 + step * 13 + static_cast<std::size_t>(i)) % 251));
-    }
-  }
-  return checkpoint;
-}
-
-class CheckpointTest : public ::testing::Test {
- protected:
-  RunFolder open(const std::string& recipe = "recipe-1", TakeOver take_over = TakeOver::no) {
-    return RunFolder::open(communicator_, run_, recipe, take_over);
-  }
-  void commit(RunFolder& folder, std::uint64_t step, int keep = 2) {
-    const Checkpoint checkpoint = state_at(step);
-    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors), {keep});
-  }
-  // One start that commits these steps and ends.
-  void start(std::initializer_list<std::uint64_t> steps, int keep = 2) {
-    RunFolder folder = open();
-    for (const std::uint64_t step : steps) commit(folder, step, keep);
-  }
-  void expect_state(const std::optional<Checkpoint>& checkpoint, std::uint64_t step) {
-    ASSERT_TRUE(checkpoint.has_value());
-    EXPECT_EQ(checkpoint->step, step);
-    EXPECT_EQ(digest(*checkpoint), digest(state_at(step)));
-  }
-  std::vector<std::string> generations() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(run_ / "checkpoints")) {
-      names.push_back(entry.path().filename());
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-  std::filesystem::path generation(const std::string& name) const {
-    return run_ / "checkpoints" / name;
-  }
-  void damage(const std::filesystem::path& path) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(0, std::ios::end);
-    const auto middle = file.tellg() / 2;
-    file.seekg(middle);
-    const char old = static_cast<char>(file.get());
-    file.seekp(middle);
-    file.put(static_cast<char>(old ^ 0x10));
-  }
-
-  TemporaryFolder temporary_;
-  std::filesystem::path run_ = temporary_.path() / "run";
-  comm::Communicator communicator_ = comm::Communicator::single();
-};
 
 TEST_F(CheckpointTest, ANewRunHasNothingThenItsNewest) {
   EXPECT_FALSE(load_newest(run_).has_value());
@@ -273,94 +214,6 @@ TEST_F(CheckpointTest, TheBestStaysBesideTheNewest) {
   const Checkpoint checkpoint = state_at(60);
   folder.commit(60, checkpoint.state, whole_ranges(checkpoint.tensors), {2, 60});  // a better one
   EXPECT_THAT(generations(), ElementsAre("gen-0000000050-e0001", "gen-0000000060-e0001"));
-}
-
-TEST_F(CheckpointTest, WhatIsWrittenBehindIsTheStateAtTheBoundary) {
-  RunFolder folder = open();
-  Checkpoint state = state_at(10);
-  for (const std::uint64_t step : {10, 20}) {  // the second one into the same memory
-    state = state_at(step);
-    folder.begin(step, state.state, whole_ranges(state.tensors));
-    for (auto& [name, tensor] : state.tensors)  // the next step begins
-      std::fill(tensor.bytes.begin(), tensor.bytes.end(), std::byte{0xee});
-    state.state["epoch"] = 99;
-    EXPECT_TRUE(folder.pending());
-    EXPECT_THROW(folder.begin(30, state.state, {}), core::InternalError);  // never a second copy
-    int stages = 0;
-    while (folder.pending()) {
-      while (!folder.settled()) std::this_thread::yield();
-      folder.advance();
-      ++stages;
-    }
-    EXPECT_EQ(stages, 2);
-    expect_state(folder.load(), step);
-  }
-  EXPECT_EQ(folder.costs().generations, 2u);
-  EXPECT_GT(folder.costs().bytes, 2400u);
-  EXPECT_GT(folder.costs().behind_seconds, 0);
-  folder.begin(20, state_at(20).state, {});  // no work
-  EXPECT_FALSE(folder.pending());
-  // The same bytes as those of a commit at once.
-  RunFolder other =
-      RunFolder::open(communicator_, temporary_.path() / "other", "recipe-1", TakeOver::no);
-  commit(other, 20);
-  for (const std::string name : {"part-00000-000.h5", "manifest.json"})
-    EXPECT_EQ(read_file(generation("gen-0000000020-e0001") / name),
-              read_file(other.path() / "checkpoints/gen-0000000020-e0001" / name));
-}
-
-TEST_F(CheckpointTest, ACommitFinishesTheOneBehindIt) {
-  RunFolder folder = open();
-  const Checkpoint state = state_at(10);
-  folder.begin(10, state.state, whole_ranges(state.tensors));
-  commit(folder, 20);
-  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
-  expect_state(folder.load(), 20);
-}
-
-TEST_F(CheckpointTest, AnErrorOfTheThreadComesOutAtTheNextBoundary) {
-  RunFolder folder = open();
-  commit(folder, 10);
-  commit(folder, 20);
-  const Checkpoint state = state_at(30);
-  for (const std::string fault :
-       {"checkpoint/checkpoint-part:1:ENOSPC", "checkpoint/atomic-write:1:EIO",
-        "checkpoint/atomic-fsync:1:EIO", "checkpoint/checkpoint-manifest:1:ENOSPC"}) {
-    SCOPED_TRACE(fault);
-    setenv("RETORT_FAULT_POINT", fault.c_str(), 1);
-    EXPECT_NO_THROW(folder.begin(30, state.state, whole_ranges(state.tensors)));
-    EXPECT_THROW(folder.finish(), core::IoError);
-    unsetenv("RETORT_FAULT_POINT");
-    EXPECT_FALSE(folder.pending());
-    EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
-    expect_state(folder.load(), 20);
-  }
-  folder.begin(30, state.state, whole_ranges(state.tensors));  // there is room again
-  folder.finish();
-  expect_state(folder.load(), 30);
-}
-
-TEST_F(CheckpointTest, ARunThatEndsGivesUpWhatIsBehindIt) {
-  {
-    RunFolder folder = open();
-    commit(folder, 10);
-    const Checkpoint state = state_at(20);
-    folder.begin(20, state.state, whole_ranges(state.tensors));
-  }
-  RunFolder folder = open();
-  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001"));
-  expect_state(folder.load(), 10);
-}
-
-TEST_F(CheckpointTest, AFenceLostWhileThePartsAreWrittenStopsTheManifest) {
-  RunFolder first = open();
-  commit(first, 10);
-  const Checkpoint state = state_at(20);
-  first.begin(20, state.state, whole_ranges(state.tensors));
-  while (!first.settled()) std::this_thread::yield();
-  write_file(run_ / "claims/epoch-0002", std::string_view("{}"));  // as another host would
-  EXPECT_THROW(first.finish(), core::UsageError);
-  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001"));
 }
 
 TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
