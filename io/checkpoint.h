@@ -24,6 +24,18 @@ struct Checkpoint {
   TensorMap tensors;
 };
 
+/// What a commit leaves of the generations of its chain; the others are removed.
+struct Retention {
+  int newest = 2;                               // at least 2
+  std::optional<std::uint64_t> best_step = {};  // the newest of this step stays, too
+};
+
+struct CommitCosts {
+  std::uint64_t generations = 0;  // committed
+  std::uint64_t bytes = 0;        // of this rank's files in them
+  double behind_seconds = 0;      // that the thread worked for begin()
+};
+
 /// One start on a run folder. Move-only. Collective over the communicator unless said otherwise; an
 /// error on one rank comes out on all. Holds the communicator by reference. Fault points: claim,
 /// checkpoint-part, checkpoint-manifest, checkpoint-prune, and those of AtomicFile.
@@ -49,12 +61,31 @@ class RunFolder {
   /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
   std::optional<Checkpoint> load() const;
   /// Writes a generation: every rank gives its ranges (any cut, no overlaps between ranks), rank
-  /// 0's `state` counts. Returns when it is committed on all ranks. Keeps the newest `keep` (>= 2).
-  /// Steps rise from commit to commit; the last one again, with an equal state, is no work.
-  /// IoError if a rank cannot write: the generations before are intact. UsageError if a later start
-  /// has taken the folder over. InternalError for ranges that do not cover their tensors once.
+  /// 0's `state` counts. Returns when it is committed on all ranks; one that begin() left under way
+  /// is finished first. Steps rise from commit to commit; the last one again, with an equal state,
+  /// is no work. IoError if a rank cannot write: the generations before are intact. UsageError if a
+  /// later start has taken the folder over. InternalError for ranges that do not cover their
+  /// tensors once.
   void commit(std::uint64_t step, const nlohmann::json& state, std::span<const TensorRange> ranges,
-              int keep = 2);
+              Retention retention = {});
+
+  /// The same behind the caller's work: begin() copies the ranges (into memory that is kept for the
+  /// next one) and returns; one thread writes. InternalError while pending(). Then, until pending()
+  /// is false: once settled() holds on every rank, advance() on all. Nothing counts as committed,
+  /// and no error comes out, before that. Left pending in the destructor, it is given up.
+  void begin(std::uint64_t step, const nlohmann::json& state, std::span<const TensorRange> ranges,
+             Retention retention = {});
+  /// True from begin() until the commit is over; the same on all ranks. Not collective.
+  bool pending() const;
+  /// True if advance() would not wait for this rank's thread. Not collective.
+  bool settled() const;
+  /// One stage on: from the parts of all ranks to the manifest, which rank 0 writes behind the
+  /// caller, too; then to the end. Waits for what is being written. Throws like commit().
+  void advance();
+  /// Advances to the end; nothing if there is nothing pending.
+  void finish();
+  /// Of this rank, since open(). Not collective.
+  const CommitCosts& costs() const;
 
  private:
   struct State;

@@ -12,15 +12,17 @@ namespace retort::pipeline {
 namespace {
 
 // Options that say where, how fast or from which draw: not what is compared.
-constexpr std::array<std::string_view, 9> kNeutral = {"out",
-                                                      "seed",
-                                                      "threads",
-                                                      "loader-threads",
-                                                      "checkpoint-every",
-                                                      "checkpoint-minutes",
-                                                      "keep",
-                                                      "log-level",
-                                                      "bucket-elements"};
+constexpr std::array<std::string_view, 11> kNeutral = {"out",
+                                                       "seed",
+                                                       "threads",
+                                                       "loader-threads",
+                                                       "checkpoint-every",
+                                                       "checkpoint-minutes",
+                                                       "checkpoint-write",
+                                                       "keep",
+                                                       "keep-best",
+                                                       "log-level",
+                                                       "bucket-elements"};
 
 bool is_trained(const ReportSection& section) {
   return !section.stage.empty() && section.stage != "pack" && section.stage != "teach" &&

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -22,6 +21,7 @@
 #include "stages/scoring.h"
 #include "stages/section_output.h"
 #include "stages/stop_rules.h"
+#include "stages/training_checkpoints.h"
 #include "stages/training_engine.h"
 #include "stages/training_state.h"
 
@@ -30,9 +30,6 @@ namespace retort::stages {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// What a step boundary asks for; the largest of all ranks counts, bit by bit.
-enum Request : std::uint64_t { kNothing = 0, kCheckpoint = 1, kStop = 2 };
 
 class TrainingRun {
  public:
@@ -43,8 +40,6 @@ class TrainingRun {
   void restore();
   void train_step(io::Loader& loader);
   void evaluate();
-  void commit();
-  std::uint64_t agree_on_requests();
   void write_metrics();
   StageOutcome finish();
 
@@ -60,12 +55,11 @@ class TrainingRun {
   TrainingState state_;
   std::unique_ptr<TrainingEngine> engine_;
   std::optional<io::RunFolder> folder_;
+  std::optional<TrainingCheckpoints> checkpoints_;
   std::optional<io::EventFile> events_;  // rank 0, from the first evaluation on
   PhaseSeconds shown_times_;             // at the evaluation before, at its step
   std::uint64_t shown_step_ = 0;
   Clock::time_point start_ = Clock::now();
-  Clock::time_point last_commit_ = Clock::now();
-  std::uint64_t committed_step_ = std::numeric_limits<std::uint64_t>::max();
 };
 
 io::LoaderOptions loader_options(const TrainingJob& job) {
@@ -119,10 +113,10 @@ void TrainingRun::restore() {
   if (job_.initial != nullptr) state_.start_from(*job_.initial);
   if (const auto checkpoint = folder_->load()) {
     state_.restore(*checkpoint);
-    committed_step_ = state_.step;
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
   engine_->start(state_);
+  checkpoints_.emplace(communicator_, options_, *folder_, *engine_, state_);
   io::on_root(communicator_, [&] {
     io::write_configuration(options_.out, context_.configuration);
     warn_of_overlap(options_, job_.data, job_.validation);
@@ -204,35 +198,6 @@ void TrainingRun::write_metrics() {
   });
 }
 
-std::uint64_t TrainingRun::agree_on_requests() {
-  auto clock = PhaseClock::of_rank(engine_->times());
-  std::uint64_t wanted = kNothing;
-  if (core::stop_requested()) wanted |= kStop | kCheckpoint;
-  if (communicator_.root() && options_.checkpoint_minutes > 0 &&
-      Clock::now() - last_commit_ >=
-          std::chrono::duration<double>(60 * options_.checkpoint_minutes))
-    wanted |= kCheckpoint;
-  // kStop implies kCheckpoint, so the maximum is the union.
-  wanted = communicator_.all_reduce_max(wanted);
-  if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0)
-    wanted |= kCheckpoint;
-  clock.mark(Phase::exchange);
-  return wanted;
-}
-
-void TrainingRun::commit() {
-  engine_->settle(state_);
-  auto clock = PhaseClock::of_rank(engine_->times());
-  if (committed_step_ != state_.step) {
-    folder_->commit(state_.step, state_.to_json(),
-                    state_.ranges(communicator_.rank(), communicator_.size()),
-                    static_cast<int>(options_.keep));
-    committed_step_ = state_.step;
-  }
-  last_commit_ = Clock::now();
-  clock.mark(Phase::checkpoint);
-}
-
 StageOutcome TrainingRun::run() {
   if (static_cast<std::uint64_t>(communicator_.size()) > plan_.shards())
     throw core::UsageError(fmt::format(
@@ -270,9 +235,8 @@ StageOutcome TrainingRun::run() {
       reason = rules.reason(state_.history);
       if (!reason.empty()) core::log_info("stopping at step {}: {}", state_.step, reason);
     }
-    const std::uint64_t requests = agree_on_requests();
-    if ((requests & kCheckpoint) != 0) commit();
-    if ((requests & kStop) != 0 && state_.step < steps_) {
+    const auto next = checkpoints_->boundary();
+    if (next == TrainingCheckpoints::Next::stop && state_.step < steps_) {
       core::log_info("stopped on request at step {}; the same command goes on from there",
                      state_.step);
       return StageOutcome::stopped;
@@ -283,7 +247,7 @@ StageOutcome TrainingRun::run() {
 }
 
 StageOutcome TrainingRun::finish() {
-  commit();
+  checkpoints_->commit();
   const bool best = state_.best_parameters.defined() && state_.best >= 0;
   const io::TensorMap tensors =
       best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
@@ -312,6 +276,7 @@ StageOutcome TrainingRun::finish() {
   }
   results["time"] = gather_phase_times(communicator_, engine_->times());
   core::log_info("{}", phase_line(results["time"]));
+  results["checkpoints"] = checkpoints_->costs();
   results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
   std::string content;
   io::on_root(communicator_, [&] {

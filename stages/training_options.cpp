@@ -60,8 +60,19 @@ void TrainingOptions::declare(core::OptionTable& table) {
       .add("checkpoint-minutes", &checkpoint_minutes,
            "Minutes between checkpoints; 0: by steps alone")
       .effect = OptionEffect::run;
+  table
+      .add_choice(
+          "checkpoint-write", &checkpoint_write,
+          {{"behind", CheckpointWrite::behind}, {"at-once", CheckpointWrite::at_once}},
+          "Behind the next steps, from a copy in memory; or while the training waits, without one")
+      .effect = OptionEffect::run;
   table.add("keep", &keep, "Generations of checkpoints to keep, at least 2").effect =
       OptionEffect::run;
+  table
+      .add("keep-best", &keep_best,
+           "Write a generation at each evaluation with the lowest validation loss so far, and keep "
+           "the newest of these, too")
+      .effect = OptionEffect::run;
   table.add("patience", &patience,
             "Stop after so many evaluations without a lower validation loss; 0: off");
   table.add(
@@ -121,6 +132,8 @@ void TrainingOptions::validate() const {
   if ((patience > 0 || stop_accuracy > 0 || select == Selection::best) && validation.empty())
     throw core::UsageError(
         "--patience, --stop-accuracy and --select best need --validation: name a split");
+  if (keep_best && validation.empty())
+    throw core::UsageError("--keep-best needs --validation: name a split");
   if (stop_accuracy < 0 || stop_accuracy > 1)
     throw core::UsageError(fmt::format("--stop-accuracy {}: must be in 0..1", stop_accuracy));
   if (stop_window == 1) throw core::UsageError("--stop-window 1: needs at least 2 evaluations");

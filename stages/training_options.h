@@ -17,6 +17,7 @@
 
 namespace retort::stages {
 
+enum class CheckpointWrite { behind, at_once };
 enum class Selection { last, best };  // which weights become the model
 
 struct TrainingOptions {
@@ -38,6 +39,8 @@ struct TrainingOptions {
   std::uint64_t checkpoint_every = 0;  // steps; 0: by time only
   double checkpoint_minutes = 10;
   std::uint64_t keep = 2;
+  bool keep_best = false;
+  CheckpointWrite checkpoint_write = CheckpointWrite::behind;
   std::uint64_t patience = 0;     // evaluations without a better validation loss; 0: off
   std::uint64_t stop_window = 0;  // evaluations; 0: off
   double stop_change = 0;

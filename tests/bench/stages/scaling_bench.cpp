@@ -1,12 +1,9 @@
 // scaling: seconds that `retort train` reports for the same ResNet-20 plan on 2 ranks of one core
 // each against 1 rank on one core, in turns. The real program under the real mpirun, each rank
 // pinned to a core of its own. Data: characters rendered by `retort pack`, no download.
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
@@ -15,38 +12,17 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/bench/stages/whole_processes.h"
+
 namespace {
 
 namespace fs = std::filesystem;
+using retort::bench::median;
+using retort::bench::output_of;
+using retort::bench::own_cores;
 
 constexpr int kRounds = 5;
 constexpr int kSteps = 40;
-
-std::string output_of(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) throw std::runtime_error("cannot start: " + command);
-  std::string text;
-  std::array<char, 4096> buffer;
-  while (const std::size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-    text.append(buffer.data(), n);
-  if (pclose(pipe) != 0) throw std::runtime_error("failed: " + command);
-  return text;
-}
-
-std::vector<int> own_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) throw std::runtime_error("sched_getaffinity");
-  std::vector<int> cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  return cores;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 /// Seconds of training on the first `ranks` cores, one rank each.
 double seconds(const fs::path& retort, const fs::path& folder, const std::vector<int>& cores,

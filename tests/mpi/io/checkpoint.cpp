@@ -68,6 +68,45 @@ TEST_F(CheckpointRanks, EveryRankWritesItsPartAndReadsTheWhole) {
   ranks().barrier();
 }
 
+TEST_F(CheckpointRanks, WhatRanksWriteBehindIsCommittedOnceAllHaveSettled) {
+  RunFolder folder = open();
+  for (const std::uint64_t step : {10, 20}) {
+    tests::begin_part(folder, step, ranks().rank(), ranks().size());
+    EXPECT_EQ(folder.load().has_value(), step == 20);  // not yet this one
+    int advances = 0;
+    while (folder.pending()) {  // as a training loop does at its step boundaries
+      const auto settled = ranks().all_reduce_sum(folder.settled() ? 1 : 0);
+      if (settled < static_cast<std::uint64_t>(ranks().size())) continue;
+      folder.advance();
+      ++advances;
+    }
+    EXPECT_EQ(advances, 2);
+    expect_state(folder.load(), step);
+  }
+}
+
+TEST_F(CheckpointRanks, AFullDiskBehindOneRankComesOutOnAllAtTheEnd) {
+  RunFolder folder = open();
+  tests::commit_part(folder, 10, ranks().rank(), ranks().size());
+  const int last = ranks().size() - 1;
+  if (ranks().rank() == last)
+    setenv("RETORT_FAULT_POINT", "checkpoint/checkpoint-part:1:ENOSPC", 1);
+  EXPECT_NO_THROW(tests::begin_part(folder, 20, ranks().rank(), ranks().size()));
+  std::string message;
+  try {
+    folder.finish();
+  } catch (const core::IoError& error) {
+    message = error.what();
+  }
+  unsetenv("RETORT_FAULT_POINT");
+  EXPECT_THAT(message, HasSubstr("part-0000" + std::to_string(last) + "-000.h5"));
+  for (const std::string& other : ranks().all_gather(message)) EXPECT_EQ(other, message);
+  EXPECT_FALSE(folder.pending());
+  expect_state(folder.load(), 10);
+  tests::commit_part(folder, 20, ranks().rank(), ranks().size());
+  expect_state(folder.load(), 20);
+}
+
 TEST_F(CheckpointRanks, ARunOfOneRankGoesOnHere) {
   if (ranks().root()) {
     comm::Communicator alone = comm::Communicator::single();

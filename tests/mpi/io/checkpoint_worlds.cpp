@@ -1,7 +1,7 @@
 // Goes on with a run folder: opens it, checks that what it resumes from is right, commits COUNT
-// more steps. The script checkpoint_worlds_test.sh runs it on changing numbers of ranks and kills
-// it. Usage: checkpoint_worlds RUN COUNT [RANK FAULT], FAULT as in io/fault_point.h, armed on that
-// rank.
+// more steps, every other one behind the caller. The script checkpoint_worlds_test.sh runs it on
+// changing numbers of ranks and kills it. Usage: checkpoint_worlds RUN COUNT [RANK FAULT], FAULT as
+// in io/fault_point.h, armed on that rank.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -29,7 +29,12 @@ int go_on(comm::Communicator& ranks, const std::string& run, std::uint64_t count
   if (ranks.root()) std::printf("resumed %llu\n", static_cast<unsigned long long>(step));
   std::fflush(stdout);
   for (std::uint64_t i = 0; i < count; ++i) {
-    tests::commit_part(folder, ++step, ranks.rank(), ranks.size());
+    if (++step % 2 == 0) {
+      tests::commit_part(folder, step, ranks.rank(), ranks.size());
+    } else {
+      tests::begin_part(folder, step, ranks.rank(), ranks.size());
+      folder.finish();
+    }
     if (ranks.root()) std::printf("committed %llu\n", static_cast<unsigned long long>(step));
     std::fflush(stdout);
   }

@@ -28,9 +28,8 @@ inline io::Checkpoint run_state(std::uint64_t step) {
 }
 
 /// The part of `rank` of `size`: slices of the flattened tensors, empty ones left out except where
-/// rank 0 must speak for a tensor without elements. Collective.
-inline void commit_part(io::RunFolder& folder, std::uint64_t step, int rank, int size) {
-  const io::Checkpoint state = run_state(step);
+/// rank 0 must speak for a tensor without elements.
+inline std::vector<io::TensorRange> part_of(const io::Checkpoint& state, int rank, int size) {
   std::vector<io::TensorRange> ranges;
   for (io::TensorRange range : io::whole_ranges(state.tensors)) {
     const std::uint64_t element = io::size_of(range.type);
@@ -42,7 +41,17 @@ inline void commit_part(io::RunFolder& folder, std::uint64_t step, int rank, int
     range.bytes = range.bytes.subspan(mine.begin * element, mine.size() * element);
     ranges.push_back(range);
   }
-  folder.commit(step, state.state, ranges);
+  return ranges;
+}
+
+/// Collective, as RunFolder::commit() and begin() are.
+inline void commit_part(io::RunFolder& folder, std::uint64_t step, int rank, int size) {
+  const io::Checkpoint state = run_state(step);
+  folder.commit(step, state.state, part_of(state, rank, size));
+}
+inline void begin_part(io::RunFolder& folder, std::uint64_t step, int rank, int size) {
+  const io::Checkpoint state = run_state(step);  // gone before it is written
+  folder.begin(step, state.state, part_of(state, rank, size));
 }
 
 }  // namespace retort::tests

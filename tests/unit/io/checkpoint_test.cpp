@@ -10,77 +10,20 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/manifest.h"
+#include "tests/unit/io/checkpoint_case.h"
 #include "tests/unit/io/in_child.h"
-#include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using tests::CheckpointTest;
+using tests::state_at;
 using TakeOver = RunFolder::TakeOver;
-
-// The state of a run after `step` steps.
-Checkpoint state_at(std::uint64_t step) {
-  Checkpoint checkpoint;
-  checkpoint.step = step;
-  checkpoint.state = {{"epoch", step / 10}, {"loss", 1.0 / (1.0 + static_cast<double>(step))}};
-  for (int i = 0; i < 3; ++i) {
-    Tensor& tensor = checkpoint.tensors["parameters/layer" + std::to_string(i)];
-    tensor.shape = {5, 20};
-    for (std::size_t k = 0; k < 400; ++k) {
-      tensor.bytes.push_back(std::byte((k * 7 + step * 13 + static_cast<std::size_t>(i)) % 251));
-    }
-  }
-  return checkpoint;
-}
-
-class CheckpointTest : public ::testing::Test {
- protected:
-  RunFolder open(const std::string& recipe = "recipe-1", TakeOver take_over = TakeOver::no) {
-    return RunFolder::open(communicator_, run_, recipe, take_over);
-  }
-  void commit(RunFolder& folder, std::uint64_t step, int keep = 2) {
-    const Checkpoint checkpoint = state_at(step);
-    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors), keep);
-  }
-  // One start that commits these steps and ends.
-  void start(std::initializer_list<std::uint64_t> steps, int keep = 2) {
-    RunFolder folder = open();
-    for (const std::uint64_t step : steps) commit(folder, step, keep);
-  }
-  void expect_state(const std::optional<Checkpoint>& checkpoint, std::uint64_t step) {
-    ASSERT_TRUE(checkpoint.has_value());
-    EXPECT_EQ(checkpoint->step, step);
-    EXPECT_EQ(digest(*checkpoint), digest(state_at(step)));
-  }
-  std::vector<std::string> generations() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(run_ / "checkpoints")) {
-      names.push_back(entry.path().filename());
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-  std::filesystem::path generation(const std::string& name) const {
-    return run_ / "checkpoints" / name;
-  }
-  void damage(const std::filesystem::path& path) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(0, std::ios::end);
-    const auto middle = file.tellg() / 2;
-    file.seekg(middle);
-    const char old = static_cast<char>(file.get());
-    file.seekp(middle);
-    file.put(static_cast<char>(old ^ 0x10));
-  }
-
-  TemporaryFolder temporary_;
-  std::filesystem::path run_ = temporary_.path() / "run";
-  comm::Communicator communicator_ = comm::Communicator::single();
-};
 
 TEST_F(CheckpointTest, ANewRunHasNothingThenItsNewest) {
   EXPECT_FALSE(load_newest(run_).has_value());
@@ -258,6 +201,21 @@ TEST_F(CheckpointTest, TheDigestDependsOnStepStateAndTensors) {
   EXPECT_NE(digest(other), before);
 }
 
+// Which generations stay; then the same with the best one in between.
+TEST_F(CheckpointTest, TheBestStaysBesideTheNewest) {
+  RunFolder folder = open();
+  for (const std::uint64_t step : {10, 20, 30, 40, 50}) {
+    const Checkpoint checkpoint = state_at(step);
+    folder.commit(step, checkpoint.state, whole_ranges(checkpoint.tensors),
+                  {2, std::min<std::uint64_t>(step, 20)});
+  }
+  EXPECT_THAT(generations(),
+              ElementsAre("gen-0000000020-e0001", "gen-0000000040-e0001", "gen-0000000050-e0001"));
+  const Checkpoint checkpoint = state_at(60);
+  folder.commit(60, checkpoint.state, whole_ranges(checkpoint.tensors), {2, 60});  // a better one
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000050-e0001", "gen-0000000060-e0001"));
+}
+
 TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
   const std::vector<std::string> points = {
       "claim",        "checkpoint-part", "checkpoint-manifest", "checkpoint-prune", "atomic-open",
@@ -272,7 +230,9 @@ TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
         RunFolder folder = open();
         const auto checkpoint = folder.load();
         commit(folder, checkpoint->step + 10);
-        commit(folder, checkpoint->step + 20);
+        const Checkpoint next = state_at(checkpoint->step + 20);
+        folder.begin(next.step, next.state, whole_ranges(next.tensors));
+        folder.finish();
       });
       killed += WIFSIGNALED(status);
       if (!WIFSIGNALED(status)) {

@@ -51,6 +51,9 @@ TEST(TrainingOptions, ContradictionsAreRefusedWithWhatToDo) {
   options = {};
   options.keep = 1;
   EXPECT_THAT(refusal(options), HasSubstr("2 generations"));
+  options = {};
+  options.keep_best = true;
+  EXPECT_THAT(refusal(options), HasSubstr("--keep-best needs --validation"));
 }
 
 TEST(TrainingOptions, CheckpointIntervalsDoNotChangeTheRecipe) {
@@ -59,6 +62,8 @@ TEST(TrainingOptions, CheckpointIntervalsDoNotChangeTheRecipe) {
   a.declare(table_a);
   b.declare(table_b);
   table_b.set("checkpoint-every", "7");
+  table_b.set("checkpoint-write", "at-once");
+  table_b.set("keep-best", "true");
   table_b.set("loader-threads", "3");
   EXPECT_EQ(table_a.recipe(), table_b.recipe());
   table_b.set("batch", "128");
