@@ -8,7 +8,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <random>
+#include <regex>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -21,7 +25,33 @@ namespace {
 // One write(2) moves at most 2 GiB; pieces also let the hash run over bytes that are still cached.
 constexpr std::size_t kPiece = std::size_t{8} << 20;
 
+// Hosts and process ids say less: containers on two hosts can agree in both.
+std::string temporary_suffix() {
+  static const std::uint32_t word = std::random_device()();
+  return fmt::format(".{:08x}-{}.tmp", word, ::getpid());
+}
+
 }  // namespace
+
+std::filesystem::path temporary_of(const std::filesystem::path& path) {
+  std::filesystem::path temporary = path;
+  temporary += temporary_suffix();
+  return temporary;
+}
+
+void remove_temporaries(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  static const std::regex kName(R"(.*\.[0-9a-f]{8}-[0-9]+\.tmp)");
+  const std::string own = temporary_suffix();
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (auto entry = fs::recursive_directory_iterator(folder, error);
+       !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (std::regex_match(name, kName) && !name.ends_with(own)) found.push_back(entry->path());
+  }
+  for (const fs::path& path : found) ::unlink(path.c_str());
+}
 
 struct AtomicFile::State {
   std::filesystem::path path;
@@ -62,8 +92,7 @@ struct AtomicFile::State {
 
 AtomicFile::AtomicFile(std::filesystem::path path) {
   auto state = std::make_unique<State>();
-  state->temporary = path;
-  state->temporary += ".tmp";
+  state->temporary = temporary_of(path);
   state->path = std::move(path);
   state->pass("atomic-open", "create");
   state->descriptor = open_descriptor(state->temporary, O_WRONLY | O_CREAT | O_TRUNC);

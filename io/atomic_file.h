@@ -19,8 +19,9 @@ struct FileSeal {
   bool operator==(const FileSeal&) const = default;
 };
 
-/// Writes PATH.tmp; commit() makes it PATH; a destructor without commit() removes it. IoError names
-/// path and cause. Not thread-safe; one writer per path (callers see to that). Fault points:
+/// Writes temporary_of(PATH); commit() makes it PATH; a destructor without commit() removes it.
+/// IoError names path and cause. Not thread-safe; one writer per path in a process (callers see to
+/// that; of several processes the last commit counts, whole). Fault points:
 /// atomic-open, atomic-write (once per write(2)), atomic-fsync, atomic-rename, atomic-committed.
 class AtomicFile {
  public:
@@ -36,6 +37,13 @@ class AtomicFile {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// PATH.WORD.tmp, another word in every process: two starts that live at once, since one of them
+/// was cut off and does not know it yet, never write into one file.
+std::filesystem::path temporary_of(const std::filesystem::path& path);
+/// Removes what other processes left unfinished in a folder and below. A writer that still lives
+/// gets an IoError at its commit; so only one process of a start calls it, before any writes.
+void remove_temporaries(const std::filesystem::path& folder);
 
 /// The whole of it in one call.
 FileSeal write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);

@@ -106,6 +106,7 @@ void RunFolder::State::clean() const {
     core::log_info("{}: removing what an unfinished commit left", (path / name).string());
     remove_tree(generations_folder(path) / name);
   }
+  remove_temporaries(path);
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(claims_folder(path), error)) {
     if (!claim_epoch(entry.path().filename().string())) remove_tree(entry.path());

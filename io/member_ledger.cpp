@@ -108,6 +108,7 @@ std::vector<Member> MemberLedger::records() const {
 }
 
 std::vector<Member> MemberLedger::adopt() const {
+  remove_temporaries(folder_);
   std::vector<Member> candidates = records();
   std::optional<Manifest> manifest;
   if (has_manifest(folder_)) {

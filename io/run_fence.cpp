@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
@@ -93,6 +94,28 @@ struct RunFence::State {
   std::condition_variable stop_now;
   bool stop = false;
   bool locked = false;
+  std::atomic<std::uint32_t> epoch = 0;  // from claim() on
+
+  // A later start's claim, if there is one. Throws IoError.
+  std::optional<std::uint32_t> successor(std::uint32_t own) const {
+    std::error_code error;
+    const std::filesystem::path folder = claims_folder(run);
+    for (auto entry = std::filesystem::directory_iterator(folder, error);
+         !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+      const auto other = claim_epoch(entry->path().filename().string());
+      if (other && *other > own) return other;
+    }
+    if (error) throw_io_error("list", folder, error.value());
+    return std::nullopt;
+  }
+  // The heartbeat is a later start's: this one's heart beats no more.
+  bool superseded() const {
+    try {
+      return epoch != 0 && successor(epoch);
+    } catch (const core::IoError&) {
+      return false;  // cannot be seen now; a beat too many does less harm than one too few
+    }
+  }
 
   std::filesystem::path heartbeat_path() const { return run / "heartbeat.json"; }
 
@@ -138,7 +161,7 @@ struct RunFence::State {
                                  {"slurm_job", environment("SLURM_JOB_ID")},
                                  {"slurm_restart", restart_count()},
                                  {"beat", number}};
-    const std::filesystem::path temporary = run / "heartbeat.json.tmp";
+    const std::filesystem::path temporary = temporary_of(heartbeat_path());
     {
       std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
       stream << json.dump() << "\n";
@@ -213,7 +236,7 @@ struct RunFence::State {
          ++number) {
       // After a take-over the old start may still hold the lock: take it when it is free.
       if (!locked) locked = try_lock(lock) == LockState::held;
-      write_beat(number);
+      if (!superseded()) write_beat(number);
     }
   }
 };
@@ -235,7 +258,7 @@ RunFence::~RunFence() {
   }
   state_->stop_now.notify_all();
   state_->thread.join();
-  ::unlink(state_->heartbeat_path().c_str());
+  if (!state_->superseded()) ::unlink(state_->heartbeat_path().c_str());
 }
 
 void RunFence::claim(std::uint32_t epoch, std::optional<GenerationId> resumes_from,
@@ -260,21 +283,15 @@ void RunFence::claim(std::uint32_t epoch, std::optional<GenerationId> resumes_fr
   }
   if (result != 0) throw_io_error("create", path, error);
   sync_folder(folder);
+  state_->epoch = epoch;
 }
 
 void RunFence::require_newest(std::uint32_t epoch) const {
-  std::error_code error;
-  const std::filesystem::path folder = claims_folder(state_->run);
-  for (auto entry = std::filesystem::directory_iterator(folder, error);
-       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    const auto other = claim_epoch(entry->path().filename().string());
-    if (other && *other > epoch) {
-      throw core::UsageError(state_->run.string() + " was taken over by start " +
-                             std::to_string(*other) + ", this is start " + std::to_string(epoch) +
-                             ": nothing is written any more; follow the newer one");
-    }
+  if (const auto other = state_->successor(epoch)) {
+    throw core::UsageError(state_->run.string() + " was taken over by start " +
+                           std::to_string(*other) + ", this is start " + std::to_string(epoch) +
+                           ": nothing is written any more; follow the newer one");
   }
-  if (error) throw_io_error("list", folder, error.value());
 }
 
 }  // namespace retort::io

@@ -22,9 +22,9 @@ TrainingCheckpoints::TrainingCheckpoints(comm::Communicator& communicator,
 
 TrainingCheckpoints::Requests TrainingCheckpoints::agree() {
   auto clock = PhaseClock::of_rank(engine_.times());
-  const bool due = communicator_.root() && options_.checkpoint_minutes > 0 &&
-                   Clock::now() - last_ >=
-                       std::chrono::duration<double>(60 * options_.checkpoint_minutes);
+  const bool due =
+      communicator_.root() && options_.checkpoint_minutes > 0 &&
+      Clock::now() - last_ >= std::chrono::duration<double>(60 * options_.checkpoint_minutes);
   // How many ranks say yes to each, in one message of three counts.
   constexpr unsigned kBits = 21;
   constexpr std::uint64_t kCount = (std::uint64_t{1} << kBits) - 1;

@@ -49,7 +49,7 @@ class TrainingCheckpoints {
   TrainingEngine& engine_;
   TrainingState& state_;
   Clock::time_point last_ = Clock::now();
-  std::int64_t best_;        // as state_ has it, at the boundary before
+  std::int64_t best_;  // as state_ has it, at the boundary before
   std::uint64_t written_step_ = std::numeric_limits<std::uint64_t>::max();  // or being written
 };
 

@@ -1,8 +1,8 @@
-// checkpoint_stall: wall time of whole `retort train` processes that write a generation a minute, and
-// one at the end, against the same run that writes the one at the end alone; in turns, on two cores.
-// More than 200 MB of state: weights, momentum and average of an mlp. `behind`: written behind the
-// steps, the default; `at-once`: while the training waits. Data: characters rendered by `retort pack`,
-// no download. A round takes some 6 minutes.
+// checkpoint_stall: wall time of whole `retort train` processes that write a generation a minute,
+// and one at the end, against the same run that writes the one at the end alone; in turns, on two
+// cores. More than 200 MB of state: weights, momentum and average of an mlp. `behind`: written
+// behind the steps, the default; `at-once`: while the training waits. Data: characters rendered by
+// `retort pack`, no download. A round takes some 6 minutes.
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,8 +52,7 @@ class Runs {
     const std::chrono::duration<double> wall = Clock::now() - start;
     const auto begin = text.find('{');
     if (begin == std::string::npos) throw std::runtime_error("no result in: " + text);
-    return {wall.count(),
-            nlohmann::json::parse(text.substr(begin, text.rfind('}') + 1 - begin))};
+    return {wall.count(), nlohmann::json::parse(text.substr(begin, text.rfind('}') + 1 - begin))};
   }
 
  private:

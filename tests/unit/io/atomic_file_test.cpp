@@ -43,7 +43,7 @@ TEST_F(AtomicFileTest, CommitGivesSizeAndHashOfWhatIsOnDisk) {
   EXPECT_EQ(seal.size, 3u);
   // FIPS 180-2, appendix B.1.
   EXPECT_EQ(seal.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_FALSE(std::filesystem::exists(path_.string() + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(temporary_of(path_)));
   EXPECT_EQ(read_verified(path_, seal).size(), 3u);
 }
 
@@ -53,6 +53,35 @@ TEST_F(AtomicFileTest, WithoutCommitNothingStays) {
     file.write("abc");
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+TEST_F(AtomicFileTest, TwoProcessesNeverWriteIntoOneFile) {
+  AtomicFile mine(path_);
+  mine.write("mine, ");
+  EXPECT_EQ(in_child("", [&] { write_file(path_, "theirs"); }), 0);
+  EXPECT_EQ(text_of(path_), "theirs");
+  mine.write("whole");
+  mine.commit();
+  EXPECT_EQ(text_of(path_), "mine, whole");
+}
+
+TEST_F(AtomicFileTest, WhatOthersLeftIsRemovedAndNothingElse) {
+  std::filesystem::create_directory(folder_.path() / "model");
+  const auto deep = folder_.path() / "model" / "weights";
+  for (const auto& path : {path_, deep})
+    ASSERT_TRUE(WIFSIGNALED(in_child("atomic-rename:1:kill", [&] { write_file(path, "x"); })));
+  const auto foreign = folder_.path() / "notes.tmp";
+  write_file(foreign, "a user's");
+  AtomicFile mine(path_);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 4);
+  remove_temporaries(folder_.path());
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "model"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 3);
+  EXPECT_EQ(text_of(foreign), "a user's");
+  mine.write("mine");
+  mine.commit();
+  EXPECT_EQ(text_of(path_), "mine");
+  remove_temporaries(folder_.path() / "nowhere");
 }
 
 TEST_F(AtomicFileTest, AnAbandonedRewriteKeepsTheOldFile) {
@@ -104,7 +133,7 @@ TEST_F(AtomicFileTest, EveryFaultPointKeepsTheOldFileOrHasTheNewOne) {
       } else {
         ASSERT_TRUE(WIFEXITED(status));
         EXPECT_EQ(WEXITSTATUS(status), 74);
-        EXPECT_FALSE(std::filesystem::exists(path_.string() + ".tmp"));
+        EXPECT_FALSE(std::filesystem::exists(temporary_of(path_)));
       }
       EXPECT_EQ(text_of(path_), point == "atomic-committed" ? "new content" : "old");
       // A leftover does not disturb the next writer.
@@ -116,7 +145,7 @@ TEST_F(AtomicFileTest, EveryFaultPointKeepsTheOldFileOrHasTheNewOne) {
 
 TEST_F(AtomicFileTest, AFullDiskOfTheKernelItselfIsAnIoError) {
   write_file(path_, "old");
-  std::filesystem::create_symlink("/dev/full", path_.string() + ".tmp");
+  std::filesystem::create_symlink("/dev/full", temporary_of(path_));
   try {
     write_file(path_, "new");
     FAIL();
@@ -125,7 +154,7 @@ TEST_F(AtomicFileTest, AFullDiskOfTheKernelItselfIsAnIoError) {
     EXPECT_THAT(error.what(), HasSubstr("make room"));
   }
   EXPECT_EQ(text_of(path_), "old");
-  EXPECT_FALSE(std::filesystem::is_symlink(path_.string() + ".tmp"));
+  EXPECT_FALSE(std::filesystem::is_symlink(temporary_of(path_)));
 }
 
 TEST_F(AtomicFileTest, AShortWriteOfTheKernelItselfIsContinuedUntilItFails) {
@@ -138,7 +167,7 @@ TEST_F(AtomicFileTest, AShortWriteOfTheKernelItselfIsContinuedUntilItFails) {
   });
   EXPECT_EQ(WEXITSTATUS(status), 74);
   EXPECT_EQ(text_of(path_), "old");
-  EXPECT_FALSE(std::filesystem::exists(path_.string() + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(temporary_of(path_)));
 }
 
 TEST_F(AtomicFileTest, NoPermissionIsAnIoErrorThatSaysWhatToDo) {

@@ -34,7 +34,8 @@ inline Checkpoint state_at(std::uint64_t step) {
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  RunFolder open(const std::string& recipe = "recipe-1", RunFolder::TakeOver take_over = RunFolder::TakeOver::no) {
+  RunFolder open(const std::string& recipe = "recipe-1",
+                 RunFolder::TakeOver take_over = RunFolder::TakeOver::no) {
     return RunFolder::open(communicator_, run_, recipe, take_over);
   }
   void commit(RunFolder& folder, std::uint64_t step, int keep = 2) {

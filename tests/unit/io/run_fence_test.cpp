@@ -7,12 +7,14 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
@@ -20,6 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using TakeOver = RunFolder::TakeOver;
 
 constexpr FenceTimes kFast{40ms, 400ms, 100ms};
@@ -66,6 +69,26 @@ TEST_F(RunFenceTest, TheHeartBeatsWhileHeldAndStops) {
   }
   EXPECT_FALSE(std::filesystem::exists(run_ / "heartbeat.json"));
   const RunFence again(run_, TakeOver::no, kFast);
+}
+
+TEST_F(RunFenceTest, TheHeartOfAStartThatWasTakenOverBeatsNoMore) {
+  auto orphan = std::make_unique<RunFence>(run_, TakeOver::no, kFast);
+  orphan->claim(1, std::nullopt, "recipe");
+  write_beat("elsewhere", 1);  // a successor that has not claimed yet: both hearts beat
+  std::this_thread::sleep_for(300ms);
+  const auto text = [&] {
+    std::ifstream stream(run_ / "heartbeat.json");
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  EXPECT_THAT(text(), Not(HasSubstr("elsewhere")));
+  write_file(run_ / "claims/epoch-0002", std::string_view("{}"));
+  std::this_thread::sleep_for(100ms);  // for the beat that may be on its way
+  write_beat("elsewhere", 2);
+  std::this_thread::sleep_for(300ms);
+  EXPECT_THAT(text(), HasSubstr("elsewhere"));
+  EXPECT_THROW(orphan->require_newest(1), core::UsageError);
+  orphan.reset();
+  EXPECT_THAT(text(), HasSubstr("elsewhere"));  // nor does it take the successor's with it
 }
 
 TEST_F(RunFenceTest, AKilledStartOnThisHostIsNoObstacle) {
