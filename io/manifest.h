@@ -70,6 +70,8 @@ std::vector<MemberFault> verify_members(const std::filesystem::path& folder,
 class MemberLedger {
  public:
   MemberLedger(std::filesystem::path folder, std::string recipe_hash);
+  /// That of a folder which is there, with the recipe of its manifest or records.
+  static MemberLedger existing(const std::filesystem::path& folder);
   /// Writes the member's bytes and then its record. Any rank, distinct names.
   void commit(const std::string& name, std::span<const std::byte> bytes, nlohmann::json facts);
   /// The members that are there and right, sorted by name. One with a foreign recipe: DataError
@@ -77,6 +79,8 @@ class MemberLedger {
   /// On a sealed folder: the members of its manifest; if one is bad, the folder becomes unsealed.
   /// Reads every byte; one rank calls it and tells the others, before anyone commits.
   std::vector<Member> adopt() const;
+  /// The same, and a sealed folder becomes unsealed even if all its members are right.
+  std::vector<Member> reopen() const;
   /// The members that have records of this recipe, sorted by name, without reading their bytes.
   std::vector<Member> records() const;
   /// Collective: barrier, then rank 0 writes manifest.json from the records. Sets the recipe hash

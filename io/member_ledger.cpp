@@ -47,10 +47,37 @@ void set_aside(const std::filesystem::path& folder, const Member& member,
   rename_durably(path, bad);
 }
 
+// Not complete any more: back to records, then the manifest goes.
+void unseal(const std::filesystem::path& folder, const std::string& recipe_hash,
+            const std::vector<Member>& good) {
+  for (const Member& member : good) write_record(folder, recipe_hash, member);
+  remove_manifest(folder);
+}
+
 }  // namespace
 
 MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash)
     : folder_(std::move(folder)), recipe_hash_(std::move(recipe_hash)) {}
+
+MemberLedger MemberLedger::existing(const std::filesystem::path& folder) {
+  if (has_manifest(folder)) return {folder, read_manifest(folder).recipe_hash};
+  std::error_code error;
+  for (auto entry = std::filesystem::recursive_directory_iterator(folder / "members", error);
+       !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
+    if (entry->path().extension() != kSuffix) continue;
+    try {
+      const std::vector<std::byte> bytes = read_file(entry->path());
+      const auto object = parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                       entry->path().string());
+      return {folder, object.at("recipe_hash").get<std::string>()};
+    } catch (const core::DataError&) {
+      continue;  // records() sees to a damaged one
+    } catch (const nlohmann::json::exception&) {
+      continue;
+    }
+  }
+  return {folder, ""};
+}
 
 void MemberLedger::commit(const std::string& name, std::span<const std::byte> bytes,
                           nlohmann::json facts) {
@@ -133,12 +160,14 @@ std::vector<Member> MemberLedger::adopt() const {
     }
   }
   if (bad.empty()) return good;
-  if (manifest) {
-    // Not complete any more: back to records, then the manifest goes, then the bad members.
-    for (const Member& member : good) write_record(folder_, recipe_hash_, member);
-    remove_manifest(folder_);
-  }
+  if (manifest) unseal(folder_, recipe_hash_, good);
   for (const auto& [member, fault] : bad) set_aside(folder_, member, fault);
+  return good;
+}
+
+std::vector<Member> MemberLedger::reopen() const {
+  std::vector<Member> good = adopt();
+  if (has_manifest(folder_)) unseal(folder_, recipe_hash_, good);
   return good;
 }
 

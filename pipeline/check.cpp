@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -289,17 +290,19 @@ class Checker {
     });
     const SectionStates states(run);
     for (const auto& name : states.names()) {
-      guarded(run / ".plan" / "sections", [&] {
-        const auto record = states.record(name);
-        if (record->completion == Completion::started) return;
-        if (!io::has_manifest(run / name)) {
-          fault(run / name, "was complete, but its manifest.json is missing");
-        } else if (const auto wrong = quick_fault(run / name, record->manifest_sha256);
-                   wrong == kForeignManifest) {
-          fault(run / name, wrong);
-        }
+      std::optional<SectionRecord> record;
+      guarded(states.record_path(name), [&] { record = states.record(name); });
+      if (!record || record->completion == Completion::started) continue;
+      if (!io::has_manifest(run / name)) {
+        fault(run / name, "was complete, but its manifest.json is missing");
+      } else if (const auto wrong = quick_fault(run / name, record->manifest_sha256);
+                 wrong == kForeignManifest) {
+        fault(run / name, wrong);
+      }
+      const auto results = run / name / io::kResultsName;
+      guarded(results, [&] {
         if (read_results(run / name) != record->results)
-          fault(run / name / "results.json", "holds other numbers than the stage reported");
+          fault(results, "holds other numbers than the stage reported");
       });
     }
   }

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "pipeline/check.h"
+#include "pipeline/repair.h"
 #include "stages/stage.h"
 
 namespace retort::pipeline {
@@ -22,8 +23,8 @@ nlohmann::ordered_json faults_json(const std::vector<Fault>& faults) {
   return list;
 }
 
-std::string fault_count(const CheckReport& report) {
-  return fmt::format("{} fault{}", report.faults.size(), report.faults.size() == 1 ? "" : "s");
+std::string fault_count(const std::vector<Fault>& faults) {
+  return fmt::format("{} fault{}", faults.size(), faults.size() == 1 ? "" : "s");
 }
 
 class Check : public stages::Stage {
@@ -35,12 +36,16 @@ class Check : public stages::Stage {
     path.positional = true;
     path.required = true;
     path.value_name = "PATH";
+    table.add("repair", &repair_,
+              "set aside what is damaged (NAME.bad), so that the next run makes exactly that anew");
   }
 
   StageOutcome run(StageContext& context) override {
     if (!context.communicator.root()) return StageOutcome::done;
     const core::Stopwatch watch;
     const auto report = check(path_.has_filename() ? path_ : path_.parent_path());
+    RepairReport repaired;
+    if (repair_) repaired = repair(report);
     if (context.json) {
       const nlohmann::ordered_json json = {{"path", path_.string()},
                                            {"manifests", report.manifests},
@@ -49,6 +54,8 @@ class Check : public stages::Stage {
                                            {"rows", report.rows},
                                            {"faults", faults_json(report.faults)},
                                            {"notes", faults_json(report.notes)},
+                                           {"set_aside", faults_json(repaired.set_aside)},
+                                           {"left", faults_json(repaired.left)},
                                            {"seconds", watch.seconds()}};
       fmt::print("{}\n", json.dump());
     } else {
@@ -57,18 +64,25 @@ class Check : public stages::Stage {
       fmt::print("{} manifests, {} files, {}B, {} rows read in {}: {}\n", report.manifests,
                  report.files, core::count_text(static_cast<double>(report.bytes)), report.rows,
                  core::duration_text(watch.seconds()),
-                 report.faults.empty() ? "every byte is right" : fault_count(report));
+                 report.faults.empty() ? "every byte is right" : fault_count(report.faults));
+      for (const auto& fault : repaired.set_aside)
+        fmt::print("aside  {}: {}\n", fault.path, fault.what);
+      for (const auto& fault : repaired.left) fmt::print("left   {}: {}\n", fault.path, fault.what);
+      if (!repaired.set_aside.empty())
+        fmt::print("start the plan or the command that made it again: it goes on from here\n");
     }
     std::fflush(stdout);
-    if (report.faults.empty()) return StageOutcome::done;
-    const auto& first = report.faults.front();
+    const auto& faults = repair_ ? repaired.left : report.faults;
+    if (faults.empty()) return StageOutcome::done;
     throw core::DataError(fmt::format(
-        "{}: {}, first {}: {}; restore the files, or remove what is damaged and run again",
-        path_.string(), fault_count(report), first.path, first.what));
+        "{}: {}, first {}: {}{}", path_.string(), fault_count(faults), faults.front().path,
+        faults.front().what,
+        repair_ ? "" : "; restore the files, or `retort check --repair` and run again"));
   }
 
  private:
   std::filesystem::path path_;
+  bool repair_ = false;
 };
 
 }  // namespace

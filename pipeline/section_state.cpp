@@ -194,6 +194,14 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
                       manifest.content_digest, seconds, read_results(folder), "", starts});
 }
 
+void SectionStates::mark_reopened(const std::string& name) const {
+  auto known = record(name);
+  if (!known) return;
+  known->completion = Completion::started;
+  known->starts.end = StartEnd::stopped;
+  write_record(name, *known);
+}
+
 fs::path SectionStates::set_aside(const std::string& name) const {
   // What is set aside is deleted two changes later: never a folder that somebody else filled.
   if (!fs::exists(record_path(name)) && !made_by_retort(run_ / name))

@@ -51,6 +51,7 @@ class SectionStates {
 
   /// Names of the sections that have a record, sorted.
   std::vector<std::string> names() const;
+  std::filesystem::path record_path(const std::string& name) const;
   /// The record of a section ("teacher", "teacher/seed-2"); nothing if there is none. DataError if
   /// it is damaged.
   std::optional<SectionRecord> record(const std::string& name) const;
@@ -68,12 +69,14 @@ class SectionStates {
   /// Called when the section's manifest is there: keeps its hash and the results beside it.
   /// DataError if it is not there or damaged.
   void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;
+  /// The section is finished no more, and what is right of it stays: the next run resumes it.
+  /// Nothing if it has no record. DataError if that is damaged.
+  void mark_reopened(const std::string& name) const;
   /// Moves the folder of a section to RUN/.old/NAME-NNNN and drops its record; keeps the newest two
   /// of a section. Returns where it went.
   std::filesystem::path set_aside(const std::string& name) const;
 
  private:
-  std::filesystem::path record_path(const std::string& name) const;
   void write_record(const std::string& name, const SectionRecord& record) const;
 
   std::filesystem::path run_;

@@ -1,0 +1,210 @@
+#include "pipeline/repair.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "io/generation.h"
+#include "io/manifest.h"
+#include "io/posix.h"
+#include "io/run_fence.h"
+#include "pipeline/job.h"
+#include "pipeline/section_state.h"
+
+namespace retort::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class OwnerKind { generation, ledger, section, model, record, unknown };
+
+/// The folder whose content is made anew as far as it is damaged.
+struct Owner {
+  fs::path folder;
+  OwnerKind kind = OwnerKind::unknown;
+};
+
+OwnerKind kind_of(const fs::path& folder) {
+  if (fs::is_directory(folder / "members")) return OwnerKind::ledger;
+  try {
+    const auto manifest = io::read_manifest(folder);
+    if (manifest.kind == "packed_dataset" || manifest.kind == "logits") return OwnerKind::ledger;
+    if (manifest.kind == "section") return OwnerKind::section;
+    if (manifest.kind == "model") return OwnerKind::model;
+  } catch (const core::DataError&) {
+  }
+  return OwnerKind::unknown;
+}
+
+Owner owner_of(const fs::path& path) {
+  for (fs::path folder = path; folder.has_relative_path(); folder = folder.parent_path()) {
+    if (folder.filename() == ".plan") return {folder, OwnerKind::record};
+    if (io::generation_id(folder.filename().string())) return {folder, OwnerKind::generation};
+    if (!fs::is_directory(folder)) continue;
+    if (!io::has_manifest(folder) && !fs::is_directory(folder / "members")) continue;
+    const OwnerKind kind = kind_of(folder);
+    const fs::path above = folder.parent_path();
+    // A section's model is written again by the section.
+    if (folder.filename() == "model" && (io::has_manifest(above) || fs::exists(above / "claims")))
+      return {above, OwnerKind::section};
+    return {folder, kind};
+  }
+  return {path.parent_path(), OwnerKind::unknown};
+}
+
+void rename_bad(const fs::path& path) {
+  fs::path bad = path;
+  bad += ".bad";
+  io::remove_tree(bad);
+  io::rename_durably(path, bad);
+}
+
+/// Nobody else works on these folders while they are repaired.
+class Fences {
+ public:
+  void hold(fs::path folder) {
+    for (; folder.has_relative_path(); folder = folder.parent_path())
+      for (const auto& run : {folder, folder / ".plan"})
+        if (fs::exists(run / "lock") && held_.insert(run).second)
+          fences_.push_back(std::make_unique<io::RunFence>(run, io::RunFolder::TakeOver::no));
+  }
+
+ private:
+  std::set<fs::path> held_;
+  std::vector<std::unique_ptr<io::RunFence>> fences_;
+};
+
+class Repair {
+ public:
+  RepairReport run(const CheckReport& report) {
+    std::map<fs::path, std::vector<Fault>> faults;
+    std::map<fs::path, OwnerKind> kinds;
+    Fences fences;
+    for (auto fault : report.faults) {
+      fault.path = fs::absolute(fault.path).lexically_normal().string();
+      const Owner owner = owner_of(fault.path);
+      faults[owner.folder].push_back(fault);
+      kinds[owner.folder] = owner.kind;
+      fences.hold(owner.folder);
+    }
+    for (const auto& [folder, of_folder] : faults) mend(folder, kinds[folder], of_folder);
+    return std::move(report_);
+  }
+
+ private:
+  void aside(const fs::path& path, const std::string& next) {
+    report_.set_aside.push_back({path.string(), next});
+  }
+  void left(const Fault& fault, const std::string& advice) {
+    report_.left.push_back({fault.path, fault.what + "; " + advice});
+  }
+
+  /// The plan that keeps a record of this section, if there is one, is to resume it.
+  static void reopen_section(const fs::path& folder) {
+    for (fs::path run = folder.parent_path(); run.has_relative_path(); run = run.parent_path())
+      if (is_plan_run(run)) try {
+          return SectionStates(run).mark_reopened(folder.lexically_relative(run).generic_string());
+        } catch (const core::DataError&) {
+          return;  // a damaged record: the section is made anew as a whole
+        }
+  }
+
+  void mend(const fs::path& folder, OwnerKind kind, const std::vector<Fault>& faults) {
+    switch (kind) {
+      case OwnerKind::generation:
+        return mend_generation(folder);
+      case OwnerKind::ledger: return mend_ledger(folder, faults);
+      case OwnerKind::section: return mend_section(folder, faults);
+      case OwnerKind::record:
+        for (const auto& fault : faults) {
+          if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
+          rename_bad(fault.path);
+          aside(fault.path, "its section is made anew as a whole");
+        }
+        return;
+      case OwnerKind::model:
+        for (const auto& fault : faults) left(fault, "restore it, no run of this folder makes it");
+        return;
+      case OwnerKind::unknown: break;
+    }
+    if (io::has_manifest(folder)) {
+      reopen_section(folder);
+      rename_bad(folder / "manifest.json");
+      aside(folder / "manifest.json", "all that it named is made anew");
+      return;
+    }
+    for (const auto& fault : faults) left(fault, "restore it or remove its folder");
+  }
+
+  void mend_generation(const fs::path& folder) {
+    rename_bad(folder);
+    const fs::path all = folder.parent_path();
+    const bool another = std::any_of(
+        fs::directory_iterator(all), fs::directory_iterator(),
+        [](const auto& entry) { return io::generation_id(entry.path().filename().string()); });
+    if (another) return aside(folder, "a start resumes from the generation before");
+    // A start refuses to begin anew where generations were; here it was asked for.
+    rename_bad(all);
+    aside(all, "no generation is right: the training begins anew");
+  }
+
+  /// The files among the faults that are there.
+  std::vector<fs::path> files_of(const std::vector<Fault>& faults) const {
+    std::set<fs::path> files;
+    for (const auto& fault : faults)
+      if (fs::is_regular_file(fault.path)) files.insert(fault.path);
+    return {files.begin(), files.end()};
+  }
+
+  void mend_ledger(const fs::path& folder, const std::vector<Fault>& faults) {
+    const auto ledger = io::MemberLedger::existing(folder);
+    std::set<std::string> members;
+    for (const auto& member : io::has_manifest(folder) ? io::read_manifest(folder).members
+                                                       : ledger.records())
+      members.insert(member.name);
+    reopen_section(folder);
+    const auto good = ledger.reopen();
+    for (const auto& member : good) members.erase(member.name);
+    for (const auto& name : members) aside(folder / name, "it is made anew, it alone");
+    for (const auto& path : files_of(faults)) {
+      if (members.contains(path.lexically_relative(folder).generic_string())) continue;
+      rename_bad(path);
+      aside(path, "it is written again");
+    }
+    for (const auto& fault : faults) {
+      const fs::path path = fault.path;
+      // Its bytes are those that were written, and wrong: writing them again gives the same.
+      if (path == folder && members.empty())
+        left(fault, "remove the folder; if it comes again, report it");
+      else if (!fs::exists(path) && !members.contains(path.lexically_relative(folder)))
+        aside(path, "it is written again");
+    }
+  }
+
+  void mend_section(const fs::path& folder, const std::vector<Fault>& faults) {
+    // Record and manifest go first: from then on the section is not done.
+    const bool model = std::any_of(faults.begin(), faults.end(), [&](const Fault& fault) {
+      return fault.path.rfind((folder / "model").string(), 0) == 0;
+    });
+    reopen_section(folder);
+    io::remove_manifest(folder);
+    if (model) io::remove_manifest(folder / "model");
+    for (const auto& path : files_of(faults)) rename_bad(path);
+    aside(folder, "the section ends anew from its last generation, or as a whole");
+  }
+
+  RepairReport report_;
+};
+
+}  // namespace
+
+RepairReport repair(const CheckReport& report) { return Repair().run(report); }
+
+}  // namespace retort::pipeline

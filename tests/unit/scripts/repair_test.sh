@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# check --repair sets aside what is damaged, and the next run makes exactly that anew: the digest of
+# every section is the undisturbed one, members that were right are not written again.
+. "$(dirname "$0")/tiny_plan.sh"
+run 0 run tiny.ini --out r
+whole=$(digest r)
+run 0 check r --repair
+silent_about "aside"
+
+flip() { # FILE
+  local size offset byte
+  size=$(stat -c %s "$1")
+  offset=$((size / 2))
+  byte=$(od -An -tu1 -j "$offset" -N 1 "$1" | tr -d ' ')
+  printf "$(printf '\\x%02x' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$offset" conv=notrunc status=none
+}
+inodes() { find r -path 'r/.*' -prune -o -name '*.h5' -printf '%i %p\n' | sort; }
+newest=$(ls -d r/student/checkpoints/gen-* | tail -1)
+kinds=(flip gone short)
+repaired=0
+for file in $(find r/logits r/data -name '*.h5' | sort | sed -n '1p;2p;$p') \
+  r/teacher/model/model.h5 r/student/model/model.json "$newest/part-00000-000.h5" \
+  r/teacher/results.json r/logits/results.json r/data/config.ini r/score/details.json; do
+  damage=${kinds[repaired % 3]}
+  case $damage in
+    flip) flip "$file" ;;
+    gone) rm "$file" ;;
+    short) truncate -s -3 "$file" ;;
+  esac
+  inodes >before
+  run 65 check r
+  run 0 check r --repair
+  says "aside"
+  run 0 check r
+  run 0 run tiny.ini --out r
+  run 0 check r
+  [ "$(digest r)" = "$whole" ] || fail "$file $damage: another result after the repair"
+  inodes >after
+  case $file in
+    r/logits/*.h5 | r/data/*.h5) # the other shards are the same files as before
+      changed=$(comm -13 before after | wc -l)
+      [ "$changed" = 1 ] || fail "$file $damage: $changed files are new: $(comm -13 before after)"
+      ;;
+    r/logits/results.json | r/data/config.ini)
+      cmp -s before after || fail "$file $damage: shards were written again"
+      ;;
+  esac
+  repaired=$((repaired + 1))
+done
+
+# Damage in many places at once; and in what is not finished yet.
+for file in $(find r -path 'r/.*' -prune -o -name '*.h5' -print); do flip "$file"; done
+run 65 check r
+run 0 check r --repair
+run 0 run tiny.ini --out r
+[ "$(digest r)" = "$whole" ] || fail "everything damaged: another result after the repair"
+
+# A manifest: what it named is made anew.
+flip r/logits/manifest.json
+run 0 check r --repair
+run 0 run tiny.ini --out r
+[ "$(digest r)" = "$whole" ] || fail "a damaged manifest: another result after the repair"
+
+# A model from elsewhere cannot be made anew: it is left, and said.
+cp -r r/teacher/model foreign
+flip foreign/model.h5
+run 65 check foreign --repair
+says "left"
+warns "restore it"
+[ -e foreign/model.h5 ] || fail "a model that nobody makes anew was set aside"
+
+# Nothing is touched while a start lives on it.
+flip r/teacher/model/model.h5
+exec 9<>r/teacher/lock
+flock 9
+run 64 check r --repair
+warns "in use"
+[ -e r/teacher/model/model.h5 ] || fail "set aside under a live start"
+exec 9>&-
+run 0 check r --repair
+echo "$repaired damages repaired"
