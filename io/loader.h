@@ -12,6 +12,7 @@
 #include "io/augment.h"
 #include "io/batch_plan.h"
 #include "io/packed_dataset.h"
+#include "io/sample_marks.h"
 #include "io/text_rule.h"
 
 namespace retort::io {
@@ -52,6 +53,7 @@ struct LoaderOptions {
   /// read and checked; 0: always read. Same results either way.
   std::uint64_t cache_bytes = std::uint64_t{256} << 20;
   std::optional<std::uint64_t> augment_seed;  // key of the augmentation; unset: seed
+  std::shared_ptr<SampleMarks> marks;         // where threads say what they read; may be none
 };
 
 /// UsageError if these options would augment texts.

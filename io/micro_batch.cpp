@@ -1,11 +1,14 @@
 #include "io/micro_batch.h"
 
+#include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/random.h"
+#include "io/fault_point.h"
 
 namespace retort::io {
 namespace {
@@ -27,6 +30,13 @@ class EpochOrder {
 
 ImageShape shape_of(const DatasetFacts& facts) {
   return {facts.height, facts.width, facts.channels};
+}
+
+/// The fault point sample-N, for tests: a sample that kills who reads it. Off, it costs a getenv.
+void pass_sample(std::uint64_t sample) {
+  const char* fault = std::getenv("RETORT_FAULT_POINT");
+  if (fault == nullptr || std::strstr(fault, "sample-") == nullptr) return;
+  fault_point(fmt::format("sample-{}", sample), {});
 }
 
 }  // namespace
@@ -64,7 +74,12 @@ std::unique_ptr<RawCache> make_raw_cache(const PackedDataset& data, const Loader
 
 MicroBatchFiller::MicroBatchFiller(const PackedDataset& data, const LoaderOptions& options,
                                    RawCache* cache)
-    : data_(data), options_(options), cache_(cache), shape_(shape_of(data.facts())) {
+    : data_(data),
+      options_(options),
+      // Bytes that are copied as they are kill nobody.
+      mark_(data.facts().form == SampleForm::raw_image ? nullptr : options.marks.get()),
+      cache_(cache),
+      shape_(shape_of(data.facts())) {
   if ((data.facts().form == SampleForm::text) != options.text.has_value())
     throw core::DataError(options.text ? "the data set holds pictures, the model takes text"
                                        : "the data set holds text, the model takes pictures");
@@ -153,12 +168,15 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
   batch.id_begin.assign(options_.text ? 1 : 0, 0);
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
+    mark_.mark(sample);
+    pass_sample(sample);
     load(sample, epoch, batch, (position - positions.begin) * elements);
     batch.samples.push_back(sample);
     const auto labels = data_.labels(sample);
     batch.labels.insert(batch.labels.end(), labels.begin(), labels.end());
     batch.label_begin.push_back(static_cast<std::uint32_t>(batch.labels.size()));
   }
+  mark_.clear();
 }
 
 void MicroBatchFiller::append_unlabelled(MicroBatch& batch, std::uint64_t epoch,
@@ -170,10 +188,12 @@ void MicroBatchFiller::append_unlabelled(MicroBatch& batch, std::uint64_t epoch,
   batch.pixels.resize((before + positions.size()) * elements);
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
+    mark_.mark(sample | kUnlabelledTag);
     load(sample, epoch, batch, (before + position - positions.begin) * elements);
     batch.samples.push_back(sample | kUnlabelledTag);
     batch.label_begin.push_back(static_cast<std::uint32_t>(batch.labels.size()));
   }
+  mark_.clear();
 }
 
 MicroBatch load_micro_batch(const PackedDataset& data, const LoaderOptions& options,

@@ -43,6 +43,7 @@ class MicroBatchFiller {
   void require(core::Range positions) const;
   const PackedDataset& data_;
   const LoaderOptions& options_;
+  SampleMarks::Slot mark_;
   RawCache* cache_;
   ImageShape shape_;
   std::optional<PixelConverter> converter_;  // of pictures

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "io/manifest.h"
+#include "io/sample_marks.h"
 
 namespace retort::pipeline {
 namespace {
@@ -47,6 +48,7 @@ FolderProgress folder_progress(const fs::path& folder) {
   for (auto entry = fs::recursive_directory_iterator(folder / "members", code);
        !code && entry != fs::recursive_directory_iterator(); entry.increment(code))
     if (entry->path().extension() == ".json") ++progress.members;
+  progress.reading = io::read_marks(folder);
   return progress;
 }
 

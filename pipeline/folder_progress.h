@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 namespace retort::pipeline {
 
@@ -12,6 +13,7 @@ struct FolderProgress {
   std::optional<std::uint64_t> step;     // of the newest committed generation
   std::optional<double> generation_age;  // seconds since its commit
   std::uint64_t members = 0;             // finished shards on record, not sealed yet
+  std::vector<std::uint64_t> reading;    // samples that a start which died had at hand
   std::optional<double> heartbeat_age;   // seconds since the live start's last sign
 };
 

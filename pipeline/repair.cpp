@@ -120,8 +120,10 @@ class Repair {
     switch (kind) {
       case OwnerKind::generation:
         return mend_generation(folder);
-      case OwnerKind::ledger: return mend_ledger(folder, faults);
-      case OwnerKind::section: return mend_section(folder, faults);
+      case OwnerKind::ledger:
+        return mend_ledger(folder, faults);
+      case OwnerKind::section:
+        return mend_section(folder, faults);
       case OwnerKind::record:
         for (const auto& fault : faults) {
           if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
@@ -132,7 +134,8 @@ class Repair {
       case OwnerKind::model:
         for (const auto& fault : faults) left(fault, "restore it, no run of this folder makes it");
         return;
-      case OwnerKind::unknown: break;
+      case OwnerKind::unknown:
+        break;
     }
     if (io::has_manifest(folder)) {
       reopen_section(folder);
@@ -166,8 +169,8 @@ class Repair {
   void mend_ledger(const fs::path& folder, const std::vector<Fault>& faults) {
     const auto ledger = io::MemberLedger::existing(folder);
     std::set<std::string> members;
-    for (const auto& member : io::has_manifest(folder) ? io::read_manifest(folder).members
-                                                       : ledger.records())
+    for (const auto& member :
+         io::has_manifest(folder) ? io::read_manifest(folder).members : ledger.records())
       members.insert(member.name);
     reopen_section(folder);
     const auto good = ledger.reopen();

@@ -160,7 +160,7 @@ void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
   auto starts = next_start(before.starts, folder_progress(run_ / name));
   if (after == AfterRestarts::retry) starts.without_progress = 0;
   if (is_exhausted(starts))
-    throw core::DataError(exhausted_text(name, before.starts, before.failure));
+    throw core::DataError(exhausted_text(name, before.starts, starts, before.failure));
   write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
 }
 

@@ -1,12 +1,16 @@
 #include "pipeline/start_history.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <iterator>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "io/loader.h"
 
 namespace retort::pipeline {
 namespace {
@@ -21,6 +25,30 @@ std::string variable(const char* name) {
 bool has_progressed(const StartHistory& before, const FolderProgress& now) {
   if (now.members > before.shards) return true;
   return now.step && (!before.step || *now.step > *before.step);
+}
+
+std::optional<std::vector<std::uint64_t>> suspects_of(const StartHistory& before,
+                                                      const FolderProgress& now,
+                                                      int without_progress) {
+  if (without_progress == 0) return std::nullopt;
+  if (before.end != StartEnd::running) return before.suspects;  // it failed, and said why
+  if (!before.suspects) return now.reading;
+  std::vector<std::uint64_t> common;
+  std::set_intersection(before.suspects->begin(), before.suspects->end(), now.reading.begin(),
+                        now.reading.end(), std::back_inserter(common));
+  return common;
+}
+
+/// More would be no hint.
+constexpr std::size_t kNamedSuspects = 4;
+
+std::string suspect_text(const StartHistory& next) {
+  if (!next.suspects || next.suspects->empty() || next.suspects->size() > kNamedSuspects) return {};
+  std::vector<std::string> names;
+  for (const std::uint64_t sample : *next.suspects)
+    names.push_back(fmt::format("{}sample {}", sample & io::kUnlabelledTag ? "unlabelled " : "",
+                                sample & ~io::kUnlabelledTag));
+  return fmt::format(", each time while {} was read", fmt::join(names, " or "));
 }
 
 std::string end_text(const StartHistory& before, const std::string& failure) {
@@ -42,6 +70,7 @@ nlohmann::json StartHistory::to_json() const {
                          {"shards", shards},
                          {"end", kEnds.at(static_cast<std::size_t>(end))}};
   if (step) json["step"] = *step;
+  if (suspects) json["suspects"] = *suspects;
   if (end == StartEnd::failed) json["code"] = code;
   if (!slurm_job.empty()) json["slurm_job"] = slurm_job;
   if (!slurm_restart_count.empty()) json["slurm_restart_count"] = slurm_restart_count;
@@ -63,6 +92,8 @@ StartHistory StartHistory::from_json(const nlohmann::json& json, const std::stri
                     "stopped, failed, done",
                     where, end));
   history.end = static_cast<StartEnd>(index);
+  if (json.contains("suspects"))
+    history.suspects = json.at("suspects").get<std::vector<std::uint64_t>>();
   history.code = json.value("code", 0);
   history.slurm_job = json.value("slurm_job", "");
   history.slurm_restart_count = json.value("slurm_restart_count", "");
@@ -78,6 +109,7 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now) {
       ended_badly && !has_progressed(before, now) ? before.without_progress + 1 : 0;
   next.step = now.step;
   next.shards = now.members;
+  next.suspects = suspects_of(before, now, next.without_progress);
   next.end = StartEnd::running;
   next.slurm_job = variable("SLURM_JOB_ID");
   next.slurm_restart_count = variable("SLURM_RESTART_COUNT");
@@ -89,11 +121,12 @@ bool is_exhausted(const StartHistory& next) {
 }
 
 std::string exhausted_text(const std::string& section, const StartHistory& before,
-                           const std::string& failure) {
+                           const StartHistory& next, const std::string& failure) {
   return fmt::format(
-      "section {} made no progress in {} restarts: {}; change its options (--set {}.KEY=VALUE) or "
+      "section {} made no progress in {} restarts: {}{}; change its options (--set {}.KEY=VALUE) "
+      "or "
       "mend the cause and start once more with --retry",
-      section, before.without_progress, end_text(before, failure),
+      section, before.without_progress, end_text(before, failure), suspect_text(next),
       section.substr(0, section.find('/')));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -22,12 +23,14 @@ enum class StartEnd { running, stopped, failed, done };
 enum class AfterRestarts { refuse, retry };  // retry: the count begins anew
 
 struct StartHistory {
-  std::uint64_t starts = 0;              // so far
-  int without_progress = 0;              // restarts in a row
-  std::optional<std::uint64_t> step;     // newest generation when the last start began
-  std::uint64_t shards = 0;              // complete ones, likewise
-  StartEnd end = StartEnd::done;         // of the last start
-  int code = 0;                          // exit code, if it failed
+  std::uint64_t starts = 0;           // so far
+  int without_progress = 0;           // restarts in a row
+  std::optional<std::uint64_t> step;  // newest generation when the last start began
+  std::uint64_t shards = 0;           // complete ones, likewise
+  StartEnd end = StartEnd::done;      // of the last start
+  int code = 0;                       // exit code, if it failed
+  /// Samples that every start since the last progress was reading when it died; unset: none died.
+  std::optional<std::vector<std::uint64_t>> suspects = {};
   std::string slurm_job = {};            // of the last start; empty outside Slurm
   std::string slurm_restart_count = {};  // likewise
 
@@ -45,8 +48,9 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now);
 /// True if `next` is one restart too many.
 bool is_exhausted(const StartHistory& next);
 
-/// Why a section starts no more and what to do. `failure`: what the last start said, if it failed.
+/// Why a section starts no more and what to do: `before` and `next` as of next_start(). `failure`:
+/// what the last start said, if it failed.
 std::string exhausted_text(const std::string& section, const StartHistory& before,
-                           const std::string& failure);
+                           const StartHistory& next, const std::string& failure);
 
 }  // namespace retort::pipeline

@@ -21,6 +21,7 @@ io::MicroBatch load_batch(const Capture& capture, std::uint64_t pass, core::Rang
   options.augment_seed = capture.facts.seed;
   options.passes = capture.facts.passes;
   options.threads = 0;
+  options.marks = capture.marks;
   return io::load_micro_batch(capture.data, options, pass, samples, 0);
 }
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "core/range.h"
 #include "io/augment.h"
 #include "io/logit_store.h"
 #include "io/packed_dataset.h"
+#include "io/sample_marks.h"
 #include "stages/loaded_model.h"
 #include "stages/phase_times.h"
 
@@ -20,6 +22,7 @@ struct Capture {
   const io::LogitFacts& facts;
   const io::AugmentOptions& augment;
   std::uint64_t batch = 256;
+  std::shared_ptr<io::SampleMarks> marks = nullptr;  // may be none
 
   /// Number of batches of a shard; the last may be shorter. They are cut within the shard, so the
   /// batch that a row is computed in depends on nothing else.

@@ -215,6 +215,9 @@ class Teach : public Stage {
     const io::RunFolder folder = io::RunFolder::open(
         context.communicator, options_.out, recipe,
         context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
+    io::on_root(context.communicator, [&] { io::remove_marks(options_.out); });
+    const auto marks = std::make_shared<io::SampleMarks>(options_.out, context.communicator.rank());
+    for (Capture& capture : captures) capture.marks = marks;
     const core::Stopwatch watch;
     io::MemberLedger ledger(options_.out, recipe);
     nlohmann::json results = nlohmann::json::object();

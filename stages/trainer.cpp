@@ -118,6 +118,7 @@ void TrainingRun::restore() {
   engine_->start(state_);
   checkpoints_.emplace(communicator_, options_, *folder_, *engine_, state_);
   io::on_root(communicator_, [&] {
+    io::remove_marks(options_.out);
     io::write_configuration(options_.out, context_.configuration);
     warn_of_overlap(options_, job_.data, job_.validation);
   });
@@ -219,9 +220,12 @@ StageOutcome TrainingRun::run() {
   const std::uint64_t every =
       options_.evaluate_every > 0 ? options_.evaluate_every : plan_.steps_per_epoch();
   const StopRules rules(options_);
+  auto unlabelled = unlabelled_rows(job_);
+  loader_options_.marks = std::make_shared<io::SampleMarks>(options_.out, communicator_.rank());
+  if (unlabelled) unlabelled->options.marks = loader_options_.marks;
   io::Loader loader(job_.data, plan_, loader_options_,
                     comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank()),
-                    state_.step, steps_, unlabelled_rows(job_));
+                    state_.step, steps_, std::move(unlabelled));
   core::Progress progress(context_.stage, steps_, "steps");
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/loader.h"
 #include "pipeline/section_state.h"
 #include "tests/unit/io/temporary_folder.h"
 
@@ -13,6 +14,7 @@ namespace retort::pipeline {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 FolderProgress at_step(std::uint64_t step) {
   FolderProgress progress;
@@ -50,10 +52,45 @@ TEST(StartHistory, ProgressOrAStopBeginsTheCountAnew) {
   EXPECT_EQ(next_start(history, at_step(4)).without_progress, 3);
 }
 
+TEST(StartHistory, TheSampleThatEachDyingStartWasReadingIsNamed) {
+  const auto reading = [](std::vector<std::uint64_t> samples) {
+    FolderProgress progress;
+    progress.reading = std::move(samples);
+    return progress;
+  };
+  auto history = next_start({}, reading({1, 2}));
+  EXPECT_FALSE(history.suspects);  // nobody died yet
+  history = next_start(history, reading({3, 17, io::kUnlabelledTag | 5}));
+  history = next_start(history, reading({4, 17, io::kUnlabelledTag | 5}));
+  history.end = StartEnd::failed;  // said why: tells nothing about samples
+  history = next_start(history, reading({}));
+  EXPECT_THAT(exhausted_text("teacher", history, history, ""),
+              HasSubstr("each time while sample 17 or unlabelled sample 5 was read"));
+  history = next_start(history, reading({17, 20}));
+  EXPECT_THAT(exhausted_text("teacher", history, history, ""),
+              HasSubstr("each time while sample 17 was read"));
+  history = next_start(history, reading({20}));
+  EXPECT_THAT(exhausted_text("teacher", history, history, ""), Not(HasSubstr("sample")));
+  auto progress = at_step(9);
+  progress.reading = {20};
+  EXPECT_FALSE(next_start(history, progress).suspects);  // progress: another story
+}
+
 TEST(StartHistory, SurvivesItsJson) {
-  StartHistory history{7, 2, 12, 3, StartEnd::failed, 74, "4711", "2"};
+  StartHistory history;
+  history.starts = 7;
+  history.without_progress = 2;
+  history.step = 12;
+  history.shards = 3;
+  history.end = StartEnd::failed;
+  history.code = 74;
+  history.suspects = {5, 17};
+  history.slurm_job = "4711";
+  history.slurm_restart_count = "2";
   EXPECT_EQ(StartHistory::from_json(history.to_json(), "here"), history);
-  history = {1, 0, std::nullopt, 0, StartEnd::running, 0, "", ""};
+  history = {};
+  history.starts = 1;
+  history.end = StartEnd::running;
   EXPECT_EQ(StartHistory::from_json(history.to_json(), "here"), history);
   auto json = history.to_json();
   json["end"] = "lost";
