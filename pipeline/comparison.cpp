@@ -26,13 +26,13 @@ constexpr std::array<std::string_view, 11> kNeutral = {"out",
 
 bool is_trained(const ReportSection& section) {
   return !section.stage.empty() && section.stage != "pack" && section.stage != "teach" &&
-         section.stage != "evaluate" && section.stage != "logits" && section.stage != "smooth";
+         section.stage != "evaluate";
 }
 
 std::set<std::string> teachers_of(const Report& report) {
   std::set<std::string> teachers;
   for (const auto& section : report.sections)
-    if (section.stage == "teach" || section.stage == "logits")
+    if (section.stage == "teach")
       if (const auto* model = report.behind(section.option("model"))) teachers.insert(model->group);
   return teachers;
 }

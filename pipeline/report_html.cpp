@@ -96,8 +96,9 @@ const valueAt = at => row => {
   const number = parseFloat(text);
   return isNaN(number) ? text : number;
 };
-const compare = (x, y) =>
-  typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === 'number' ? -1 : 1;
+const names = new Intl.Collator('en', {numeric: true});
+const compare = (x, y) => typeof x !== typeof y ? (typeof x === 'number' ? -1 : 1) :
+  typeof x === 'number' ? x - y : names.compare(x, y);
 for (const head of document.querySelectorAll('.sortable th')) head.addEventListener('click', () => {
   const row = head.parentNode, body = head.closest('table').tBodies[0];
   const down = head.getAttribute('aria-sort') === 'ascending';

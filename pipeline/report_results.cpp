@@ -168,8 +168,8 @@ std::string option_differences(const Report& report) {
     for (const auto* section : sections)
       head += fmt::format("<th class=\"w\">{}</th>", escape_html(section->group));
     html += fmt::format(
-        R"(<h3>Where the {} sections differ</h3><div class="wide"><table><thead><tr><th>option
-</th>{}</tr></thead><tbody>{}</tbody></table></div>)",
+        R"(<h3>Options in which sections with <code>stage = {}</code> differ</h3><div class="wide">
+<table><thead><tr><th>option</th>{}</tr></thead><tbody>{}</tbody></table></div>)",
         escape_html(stage), head, rows);
   }
   return html;

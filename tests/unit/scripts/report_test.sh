@@ -11,7 +11,7 @@ threads = 1
 [data]
 stage = pack
 from = folder
-source = pictures
+source = ${REPORT_TEST_PICTURES}
 split = train=rest,test=2
 
 [teacher]
@@ -70,6 +70,8 @@ data = @data
 model = @student
 PLAN
 
+export REPORT_TEST_PICTURES=pictures
+
 # A run that has only begun, and one that failed.
 run 65 run compared.ini --set teacher.learning-rate=1e30 --out broken
 run 0 report broken --json
@@ -92,6 +94,26 @@ cp r/report.html first.html
 run 0 report r --out second.html
 says second.html
 cmp -s first.html second.html || fail "two reports of one run differ"
+# What the plan takes from the environment is in the run folder: the page needs none of it.
+REPORT_TEST_PICTURES=elsewhere run 0 report r --out other.html
+cmp -s first.html other.html || fail "another value of the variable changes the page"
+unset REPORT_TEST_PICTURES
+run 0 report r --out bare.html
+cmp -s first.html bare.html || fail "the page differs where the variable is not set"
+cp -r r kept-before  # as kept by programs that did not list the sections
+python3 - kept-before/.plan/settings.json <<'PYTHON'
+import hashlib, json, pathlib, sys
+file = pathlib.Path(sys.argv[1])
+settings = json.loads(file.read_text())
+assert [row["name"] for row in settings.pop("sections")][:2] == ["data", "teacher/seed-1"]
+del settings["checksum"]
+text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+settings["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+file.write_text(json.dumps(settings, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+PYTHON
+run 0 report kept-before --out before.html
+cmp -s first.html <(sed 's/kept-before/r/g' before.html) || fail "the page of an older run folder differs"
+export REPORT_TEST_PICTURES=pictures
 python3 - run.json report.json first.html <<'PYTHON' || fail "the report of a finished run"
 import html.parser, json, pathlib, statistics, sys
 run, report = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:3])
