@@ -32,7 +32,7 @@ struct LineChart {
 };
 std::string line_chart_svg(const LineChart& chart);
 
-/// One row: a dot for each value, the mean, its interval.
+/// One row: a dot for each value, the mean, its interval; at the end mean and deviation.
 struct IntervalRow {
   std::string name;
   std::string colour;

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "io/json_text.h"
+#include "pipeline/comparison.h"
 #include "pipeline/html.h"
 #include "pipeline/report_page.h"
 #include "pipeline/report_samples.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::size_t kMostClasses = 12;
 constexpr std::size_t kMostPairs = 12;
-constexpr std::size_t kOpen = 2;  // evaluations shown unfolded
 
 struct ClassRecall {
   std::uint32_t label = 0;
@@ -185,20 +185,51 @@ std::string evaluation(const Report& report, const std::vector<const ReportSecti
       pairs_table(members, samples, room));
 }
 
+/// Those of a section's folders that say what happened to single classes.
+std::vector<const ReportSection*> detailed(const Report& report, const std::string& group) {
+  auto members = report.members(group);
+  std::erase_if(members, [](const auto* section) { return !section->details.is_object(); });
+  return members;
+}
+
+struct Evaluations {
+  std::vector<std::string> groups;  // in the order to show them
+  std::size_t open;                 // so many of the first are shown unfolded
+};
+
+/// The main comparison's in the order of the cards, then all others in the run's.
+Evaluations evaluations(const Report& report, const std::vector<Comparison>& comparisons) {
+  Evaluations shown{{}, 0};
+  const auto add = [&](const std::string& group) {
+    if (detailed(report, group).empty() ||
+        std::find(shown.groups.begin(), shown.groups.end(), group) != shown.groups.end())
+      return;
+    shown.groups.push_back(group);
+  };
+  if (const Comparison* main = main_comparison(comparisons)) {
+    const Headline line = headline(*main);
+    for (std::size_t i = 0; i < line.order.size(); ++i) {
+      add(main->rows[line.order[i]].scored_by);
+      if (i < line.main) shown.open = shown.groups.size();
+    }
+  }
+  for (const auto& group : report.groups()) add(group);
+  shown.open = std::max<std::size_t>(1, shown.open);
+  return shown;
+}
+
 }  // namespace
 
-std::string classes_html(const Report& report) {
+std::string classes_html(const Report& report, const std::vector<Comparison>& comparisons) {
+  auto [groups, open] = evaluations(report, comparisons);
   std::string html;
-  std::size_t shown = 0, room = kPictureRoom;
-  for (const auto& group : report.groups()) {
-    std::vector<const ReportSection*> members;
-    for (const auto* section : report.members(group))
-      if (section->details.is_object()) members.push_back(section);
-    if (members.empty()) continue;
+  std::size_t room = kPictureRoom;
+  for (const auto& group : groups) {
+    const auto members = detailed(report, group);
     try {
       html += io::read_fields((report.folder / members.front()->name / "details.json").string(),
-                              [&] { return evaluation(report, members, shown < kOpen, room); });
-      ++shown;
+                              [&] { return evaluation(report, members, open > 0, room); });
+      open -= std::min<std::size_t>(1, open);
     } catch (const core::DataError& error) {
       html += fmt::format("<p class=\"bad\">{}</p>", escape_html(error.what()));
     }

@@ -39,6 +39,8 @@ padding:.55rem .8rem}
 .card .label{color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}.card .figure{
 font-size:1.32rem;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
 .card .note{color:var(--soft);font-size:.84rem}
+.card.best{border-top-color:var(--good);background:#f2f9f6}.glance{margin-top:.6rem}
+tr.best td:first-child,tr.best td:nth-child(5){font-weight:700}
 .notes{border-left:4px solid #e69f00;background:#fdf8ec;padding:.3rem 1rem;margin:1.4rem 0 0}
 .notes h2{font-size:1rem;border:0;margin:.2rem 0}
 .notes ul{margin:.2rem 0 .4rem;padding-left:1.2rem}.notes li{overflow-wrap:anywhere}
@@ -113,14 +115,15 @@ addEventListener('beforeprint', () =>
 )js";
 
 constexpr const char* kHow =
-    R"html(<section id="method"><h2>How the numbers are made</h2> <p class="muted">Deviation: of the sample,
-divisor n&nbsp;&minus;&nbsp;1. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
+    R"html(<section id="method"><h2>How the numbers are made</h2> <p class="muted">&plusmn;: the deviation
+over seeds, of the sample, divisor n&nbsp;&minus;&nbsp;1, in tables, cards and charts. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
 97.5&nbsp;% quantile of Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds
 for normally distributed values, and speaks of other seeds of the same data, not of other data.
 Differences are taken seed by seed before they are averaged. &ldquo;Better&rdquo; and
 &ldquo;worse&rdquo; mean that the interval leaves out 0; among many comparisons one in twenty does
 so by chance. A distilled section is compared with the hard-label one whose options differ least;
-those that do are named. Recall of a class: right answers among its samples. Hashes:
+those that do are named. On top stand the best teacher, the best distilled model and what it is compared
+with; the best of several looks a little better than it is, because these scores chose it. Recall of a class: right answers among its samples. Hashes:
 <em>content</em> is the digest of a section&rsquo;s result, equal on any number of ranks;
 <em>recipe</em> that of its options and inputs.</p></section>)html";
 
@@ -145,8 +148,9 @@ std::string navigation(const std::string& page) {
 std::string report_html(const Report& report) {
   const auto comparisons = compare(report);
   const std::string page = comparisons_html(comparisons) + results_html(report) +
-                           training_html(report) + classes_html(report) + time_html(report) +
-                           sections_html(report) + environment_html(report) + kHow;
+                           training_html(report) + classes_html(report, comparisons) +
+                           time_html(report) + sections_html(report) + environment_html(report) +
+                           kHow;
   const std::string title = escape_html(report.title);
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
          " &ndash; Retort report</title><meta name=\"viewport\" "

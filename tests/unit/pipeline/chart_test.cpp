@@ -87,7 +87,7 @@ TEST(IntervalChart, CutsWhatWouldHideTheValues) {
   std::size_t arrows = 0;
   for (std::size_t at = 0; (at = svg.find("<path", at)) != std::string::npos; ++at) ++arrows;
   EXPECT_EQ(arrows, 2u);
-  EXPECT_THAT(svg, HasSubstr("55.00 &plusmn; 63.53"));
+  EXPECT_THAT(svg, HasSubstr("55.00&nbsp;&plusmn;&nbsp;7.07"));  // the deviation, as in all tables
   EXPECT_EQ(interval_chart_svg({"t", "x", NumberForm::plain, {}, {}}), "");
   const IntervalChart broken{
       "t", "x", NumberForm::plain, {}, {{"a", "#123456", {kNan}, {1, kNan, {}, {}}}}};
