@@ -107,9 +107,11 @@ std::string number_html(double value, NumberForm form) {
 
 std::string deviation_html(const Spread& spread, NumberForm form) {
   if (!spread.deviation || *spread.deviation == 0 || !std::isfinite(*spread.deviation)) return "";
-  return "&nbsp;&plusmn;&nbsp;" + (form == NumberForm::plain
-                                       ? number_text(*spread.deviation)
-                                       : number_html(*spread.deviation, form));
+  const std::string text = form == NumberForm::plain ? number_text(*spread.deviation)
+                                                     : number_html(*spread.deviation, form);
+  // Times that differ by less than is shown: not worth a word.
+  if (form == NumberForm::seconds && text == number_html(0, form)) return "";
+  return "&nbsp;&plusmn;&nbsp;" + text;
 }
 
 std::string spread_html(const Spread& spread, NumberForm form) {

@@ -97,6 +97,18 @@ std::string mistake(const nlohmann::json& details, const nlohmann::json& example
       likeness.empty() ? "" : "<div class=\"likeness\">" + likeness + "</div>");
 }
 
+/// A class's name: a short one whole where there is room, others broken between their words.
+std::string name_html(const std::string& name) {
+  constexpr std::size_t kShort = 22;
+  std::string html;
+  for (const char c : escape_html(shortened(name, 60))) {
+    html += c;
+    if (c == '_' || c == '/' || c == '-' || c == '.') html += "<wbr>";
+  }
+  return fmt::format("<div class=\"name{}\">{}</div>", characters(name) <= kShort ? " short" : "",
+                     html);
+}
+
 std::string worst_table(const std::vector<ClassRecall>& classes,
                         const std::vector<const ReportSection*>& members, EvaluatedSamples& samples,
                         std::size_t& room) {
@@ -115,17 +127,17 @@ std::string worst_table(const std::vector<ClassRecall>& classes,
     }
 
     rows += fmt::format(
-        R"(<tr><td>{}<div class="name">{}</div></td><td>{:.1f}&nbsp;%<div class="bar">
+        R"(<tr><td>{}{}</td><td>{:.1f}&nbsp;%<div class="bar">
 <i style="width:{:.1f}%"></i></div><small>{:g} of {:g}</small></td><td class="w">
 <div class="mistakes">{}</div></td></tr>)",
-        likeness, escape_html(shortened(c.name, 60)), 100 * c.recall(), 100 * c.recall(), c.right,
-        c.samples, mistakes);
+        likeness, name_html(c.name), 100 * c.recall(), 100 * c.recall(), c.right, c.samples,
+        mistakes);
   }
   if (rows.empty()) return "<p>No class has a wrong answer.</p>";
   return fmt::format(
-      R"(<table class="classes{}"><thead><tr><th>class</th><th>recall</th>
+      R"(<div class="wide"><table class="classes{}"><thead><tr><th>class</th><th>recall</th>
 <th class="w">taken for <small>(most confident first{})</small></th></tr></thead><tbody>{}</tbody>
-</table>)",
+</table></div>)",
       samples.has_texts() ? " texts" : "",
       samples.has_texts() ? "" : "; small: a sample of that class", rows);
 }
@@ -139,8 +151,8 @@ std::string pairs_table(const std::vector<const ReportSection*>& members, Evalua
     std::string likeness;
     if (const auto label = labels.find(name); label != labels.end() && !samples.has_texts())
       if (const auto first = samples.first_of(label->second)) likeness = samples.html(*first, room);
-    return fmt::format("<td class=\"w\"><span class=\"likeness\">{}</span> {}</td>", likeness,
-                       escape_html(shortened(name, 40)));
+    if (!likeness.empty()) likeness = "<span class=\"likeness\">" + likeness + "</span> ";
+    return fmt::format("<td class=\"w\">{}{}</td>", likeness, escape_html(shortened(name, 40)));
   };
   std::map<std::pair<std::string, std::string>, std::uint64_t> counts;
   for (const auto* section : members)
@@ -153,12 +165,12 @@ std::string pairs_table(const std::vector<const ReportSection*>& members, Evalua
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   if (sorted.empty()) return "";
   std::string html =
-      R"(<table class="classes"><thead><tr><th>is</th><th class="w">taken for</th><th>times</th>
+      R"(<div class="wide"><table class="classes"><thead><tr><th>is</th><th class="w">taken for</th><th>times</th>
 </tr></thead><tbody>)";
   for (std::size_t i = 0; i < std::min(kMostPairs, sorted.size()); ++i)
     html += fmt::format("<tr>{}{}<td>{}</td></tr>", cell(sorted[i].first.first),
                         cell(sorted[i].first.second), sorted[i].second);
-  return html + "</tbody></table>";
+  return html + "</tbody></table></div>";
 }
 
 std::string evaluation(const Report& report, const std::vector<const ReportSection*>& members,

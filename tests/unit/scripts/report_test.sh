@@ -147,7 +147,7 @@ class Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.found[tag] = self.found.get(tag, 0) + 1
         self.links += [value for name, value in attributes if name in ("src", "href", "action", "data")]
-        if tag not in ("meta", "link", "img", "br"): self.open.append(tag)
+        if tag not in ("meta", "link", "img", "br", "wbr"): self.open.append(tag)
     def handle_startendtag(self, tag, attributes):
         self.found[tag] = self.found.get(tag, 0) + 1
     def handle_endtag(self, tag):
