@@ -183,7 +183,33 @@ std::map<std::string, std::string> shown_options(const Report& report,
   return options;
 }
 
-/// Options in which sections of one stage differ, a column for each section.
+/// Values by name and section. The shorter side becomes the columns: a table is rather long than
+/// wide.
+std::string options_table(const std::vector<std::string>& names,
+                          const std::vector<std::string>& sections,
+                          const std::vector<std::vector<std::string>>& values) {
+  const bool by_section = names.size() < sections.size();
+  const auto& rows = by_section ? sections : names;
+  const auto& columns = by_section ? names : sections;
+  std::string html = fmt::format("<div class=\"wide\"><table><thead><tr><th>{}</th>",
+                                 by_section ? "section" : "option");
+  for (const auto& column : columns)
+    html += fmt::format("<th class=\"w\">{}</th>", escape_html(column));
+  html += "</tr></thead><tbody>";
+  constexpr std::size_t kOneLine = 24;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    html += fmt::format("<tr><td>{}</td>", escape_html(rows[r]));
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      const auto& value = by_section ? values[c][r] : values[r][c];
+      html += fmt::format("<td class=\"w{}\">{}</td>", characters(value) > kOneLine ? " wrap" : "",
+                          escape_html(shortened(value, 60)));
+    }
+    html += "</tr>";
+  }
+  return html + "</tbody></table></div>";
+}
+
+/// Options in which sections of one stage differ.
 std::string option_differences(const Report& report) {
   std::map<std::string, std::vector<const ReportSection*>> by_stage;
   for (const auto& group : report.groups()) {
@@ -193,33 +219,27 @@ std::string option_differences(const Report& report) {
   std::string html;
   for (const auto& [stage, sections] : by_stage) {
     if (sections.size() < 2) continue;
-    std::vector<std::map<std::string, std::string>> options;
-    std::set<std::string> names;
-    for (const auto* section : sections) {
-      options.push_back(shown_options(report, *section));
-      for (const auto& [name, value] : options.back()) names.insert(name);
-    }
-    std::string rows;
-    for (const auto& name : names) {
-      std::set<std::string> values;
-      std::string cells;
-      for (const auto& own : options) {
-        const auto found = own.find(name);
-        const std::string value = found == own.end() ? "" : found->second;
-        values.insert(value);
-        cells += fmt::format("<td class=\"w\">{}</td>", escape_html(shortened(value, 60)));
+    std::vector<std::string> groups;
+    std::map<std::string, std::vector<std::string>> by_name;  // values of each section
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+      groups.push_back(sections[s]->group);
+      for (const auto& [name, value] : shown_options(report, *sections[s])) {
+        auto& values = by_name[name];
+        values.resize(sections.size());
+        values[s] = value;
       }
-      if (values.size() > 1)
-        rows += fmt::format("<tr><td>{}</td>{}</tr>", escape_html(name), cells);
     }
-    if (rows.empty()) continue;
-    std::string head;
-    for (const auto* section : sections)
-      head += fmt::format("<th class=\"w\">{}</th>", escape_html(section->group));
-    html += fmt::format(
-        R"(<h3>Options in which sections with <code>stage = {}</code> differ</h3><div class="wide">
-<table><thead><tr><th>option</th>{}</tr></thead><tbody>{}</tbody></table></div>)",
-        escape_html(stage), head, rows);
+    std::vector<std::string> names;
+    std::vector<std::vector<std::string>> differing;
+    for (const auto& [name, values] : by_name)
+      if (std::set<std::string>(values.begin(), values.end()).size() > 1) {
+        names.push_back(name);
+        differing.push_back(values);
+      }
+    if (!names.empty())
+      html +=
+          fmt::format("<h3>Options in which sections with <code>stage = {}</code> differ</h3>{}",
+                      escape_html(stage), options_table(names, groups, differing));
   }
   return html;
 }

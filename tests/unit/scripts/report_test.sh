@@ -193,6 +193,15 @@ assert shown > 0
 PYTHON
 run 0 evaluate --model r/hard/seed-1 --data r/data --examples 0 --out hidden
 grep -q '"examples": \[\]' hidden/details.json || fail "--examples 0 lists samples"
+python3 - out hidden/details.json <<'PYTHON' || fail "the worst classes in words"
+import json, pathlib, sys
+lines = pathlib.Path(sys.argv[1]).read_text().splitlines()
+details = json.loads(pathlib.Path(sys.argv[2]).read_text())
+worst = sorted(details["classes"], key=lambda c: c["right"] / c["samples"])
+assert "lowest recall: " + "; ".join(f"{c['name']} {c['right']}/{c['samples']}" for c in worst) in lines, lines
+pairs = "; ".join(f"{c['gold']} as {c['predicted']} {c['count']}x" for c in details["confusions"])
+assert pairs and "most confused (gold as predicted): " + pairs in lines, lines
+PYTHON
 
 # The folder of one section, and a folder without anything.
 run 0 report r/hard/seed-2
