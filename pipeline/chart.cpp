@@ -91,6 +91,7 @@ std::vector<Bundle> bundles_of(const LineChart& chart, const Plot& plot) {
       same->second.push_back(i);
   }
   std::vector<Bundle> bundles;
+  bundles.reserve(found.size());
   for (auto& [points, bundle] : found) bundles.push_back(std::move(bundle));
   return bundles;
 }

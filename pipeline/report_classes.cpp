@@ -233,10 +233,11 @@ Evaluations evaluations(const Report& report, const std::vector<Comparison>& com
 }  // namespace
 
 std::string classes_html(const Report& report, const std::vector<Comparison>& comparisons) {
-  auto [groups, open] = evaluations(report, comparisons);
+  const Evaluations shown = evaluations(report, comparisons);
+  std::size_t open = shown.open;
   std::string html;
   std::size_t room = kPictureRoom;
-  for (const auto& group : groups) {
+  for (const auto& group : shown.groups) {
     const auto members = detailed(report, group);
     try {
       html += io::read_fields((report.folder / members.front()->name / "details.json").string(),
