@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -10,10 +11,13 @@
 namespace retort::pipeline {
 namespace {
 
-constexpr double kWidth = 400, kHeight = 250;
-constexpr double kLeft = 52, kRight = 14, kTop = 30, kBottom = 40;
-constexpr double kLogarithmicFrom = 20;  // highest over lowest
-constexpr std::size_t kMostMarked = 40;  // points of a line that get a dot each
+constexpr double kWidth = 400;
+constexpr double kLeft = 52, kRight = 14, kTop = 30;
+constexpr double kLabelled = 40, kPlain = 24;  // below the plot, with and without a label
+constexpr double kLogarithmicFrom = 20;        // highest over lowest
+constexpr double kLow = 200;                   // a chart with few ticks
+constexpr double kStripe = 7;                  // of a line's colour where several are one
+constexpr std::size_t kMostMarked = 40;        // points of a line that get a dot each
 
 std::string text(double x, double y, const char* anchor, const std::string& safe) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", x, y, anchor,
@@ -29,53 +33,18 @@ bool drawn(const std::pair<double, double>& point) {
   return std::isfinite(point.first) && std::isfinite(point.second);
 }
 
-std::string line_svg(const Line& line, const Axis& x, const Axis& y, bool single) {
-  std::string points, dots;
-  std::size_t count = 0;
-  for (const auto& point : line.points) count += drawn(point) ? 1 : 0;
-  const bool bold = line.weight == Line::Weight::bold;
-  const bool faint = line.weight == Line::Weight::faint;
-  for (const auto& point : line.points) {
-    if (!drawn(point)) continue;
-    points += fmt::format("{:.1f},{:.1f} ", x.at(point.first), y.at(point.second));
-    if (faint || count > kMostMarked) continue;
-    dots += fmt::format(
-        R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}"><title>{}: {} at {}</title></circle>)",
-        x.at(point.first), y.at(point.second), count == 1 ? 3 : 2, line.colour,
-        escape_html(line.name), fmt::format("{:.5g}", point.second), tick_text(point.first));
-  }
-  if (!points.empty()) points.pop_back();
-  const std::string dash =
-      line.dash.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", line.dash);
-  std::string svg = fmt::format(
-      "<polyline points=\"{}\" stroke=\"{}\" class=\"l{}\"{}><title>{}</title></polyline>", points,
-      line.colour,
-      bold    ? " b"
-      : faint ? " f"
-              : "",
-      dash, escape_html(line.name));
-  return single || !faint ? svg + dots : svg;
+/// The plot of a chart: its axes.
+struct Plot {
+  Axis x, y;
+  bool logarithmic;
+};
+
+double foot_of(const LineChart& chart) {
+  return chart.height - (chart.x_label.empty() ? kPlain : kLabelled);
 }
 
-std::string axes_svg(const Axis& x, const Axis& y, const LineChart& chart, bool logarithmic) {
-  std::string svg;
-  for (const double v : y.ticks(5)) {
-    svg += rule(kLeft, y.at(v), kWidth - kRight, y.at(v), "g");
-    svg += text(kLeft - 6, y.at(v) + 4, "end", tick_text(v));
-  }
-  for (const double v : x.ticks(5)) {
-    svg += rule(x.at(v), kHeight - kBottom, x.at(v), kHeight - kBottom + 4, "a");
-    svg += text(x.at(v), kHeight - kBottom + 17, "middle", tick_text(v));
-  }
-  svg += rule(kLeft, kHeight - kBottom, kWidth - kRight, kHeight - kBottom, "a");
-  svg += text((kLeft + kWidth - kRight) / 2, kHeight - 6, "middle", escape_html(chart.x_label));
-  if (logarithmic) svg += text(kWidth - kRight, 15, "end", "logarithmic");
-  return svg;
-}
-
-}  // namespace
-
-std::string line_chart_svg(const LineChart& chart) {
+/// Nothing if there is no finite point.
+std::optional<Plot> plot_of(const LineChart& chart) {
   std::vector<double> xs = {0}, ys;
   for (const auto& line : chart.lines)
     for (const auto& point : line.points) {
@@ -83,18 +52,129 @@ std::string line_chart_svg(const LineChart& chart) {
       xs.push_back(point.first);
       ys.push_back(point.second);
     }
-  if (ys.empty()) return "";
+  if (ys.empty()) return std::nullopt;
   const auto [least, most] = std::minmax_element(ys.begin(), ys.end());
   const bool logarithmic =
       chart.may_be_logarithmic && *least > 0 && *most >= kLogarithmicFrom * *least;
-  const Axis x(Axis::Scale::linear, 0, std::max(1.0, *std::max_element(xs.begin(), xs.end())),
-               kLeft, kWidth - kRight);
-  const Axis y = logarithmic ? Axis(Axis::Scale::logarithmic, *least / 1.1, *most * 1.1,
-                                    kHeight - kBottom, kTop)
-                             : Axis::over(ys, kHeight - kBottom, kTop);
-  std::string svg = svg_opening(kWidth, kHeight, chart.title) + axes_svg(x, y, chart, logarithmic);
-  for (const auto& line : chart.lines) svg += line_svg(line, x, y, chart.lines.size() == 1);
+  const double foot = foot_of(chart);
+  return Plot{Axis(Axis::Scale::linear, 0, std::max(1.0, *std::max_element(xs.begin(), xs.end())),
+                   kLeft, kWidth - kRight),
+              logarithmic ? Axis(Axis::Scale::logarithmic, *least / 1.1, *most * 1.1, foot, kTop)
+                          : Axis::over(ys, foot, kTop),
+              logarithmic};
+}
+
+std::string points_svg(const Line& line, const Plot& plot) {
+  std::string points;
+  for (const auto& point : line.points)
+    if (drawn(point))
+      points += fmt::format("{}{:.1f},{:.1f}", points.empty() ? "" : " ", plot.x.at(point.first),
+                            plot.y.at(point.second));
+  return points;
+}
+
+/// Lines that are drawn as one: their indices in order. A single line is a bundle of its own.
+using Bundle = std::vector<std::size_t>;
+
+std::vector<Bundle> bundles_of(const LineChart& chart, const Plot& plot) {
+  std::vector<std::pair<std::string, Bundle>> found;
+  for (std::size_t i = 0; i < chart.lines.size(); ++i) {
+    const std::string points = points_svg(chart.lines[i], plot);
+    const auto same = std::find_if(found.begin(), found.end(), [&](const auto& bundle) {
+      return bundle.first == points && !points.empty() &&
+             chart.lines[i].weight == Line::Weight::single &&
+             chart.lines[bundle.second.front()].weight == Line::Weight::single;
+    });
+    if (same == found.end())
+      found.emplace_back(points, Bundle{i});
+    else
+      same->second.push_back(i);
+  }
+  std::vector<Bundle> bundles;
+  bundles.reserve(found.size());
+  for (auto& [points, bundle] : found) bundles.push_back(std::move(bundle));
+  return bundles;
+}
+
+/// A line's dots; of a bundle every n-th one.
+std::string dots_svg(const Line& line, const Plot& plot, std::size_t turn, std::size_t turns) {
+  std::string dots;
+  std::size_t count = 0, at = 0;
+  for (const auto& point : line.points) count += drawn(point) ? 1 : 0;
+  if (count > kMostMarked) return "";
+  for (const auto& point : line.points) {
+    if (!drawn(point) || at++ % turns != turn) continue;
+    dots += fmt::format(
+        R"(<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}"><title>{}: {} at {}</title></circle>)",
+        plot.x.at(point.first), plot.y.at(point.second), count == 1 ? 3 : 2, line.colour,
+        escape_html(line.name), fmt::format("{:.5g}", point.second), tick_text(point.first));
+  }
+  return dots;
+}
+
+std::string bundle_svg(const LineChart& chart, const Plot& plot, const Bundle& bundle) {
+  std::string lines, dots, names;
+  for (const std::size_t i : bundle)
+    names += (names.empty() ? "" : ", ") + escape_html(chart.lines[i].name);
+  for (std::size_t turn = 0; turn < bundle.size(); ++turn) {
+    const Line& line = chart.lines[bundle[turn]];
+    std::string dash = line.dash.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", line.dash);
+    if (bundle.size() > 1)
+      dash = fmt::format(" stroke-dasharray=\"{} {}\" stroke-dashoffset=\"{}\"", kStripe,
+                         kStripe * static_cast<double>(bundle.size() - 1),
+                         -kStripe * static_cast<double>(turn));
+    const bool faint = line.weight == Line::Weight::faint;
+    lines += fmt::format(
+        "<polyline points=\"{}\" stroke=\"{}\" class=\"l{}\"{}><title>{}</title></polyline>",
+        points_svg(line, plot), line.colour,
+        line.weight == Line::Weight::bold ? " b"
+        : faint                           ? " f"
+                                          : "",
+        dash, names);
+    if (!faint) dots += dots_svg(line, plot, turn, bundle.size());
+  }
+  return lines + dots;
+}
+
+std::string axes_svg(const LineChart& chart, const Plot& plot) {
+  const double foot = foot_of(chart);
+  std::string svg;
+  for (const double v : plot.y.ticks(chart.height < kLow ? 3 : 5)) {
+    svg += rule(kLeft, plot.y.at(v), kWidth - kRight, plot.y.at(v), "g");
+    svg += text(kLeft - 6, plot.y.at(v) + 4, "end", tick_text(v));
+  }
+  for (const double v : plot.x.ticks(5)) {
+    svg += rule(plot.x.at(v), foot, plot.x.at(v), foot + 4, "a");
+    svg += text(plot.x.at(v), foot + 17, "middle", tick_text(v));
+  }
+  svg += rule(kLeft, foot, kWidth - kRight, foot, "a");
+  if (!chart.x_label.empty())
+    svg +=
+        text((kLeft + kWidth - kRight) / 2, chart.height - 6, "middle", escape_html(chart.x_label));
+  if (plot.logarithmic) svg += text(kWidth - kRight, 15, "end", "logarithmic");
+  return svg;
+}
+
+}  // namespace
+
+std::string line_chart_svg(const LineChart& chart) {
+  const auto plot = plot_of(chart);
+  if (!plot) return "";
+  std::string svg = svg_opening(kWidth, chart.height, chart.title) + axes_svg(chart, *plot);
+  for (const auto& bundle : bundles_of(chart, *plot)) svg += bundle_svg(chart, *plot, bundle);
   return svg + "</svg>";
+}
+
+std::vector<std::vector<std::string>> coinciding_lines(const LineChart& chart) {
+  const auto plot = plot_of(chart);
+  if (!plot) return {};
+  std::vector<std::vector<std::string>> all;
+  for (const auto& bundle : bundles_of(chart, *plot)) {
+    if (bundle.size() < 2) continue;
+    auto& names = all.emplace_back();
+    for (const std::size_t i : bundle) names.push_back(chart.lines[i].name);
+  }
+  return all;
 }
 
 std::string legend_html(const std::vector<LegendEntry>& entries) {

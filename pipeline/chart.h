@@ -29,10 +29,17 @@ struct LineChart {
   std::string title, x_label;
   bool may_be_logarithmic = false;  // it is when all y > 0 span a factor of 20 or more
   std::vector<Line> lines;
+  double height = 250;  // of 400 pixels' width
 };
+/// Lines that would hide each other, because all of them run through the same pixels, are drawn in
+/// turns: a stripe of each colour.
 std::string line_chart_svg(const LineChart& chart);
 
-/// One row: a dot for each value, the mean, its interval.
+/// The names of lines that are drawn as one, so that the page can say so. Curves of seeds and their
+/// mean are left out: they belong together.
+std::vector<std::vector<std::string>> coinciding_lines(const LineChart& chart);
+
+/// One row: a dot for each value, the mean, its interval; at the end mean and deviation.
 struct IntervalRow {
   std::string name;
   std::string colour;

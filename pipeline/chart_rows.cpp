@@ -103,10 +103,8 @@ std::string interval_chart_svg(const IntervalChart& chart) {
     svg += name_svg(row.name, left - 10, y) + interval_svg(row, x, y);
     const std::string mean = chart.reference ? signed_html(row.spread.mean, chart.form)
                                              : number_html(row.spread.mean, chart.form);
-    svg += fmt::format(
-        "<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"n\">{}{}</text>", right + 12, y + 4, mean,
-        row.spread.half_width ? " &plusmn; " + number_html(*row.spread.half_width, chart.form)
-                              : "");
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"n\">{}{}</text>", right + 12, y + 4,
+                       mean, deviation_html(row.spread, chart.form));
   }
   return svg + "</svg>";
 }

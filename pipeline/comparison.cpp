@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -26,13 +27,13 @@ constexpr std::array<std::string_view, 11> kNeutral = {"out",
 
 bool is_trained(const ReportSection& section) {
   return !section.stage.empty() && section.stage != "pack" && section.stage != "teach" &&
-         section.stage != "evaluate" && section.stage != "logits" && section.stage != "smooth";
+         section.stage != "evaluate";
 }
 
 std::set<std::string> teachers_of(const Report& report) {
   std::set<std::string> teachers;
   for (const auto& section : report.sections)
-    if (section.stage == "teach" || section.stage == "logits")
+    if (section.stage == "teach")
       if (const auto* model = report.behind(section.option("model"))) teachers.insert(model->group);
   return teachers;
 }
@@ -127,6 +128,31 @@ void add_differences(const Report& report, Comparison& comparison) {
   }
 }
 
+/// Rows by role, in a role from the best to the worst. Comes after add_differences: which of
+/// equally near baselines is taken depends on the run's order alone, so that it is one for all
+/// metrics.
+void order_rows(Comparison& comparison) {
+  auto& rows = comparison.rows;
+  std::vector<std::size_t> order(rows.size()), place(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    if (rows[a].role != rows[b].role) return rows[a].role < rows[b].role;
+    return is_better(comparison.metric, rows[a].spread.mean, rows[b].spread.mean);
+  });
+  std::vector<ComparedRow> ordered;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    place[order[i]] = i;
+    ordered.push_back(std::move(rows[order[i]]));
+  }
+  rows = std::move(ordered);
+  for (auto& difference : comparison.differences) {
+    difference.row = place[difference.row];
+    difference.baseline = place[difference.baseline];
+  }
+  std::sort(comparison.differences.begin(), comparison.differences.end(),
+            [](const auto& a, const auto& b) { return a.row < b.row; });
+}
+
 /// `name`: of the number in the results of Measured::by.
 std::vector<Comparison> compare_by(const Report& report, const std::vector<Measured>& measured,
                                    const std::string& metric, const std::string& name) {
@@ -156,10 +182,9 @@ std::vector<Comparison> compare_by(const Report& report, const std::vector<Measu
     row->values.push_back({one.model->seed, *value});
   }
   for (auto& comparison : comparisons) {
-    std::stable_sort(comparison.rows.begin(), comparison.rows.end(),
-                     [](const auto& a, const auto& b) { return a.role < b.role; });
     for (auto& row : comparison.rows) row.spread = spread_of_values(row.values);
     add_differences(report, comparison);
+    order_rows(comparison);
   }
   return comparisons;
 }
@@ -187,6 +212,42 @@ std::string_view role_word(Role role) {
       break;
   }
   return "distilled";
+}
+
+bool is_better(const std::string& metric, double a, double b) {
+  return metric == "loss" ? a < b : a > b;
+}
+
+const Comparison* main_comparison(const std::vector<Comparison>& comparisons) {
+  const Comparison* main = nullptr;
+  for (const auto& comparison : comparisons)
+    if (main == nullptr || (comparison.metric == comparisons.front().metric &&
+                            comparison.rows.size() > main->rows.size()))
+      main = &comparison;
+  return main;
+}
+
+Headline headline(const Comparison& comparison) {
+  const auto& rows = comparison.rows;
+  const auto first = [&](Role role) -> std::optional<std::size_t> {
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (rows[i].role == role) return i;
+    return std::nullopt;
+  };
+  Headline line{first(Role::teacher), first(Role::hard), first(Role::learner), {}, 0};
+  for (const auto& difference : comparison.differences)
+    if (difference.row == line.best) line.baseline = difference.baseline;
+  const auto add = [&](std::size_t row) {
+    if (std::find(line.order.begin(), line.order.end(), row) == line.order.end())
+      line.order.push_back(row);
+  };
+  for (const auto& one : {line.teacher, line.baseline, line.best})
+    if (one) add(*one);
+  line.main = line.order.size();
+  for (const Role role : {Role::learner, Role::hard, Role::teacher})
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (rows[i].role == role) add(i);
+  return line;
 }
 
 std::vector<Comparison> compare(const Report& report) {

@@ -46,16 +46,36 @@ struct Difference {
 
 /// Sections measured on the same samples by the same metric.
 struct Comparison {
-  std::string scored_on;  // "@data, split test"
-  std::string metric;     // "top1", "loss"
-  std::vector<ComparedRow> rows;
-  std::vector<Difference> differences;
+  std::string scored_on;          // "@data, split test"
+  std::string metric;             // "top1", "loss"
+  std::vector<ComparedRow> rows;  // by role; in a role the best first, ties in the run's order
+  std::vector<Difference> differences;  // in the order of their rows
 };
 
 /// By what `evaluate` sections measured; where there are none, by the validation of training. A
 /// learner is compared with the hard-label section that shares a seed with it and whose options
 /// differ in the fewest places (ties: the first).
 std::vector<Comparison> compare(const Report& report);
+
+/// True if `a` is the better value of a metric: a higher accuracy, a lower loss.
+bool is_better(const std::string& metric, double a, double b);
+
+/// The one that the page's head tells of: among those of the first one's metric (top-1, where
+/// anything has one) that with the most models; ties: the first. Null: there is none.
+const Comparison* main_comparison(const std::vector<Comparison>& comparisons);
+
+/// What to read first: the best distilled model, what it is to be better than, and its teacher.
+struct Headline {
+  std::optional<std::size_t> teacher;   // the best
+  std::optional<std::size_t> baseline;  // that `best` is compared with; else the best on labels
+  std::optional<std::size_t> best;      // of those distilled
+  /// These three, so far as they are there; then other distilled, then other models on labels,
+  /// then other teachers, the best first: indices into rows, each once.
+  std::vector<std::size_t> order;
+  /// How many of `order` are the three.
+  std::size_t main = 0;
+};
+Headline headline(const Comparison& comparison);
 
 nlohmann::ordered_json to_json(const Comparison& comparison);
 

@@ -105,14 +105,18 @@ std::string number_html(double value, NumberForm form) {
   return number_text(value);
 }
 
+std::string deviation_html(const Spread& spread, NumberForm form) {
+  if (!spread.deviation || *spread.deviation == 0 || !std::isfinite(*spread.deviation)) return "";
+  const std::string text = form == NumberForm::plain ? number_text(*spread.deviation)
+                                                     : number_html(*spread.deviation, form);
+  // Times that differ by less than is shown: not worth a word.
+  if (form == NumberForm::seconds && text == number_html(0, form)) return "";
+  return "&nbsp;&plusmn;&nbsp;" + text;
+}
+
 std::string spread_html(const Spread& spread, NumberForm form) {
   if (spread.count == 0) return "";
-  std::string text = number_html(spread.mean, form);
-  if (spread.deviation && *spread.deviation != 0 && std::isfinite(*spread.deviation))
-    text +=
-        "&nbsp;&plusmn;&nbsp;" + (form == NumberForm::plain ? number_text(*spread.deviation)
-                                                            : number_html(*spread.deviation, form));
-  return text;
+  return number_html(spread.mean, form) + deviation_html(spread, form);
 }
 
 std::string signed_html(double value, NumberForm form) {

@@ -36,7 +36,9 @@ enum class NumberForm {
 };
 /// For HTML, escaped. Not finite: "not finite".
 std::string number_html(double value, NumberForm form);
-/// Mean, and ± deviation where there is one that is not 0.
+/// " ± deviation" where there is one that is not 0: what ± means wherever the page has it.
+std::string deviation_html(const Spread& spread, NumberForm form);
+/// Mean and deviation.
 std::string spread_html(const Spread& spread, NumberForm form);
 /// "+1.23": a difference, with its sign, in per cent points where the form is percent.
 std::string signed_html(double value, NumberForm form);

@@ -41,6 +41,13 @@ nlohmann::json variables_of(const std::string& text, const std::vector<std::stri
   return values;
 }
 
+std::vector<PlannedSection> sections_of(const Plan& plan, const Graph& graph) {
+  std::vector<PlannedSection> sections;
+  for (const auto& instance : graph.instances)
+    sections.push_back({instance.name, plan.sections[instance.section].stage});
+  return sections;
+}
+
 /// What rank 0 read, as every rank makes a job of it.
 Job job_from(const nlohmann::json& seen) {
   Job job;
@@ -116,6 +123,27 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
   return job_from(nlohmann::json::parse(seen));
 }
 
+std::vector<PlannedSection> planned_sections(const fs::path& run) {
+  const auto where = settings_path(run).string();
+  const auto settings = io::parse_sealed(text_of(where), where);
+  return io::read_fields(where, [&] {
+    std::vector<PlannedSection> sections;
+    if (const auto kept = settings.find("sections"); kept != settings.end()) {
+      for (const auto& section : *kept)
+        sections.push_back(
+            {section.at("name").get<std::string>(), section.at("stage").get<std::string>()});
+      return sections;
+    }
+    // Names, stages and references stand in the text; a variable's value is only what a path is.
+    const Environment as_written = [](const std::string& name) -> std::optional<std::string> {
+      return "${" + name + "}";
+    };
+    const auto plan = parse_plan(text_of(run / "plan.ini"), (run / "plan.ini").string(),
+                                 settings.at("set").get<std::vector<std::string>>(), as_written);
+    return sections_of(plan, build_graph(plan));
+  });
+}
+
 bool is_plan_run(const fs::path& folder) {
   std::error_code code;
   return fs::exists(folder / "plan.ini", code) && fs::exists(settings_path(folder), code);
@@ -124,10 +152,14 @@ bool is_plan_run(const fs::path& folder) {
 void store(const Job& job) {
   io::make_folder(job.place.run / ".plan");
   io::write_file(job.place.run / "plan.ini", std::string_view(job.text));
+  nlohmann::json sections = nlohmann::json::array();
+  for (const auto& section : sections_of(job.plan, job.graph))
+    sections.push_back({{"name", section.name}, {"stage", section.stage}});
   const nlohmann::json settings = {{"format_version", kSettingsVersion},
                                    {"name", job.plan.settings.name},
                                    {"set", job.overrides},
-                                   {"directory", job.started_in.string()}};
+                                   {"directory", job.started_in.string()},
+                                   {"sections", std::move(sections)}};
   io::write_file(settings_path(job.place.run), std::string_view(io::sealed_text(settings)));
 }
 

@@ -29,6 +29,18 @@ Job load_plan(comm::Communicator& communicator, const std::filesystem::path& fil
 /// The plan that a run folder was started with. DataError if there is none. Collective.
 Job load_run(comm::Communicator& communicator, const std::filesystem::path& run);
 
+/// A folder that a plan makes: of a section, or of a section at one seed.
+struct PlannedSection {
+  std::string name;  // "teacher", "teacher/seed-2"
+  std::string stage;
+};
+
+/// What the plan of a run folder makes, in the order of running. Told by the run folder alone: what
+/// the environment holds now has no say, or a run would look different from elsewhere. DataError if
+/// the settings are damaged; UsageError if the folder is of an earlier program, which kept no list,
+/// and its plan takes seeds or stages from the environment.
+std::vector<PlannedSection> planned_sections(const std::filesystem::path& run);
+
 /// True for a folder that load_run reads.
 bool is_plan_run(const std::filesystem::path& folder);
 

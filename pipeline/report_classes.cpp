@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "io/json_text.h"
+#include "pipeline/comparison.h"
 #include "pipeline/html.h"
 #include "pipeline/report_page.h"
 #include "pipeline/report_samples.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::size_t kMostClasses = 12;
 constexpr std::size_t kMostPairs = 12;
-constexpr std::size_t kOpen = 2;  // evaluations shown unfolded
 
 struct ClassRecall {
   std::uint32_t label = 0;
@@ -97,6 +97,18 @@ std::string mistake(const nlohmann::json& details, const nlohmann::json& example
       likeness.empty() ? "" : "<div class=\"likeness\">" + likeness + "</div>");
 }
 
+/// A class's name: a short one whole where there is room, others broken between their words.
+std::string name_html(const std::string& name) {
+  constexpr std::size_t kShort = 22;
+  std::string html;
+  for (const char c : escape_html(shortened(name, 60))) {
+    html += c;
+    if (c == '_' || c == '/' || c == '-' || c == '.') html += "<wbr>";
+  }
+  return fmt::format("<div class=\"name{}\">{}</div>", characters(name) <= kShort ? " short" : "",
+                     html);
+}
+
 std::string worst_table(const std::vector<ClassRecall>& classes,
                         const std::vector<const ReportSection*>& members, EvaluatedSamples& samples,
                         std::size_t& room) {
@@ -115,17 +127,17 @@ std::string worst_table(const std::vector<ClassRecall>& classes,
     }
 
     rows += fmt::format(
-        R"(<tr><td>{}<div class="name">{}</div></td><td>{:.1f}&nbsp;%<div class="bar">
+        R"(<tr><td>{}{}</td><td>{:.1f}&nbsp;%<div class="bar">
 <i style="width:{:.1f}%"></i></div><small>{:g} of {:g}</small></td><td class="w">
 <div class="mistakes">{}</div></td></tr>)",
-        likeness, escape_html(shortened(c.name, 60)), 100 * c.recall(), 100 * c.recall(), c.right,
-        c.samples, mistakes);
+        likeness, name_html(c.name), 100 * c.recall(), 100 * c.recall(), c.right, c.samples,
+        mistakes);
   }
   if (rows.empty()) return "<p>No class has a wrong answer.</p>";
   return fmt::format(
-      R"(<table class="classes{}"><thead><tr><th>class</th><th>recall</th>
+      R"(<div class="wide"><table class="classes{}"><thead><tr><th>class</th><th>recall</th>
 <th class="w">taken for <small>(most confident first{})</small></th></tr></thead><tbody>{}</tbody>
-</table>)",
+</table></div>)",
       samples.has_texts() ? " texts" : "",
       samples.has_texts() ? "" : "; small: a sample of that class", rows);
 }
@@ -139,8 +151,8 @@ std::string pairs_table(const std::vector<const ReportSection*>& members, Evalua
     std::string likeness;
     if (const auto label = labels.find(name); label != labels.end() && !samples.has_texts())
       if (const auto first = samples.first_of(label->second)) likeness = samples.html(*first, room);
-    return fmt::format("<td class=\"w\"><span class=\"likeness\">{}</span> {}</td>", likeness,
-                       escape_html(shortened(name, 40)));
+    if (!likeness.empty()) likeness = "<span class=\"likeness\">" + likeness + "</span> ";
+    return fmt::format("<td class=\"w\">{}{}</td>", likeness, escape_html(shortened(name, 40)));
   };
   std::map<std::pair<std::string, std::string>, std::uint64_t> counts;
   for (const auto* section : members)
@@ -153,12 +165,12 @@ std::string pairs_table(const std::vector<const ReportSection*>& members, Evalua
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   if (sorted.empty()) return "";
   std::string html =
-      R"(<table class="classes"><thead><tr><th>is</th><th class="w">taken for</th><th>times</th>
+      R"(<div class="wide"><table class="classes"><thead><tr><th>is</th><th class="w">taken for</th><th>times</th>
 </tr></thead><tbody>)";
   for (std::size_t i = 0; i < std::min(kMostPairs, sorted.size()); ++i)
     html += fmt::format("<tr>{}{}<td>{}</td></tr>", cell(sorted[i].first.first),
                         cell(sorted[i].first.second), sorted[i].second);
-  return html + "</tbody></table>";
+  return html + "</tbody></table></div>";
 }
 
 std::string evaluation(const Report& report, const std::vector<const ReportSection*>& members,
@@ -185,20 +197,52 @@ std::string evaluation(const Report& report, const std::vector<const ReportSecti
       pairs_table(members, samples, room));
 }
 
+/// Those of a section's folders that say what happened to single classes.
+std::vector<const ReportSection*> detailed(const Report& report, const std::string& group) {
+  auto members = report.members(group);
+  std::erase_if(members, [](const auto* section) { return !section->details.is_object(); });
+  return members;
+}
+
+struct Evaluations {
+  std::vector<std::string> groups;  // in the order to show them
+  std::size_t open;                 // so many of the first are shown unfolded
+};
+
+/// The main comparison's in the order of the cards, then all others in the run's.
+Evaluations evaluations(const Report& report, const std::vector<Comparison>& comparisons) {
+  Evaluations shown{{}, 0};
+  const auto add = [&](const std::string& group) {
+    if (detailed(report, group).empty() ||
+        std::find(shown.groups.begin(), shown.groups.end(), group) != shown.groups.end())
+      return;
+    shown.groups.push_back(group);
+  };
+  if (const Comparison* main = main_comparison(comparisons)) {
+    const Headline line = headline(*main);
+    for (std::size_t i = 0; i < line.order.size(); ++i) {
+      add(main->rows[line.order[i]].scored_by);
+      if (i < line.main) shown.open = shown.groups.size();
+    }
+  }
+  for (const auto& group : report.groups()) add(group);
+  shown.open = std::max<std::size_t>(1, shown.open);
+  return shown;
+}
+
 }  // namespace
 
-std::string classes_html(const Report& report) {
+std::string classes_html(const Report& report, const std::vector<Comparison>& comparisons) {
+  const Evaluations shown = evaluations(report, comparisons);
+  std::size_t open = shown.open;
   std::string html;
-  std::size_t shown = 0, room = kPictureRoom;
-  for (const auto& group : report.groups()) {
-    std::vector<const ReportSection*> members;
-    for (const auto* section : report.members(group))
-      if (section->details.is_object()) members.push_back(section);
-    if (members.empty()) continue;
+  std::size_t room = kPictureRoom;
+  for (const auto& group : shown.groups) {
+    const auto members = detailed(report, group);
     try {
       html += io::read_fields((report.folder / members.front()->name / "details.json").string(),
-                              [&] { return evaluation(report, members, shown < kOpen, room); });
-      ++shown;
+                              [&] { return evaluation(report, members, open > 0, room); });
+      open -= std::min<std::size_t>(1, open);
     } catch (const core::DataError& error) {
       html += fmt::format("<p class=\"bad\">{}</p>", escape_html(error.what()));
     }

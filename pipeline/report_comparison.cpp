@@ -70,20 +70,37 @@ std::string title_of(const Comparison& comparison) {
   return comparison.metric == "top1" ? "Top-1 accuracy" : "Cross entropy (lower is better)";
 }
 
+/// The best of all but the teachers, if there are others to choose from.
+std::optional<std::size_t> best_student(const Comparison& comparison) {
+  std::optional<std::size_t> best;
+  std::size_t students = 0;
+  for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
+    const auto& row = comparison.rows[i];
+    if (row.role == Role::teacher) continue;
+    ++students;
+    if (!best || is_better(comparison.metric, row.spread.mean, comparison.rows[*best].spread.mean))
+      best = i;
+  }
+  return students > 1 ? best : std::nullopt;
+}
+
 std::string rows_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
   std::string html = R"(<table class="sortable"><thead><tr><th>model</th><th class="w">role</th>
 <th>parameters</th><th>seeds</th><th>mean</th><th>deviation</th><th>95&nbsp;% interval</th>
 <th class="w">by seed</th></tr></thead><tbody>)";
-  for (const auto& row : comparison.rows)
+  const auto best = best_student(comparison);
+  for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
+    const auto& row = comparison.rows[i];
     html += fmt::format(
-        R"(<tr><td>{}</td><td class="w">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>
+        R"(<tr{}><td>{}</td><td class="w">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>
 <td class="w wrap">{}</td></tr>)",
-        escape_html(row.section), escape_html(role_text(row)),
+        i == best ? " class=\"best\"" : "", escape_html(row.section), escape_html(role_text(row)),
         row.parameters ? number_html(*row.parameters, NumberForm::plain) : "", row.spread.count,
         number_html(row.spread.mean, form),
         row.spread.deviation ? number_html(*row.spread.deviation, form) : "",
         interval_text(row.spread, form, false), by_seed(row.values, form, false));
+  }
   return html + "</tbody></table>";
 }
 
@@ -158,9 +175,10 @@ std::string legend(const Comparison& comparison) {
 std::string comparisons_html(const std::vector<Comparison>& comparisons) {
   if (comparisons.empty()) return "";
   std::string html =
-      R"(<section id="comparison"><h2>Teacher, hard labels, distilled</h2><p class="muted">Bar:
-mean over seeds. Line: its 95&nbsp;% interval by Student&rsquo;s t; an arrow where it goes on.
-Circles: single seeds.</p>)";
+      R"(<section id="comparison"><h2>Teacher, hard labels, distilled</h2><p class="muted">Best
+first, in bold the best but for the teacher. Bar: mean over seeds. Line: its 95&nbsp;% interval by
+Student&rsquo;s t; an arrow where it goes on. Circles: single seeds. Beside them: mean &plusmn;
+deviation over seeds.</p>)";
   for (const auto& comparison : comparisons) {
     html += fmt::format(
         "<h3>{} on {}</h3>{}<div class=\"pair\">{}</div><div class=\"wide\">{}</div>",
@@ -173,34 +191,42 @@ Circles: single seeds.</p>)";
 }
 
 std::string glance_html(const Report& report, const std::vector<Comparison>& comparisons) {
-  std::string cards;
-  const auto card = [&](const std::string& label, const std::string& figure,
+  constexpr std::size_t kMostModels = 4;
+  std::string cards, head;
+  const auto card = [&](const char* kind, const std::string& label, const std::string& figure,
                         const std::string& note) {
     cards += fmt::format(
-        R"(<div class="card"><div class="label">{}</div><div class="figure">{}</div>
+        R"(<div class="card{}"><div class="label">{}</div><div class="figure">{}</div>
 <div class="note">{}</div></div>)",
-        label, figure, note);
+        kind, label, figure, note);
   };
-  if (!comparisons.empty()) {
-    const Comparison& first = comparisons.front();
-    const NumberForm form = form_of(first);
-    constexpr std::size_t kMostRows = 5;
-    for (std::size_t i = 0; i < std::min(kMostRows, first.rows.size()); ++i) {
-      const auto& row = first.rows[i];
-      std::string note = row.parameters
-                             ? number_html(*row.parameters, NumberForm::plain) + " parameters"
-                             : std::string();
-      card(escape_html(role_text(row)) + ": " + escape_html(row.section),
+  if (const Comparison* main = main_comparison(comparisons)) {
+    const NumberForm form = form_of(*main);
+    const Headline line = headline(*main);
+    const auto distilled = std::count_if(main->rows.begin(), main->rows.end(),
+                                         [](const auto& row) { return row.role == Role::learner; });
+    for (std::size_t i = 0; i < std::min(kMostModels, line.order.size()); ++i) {
+      const auto& row = main->rows[line.order[i]];
+      const bool best = line.order[i] == line.best && distilled > 1;
+      std::string note = best ? fmt::format("the best of {}", distilled) : "";
+      if (row.parameters)
+        note += (note.empty() ? "" : ", ") + number_html(*row.parameters, NumberForm::plain) +
+                " parameters";
+      card(best ? " best" : "", escape_html(role_text(row) + ": " + row.section),
            spread_html(row.spread, form) + (form == NumberForm::percent ? " %" : ""), note);
+      for (const auto& d : main->differences)
+        if (line.order[i] == line.best && d.row == line.best)
+          card("", escape_html(name_of(*main, d)),
+               signed_html(d.spread.mean, form) + (form == NumberForm::percent ? " points" : ""),
+               d.spread.half_width
+                   ? fmt::format("95&nbsp;% interval {}: {}", interval_text(d.spread, form, true),
+                                 verdict(*main, d))
+                   : verdict(*main, d));
     }
-    for (std::size_t i = 0; i < std::min<std::size_t>(2, first.differences.size()); ++i) {
-      const auto& d = first.differences[i];
-      card(escape_html(name_of(first, d)),
-           signed_html(d.spread.mean, form) + (form == NumberForm::percent ? " points" : ""),
-           d.spread.half_width ? fmt::format("95 % interval {}: {}",
-                                             interval_text(d.spread, form, true), verdict(first, d))
-                               : verdict(first, d));
-    }
+    head = fmt::format(
+        R"(<p class="muted glance">{} on {}. &plusmn; on this page is always the deviation over seeds;
+intervals are written &ldquo;low to high&rdquo;.</p>)",
+        title_of(*main), escape_html(main->scored_on));
   }
   std::size_t complete = 0;
   double seconds = 0;
@@ -208,9 +234,9 @@ std::string glance_html(const Report& report, const std::vector<Comparison>& com
     complete += section.standing == SectionStanding::complete ? 1 : 0;
     seconds += section.seconds.value_or(0);
   }
-  card("sections complete", fmt::format("{} of {}", complete, report.sections.size()),
+  card("", "sections complete", fmt::format("{} of {}", complete, report.sections.size()),
        seconds > 0 ? "computed in " + seconds_text(seconds) : "");
-  return "<div class=\"cards\">" + cards + "</div>";
+  return "<div class=\"cards\">" + cards + "</div>" + head;
 }
 
 }  // namespace retort::pipeline

@@ -27,9 +27,9 @@ table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums;
 th,td{padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--rule);text-align:right;
 vertical-align:top;white-space:nowrap}
 th:first-child,td:first-child,th.w,td.w{text-align:left}td+td.w,th+th.w{padding-left:.4rem}
-td.wrap,th.wrap{white-space:normal;max-width:22rem;overflow-wrap:anywhere}
+td.wrap,th.wrap{white-space:normal;min-width:11rem;max-width:22rem;overflow-wrap:break-word}
 th{font-weight:600;color:var(--soft);vertical-align:bottom}tbody tr:hover{background:var(--pale)}
-.wide{overflow-x:auto}.row>div:first-child{flex:1 1 36rem;max-width:50rem}.row>div{flex:0 1 26rem}
+.wide{overflow-x:auto}.phases th,.phases td{padding-right:.55rem}.row>div:first-child{flex:1 1 36rem;max-width:50rem}.row>div{flex:0 1 26rem;min-width:0}
 .row{display:flex;flex-wrap:wrap;gap:.5rem 3rem;align-items:flex-start}
 .good{color:var(--good)}.bad{color:var(--bad);font-weight:600}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(11.5rem,1fr));gap:.8rem;
@@ -39,12 +39,14 @@ padding:.55rem .8rem}
 .card .label{color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}.card .figure{
 font-size:1.32rem;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
 .card .note{color:var(--soft);font-size:.84rem}
+.card.best{border-top-color:var(--good);background:#f2f9f6}.glance{margin-top:.6rem}
+tr.best td:first-child,tr.best td:nth-child(5){font-weight:700}
 .notes{border-left:4px solid #e69f00;background:#fdf8ec;padding:.3rem 1rem;margin:1.4rem 0 0}
 .notes h2{font-size:1rem;border:0;margin:.2rem 0}
 .notes ul{margin:.2rem 0 .4rem;padding-left:1.2rem}.notes li{overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.6rem 1.4rem;
 max-width:78rem}
-.charts svg{width:100%;max-width:400px}
+.charts svg{display:block;width:100%;max-width:400px}.charts p{max-width:400px;overflow-wrap:anywhere}
 svg{font:11px system-ui,"Noto Sans","DejaVu Sans",sans-serif;fill:#465060;max-width:100%;
 height:auto;overflow:visible}
 .wide>svg{display:block;margin:.4rem 0;width:41rem}
@@ -62,7 +64,8 @@ pre{background:var(--pale);padding:.7rem .9rem;overflow:auto;font-size:12.5px;li
 margin:.4rem 0}code{font-size:.9em}
 .classes td{vertical-align:middle}
 .classes img,.likeness img{image-rendering:pixelated;background:#eee}
-.name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:anywhere}
+.name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:break-word}
+.name.short{white-space:nowrap}
 .bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}
 .bar i{display:block;height:5px;background:#d55e00}
 .mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;
@@ -77,8 +80,9 @@ th[aria-sort],.js .sortable th{cursor:pointer}.js .sortable th:hover{color:var(-
 footer{margin-top:3rem;color:var(--soft);font-size:.86rem;border-top:1px solid var(--rule);
 padding-top:.6rem}
 @media (max-width:40rem){body{padding:1rem .9rem 3rem;font-size:14px}
-.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}
-section>table{display:block;overflow-x:auto}}
+.cards{grid-template-columns:repeat(auto-fill,minmax(10rem,1fr))}.name.short{white-space:normal}
+.pair{display:block;overflow-x:auto}.pair svg,.wide>svg{width:36rem;max-width:none}
+.pair svg{display:block}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}
 h2,h3{break-after:avoid}svg,tr,.card,figure{break-inside:avoid}
 .wide{overflow:visible}.pair svg{max-width:48%}.charts{grid-template-columns:repeat(3,1fr)}
@@ -96,8 +100,9 @@ const valueAt = at => row => {
   const number = parseFloat(text);
   return isNaN(number) ? text : number;
 };
-const compare = (x, y) =>
-  typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === 'number' ? -1 : 1;
+const names = new Intl.Collator('en', {numeric: true});
+const compare = (x, y) => typeof x !== typeof y ? (typeof x === 'number' ? -1 : 1) :
+  typeof x === 'number' ? x - y : names.compare(x, y);
 for (const head of document.querySelectorAll('.sortable th')) head.addEventListener('click', () => {
   const row = head.parentNode, body = head.closest('table').tBodies[0];
   const down = head.getAttribute('aria-sort') === 'ascending';
@@ -112,14 +117,16 @@ addEventListener('beforeprint', () =>
 )js";
 
 constexpr const char* kHow =
-    R"html(<section id="method"><h2>How the numbers are made</h2> <p class="muted">Deviation: of the sample,
-divisor n&nbsp;&minus;&nbsp;1. Interval: mean &plusmn; t &times; deviation / &radic;n, with the
-97.5&nbsp;% quantile of Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds
-for normally distributed values, and speaks of other seeds of the same data, not of other data.
+    R"html(<section id="method"><h2>How the numbers are made</h2> <p class="muted">&plusmn;: the deviation
+over seeds, of the sample, divisor n&nbsp;&minus;&nbsp;1, in tables, cards and charts. Interval:
+t &times; deviation / &radic;n to both sides of the mean, with the 97.5&nbsp;% quantile of
+Student&rsquo;s t of n&nbsp;&minus;&nbsp;1 degrees of freedom; it holds for normally distributed values, and speaks of other seeds of the same data, not of other data.
 Differences are taken seed by seed before they are averaged. &ldquo;Better&rdquo; and
 &ldquo;worse&rdquo; mean that the interval leaves out 0; among many comparisons one in twenty does
 so by chance. A distilled section is compared with the hard-label one whose options differ least;
-those that do are named. Recall of a class: right answers among its samples. Hashes:
+those that do are named. On top stand the best teacher, the best distilled model and what it is compared
+with; the best of several looks a little better than it is, because these scores chose it.
+Recall of a class: right answers among its samples. Hashes:
 <em>content</em> is the digest of a section&rsquo;s result, equal on any number of ranks;
 <em>recipe</em> that of its options and inputs.</p></section>)html";
 
@@ -144,8 +151,9 @@ std::string navigation(const std::string& page) {
 std::string report_html(const Report& report) {
   const auto comparisons = compare(report);
   const std::string page = comparisons_html(comparisons) + results_html(report) +
-                           training_html(report) + classes_html(report) + time_html(report) +
-                           sections_html(report) + environment_html(report) + kHow;
+                           training_html(report) + classes_html(report, comparisons) +
+                           time_html(report) + sections_html(report) + environment_html(report) +
+                           kHow;
   const std::string title = escape_html(report.title);
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
          " &ndash; Retort report</title><meta name=\"viewport\" "

@@ -11,7 +11,7 @@ namespace retort::pipeline {
 
 /// What a reader should know before the numbers: failures, what is missing, what is not finite.
 std::string notes_html(const Report& report);
-/// The main figures in a few lines, from the first comparison.
+/// The main figures in a few cards: teacher, labels alone, the best distilled and what it gains.
 std::string glance_html(const Report& report, const std::vector<Comparison>& comparisons);
 /// Teacher, hard labels, distilled: intervals drawn and in numbers, paired differences.
 std::string comparisons_html(const std::vector<Comparison>& comparisons);
@@ -19,8 +19,9 @@ std::string comparisons_html(const std::vector<Comparison>& comparisons);
 std::string results_html(const Report& report);
 /// Curves of each training section, seeds overlaid, and all sections against each other.
 std::string training_html(const Report& report);
-/// Classes with the lowest recall, with samples; the most confused pairs.
-std::string classes_html(const Report& report);
+/// Classes with the lowest recall, with samples; the most confused pairs. Models in the order of
+/// the cards, the main ones unfolded.
+std::string classes_html(const Report& report, const std::vector<Comparison>& comparisons);
 /// Seconds by section and by phase.
 std::string time_html(const Report& report);
 /// State, duration and hashes of each section, its options; how sections of a stage differ.

@@ -11,8 +11,10 @@
 #include "io/companions.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
+#include "io/packed_shard.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/job.h"
+#include "pipeline/natural_order.h"
 #include "pipeline/report.h"
 #include "pipeline/section_state.h"
 
@@ -56,6 +58,13 @@ std::vector<nlohmann::json> lines_of(const fs::path& path) {
   return lines;
 }
 
+/// A folder without a plan's word: the stage whose output is of that kind.
+std::string stage_that_writes(const std::string& kind) {
+  if (kind == io::kPackedManifestKind) return "pack";
+  if (kind == "logits") return "teach";
+  return kind;
+}
+
 bool is_alive(const fs::path& folder) {
   const auto age = folder_progress(folder).heartbeat_age;
   return age && *age < kFreshHeartbeat;
@@ -72,7 +81,8 @@ void read_folder(const fs::path& folder, ReportSection& section, std::vector<std
     section.standing = SectionStanding::complete;
     section.recipe_hash = manifest.recipe_hash;
     section.content_digest = manifest.content_digest;
-    if (section.stage.empty()) section.stage = manifest.facts.value("stage", manifest.kind);
+    if (section.stage.empty())
+      section.stage = manifest.facts.value("stage", stage_that_writes(manifest.kind));
   });
   noting(notes, [&] {
     if (!fs::exists(folder / io::kResultsName)) return;
@@ -120,7 +130,7 @@ bool is_section(const fs::path& folder) {
   return false;
 }
 
-/// Section folders up to two levels below `run`, sorted.
+/// Section folders up to two levels below `run`, sorted: seed 2 before seed 10.
 std::vector<std::string> folders_below(const fs::path& run) {
   std::vector<std::string> names;
   std::error_code code;
@@ -133,7 +143,7 @@ std::vector<std::string> folders_below(const fs::path& run) {
     }
     if (is_section(it->path())) names.push_back(fs::relative(it->path(), run).string());
   }
-  std::sort(names.begin(), names.end());
+  std::sort(names.begin(), names.end(), natural_less);
   return names;
 }
 
@@ -146,8 +156,7 @@ ReportSection named(const std::string& name) {
   return section;
 }
 
-/// The plan's sections with their stages; none, and a note, if the plan cannot be read (a variable
-/// of the environment is not set, say).
+/// The plan's sections with their stages; none, and a note, if they cannot be told.
 std::vector<ReportSection> planned(const fs::path& run, Report& report) {
   std::vector<ReportSection> sections;
   noting(report.notes, [&] {
@@ -157,11 +166,9 @@ std::vector<ReportSection> planned(const fs::path& run, Report& report) {
     report.plan = text_of(run / "plan.ini");
     for (const auto& item : settings.value("set", nlohmann::json::array()))
       report.overrides.push_back(item.get<std::string>());
-    auto alone = comm::Communicator::single();
-    const Job job = load_run(alone, run);
-    for (const auto& instance : job.graph.instances) {
-      sections.push_back(named(instance.name));
-      sections.back().stage = job.plan.sections[instance.section].stage;
+    for (const auto& section : planned_sections(run)) {
+      sections.push_back(named(section.name));
+      sections.back().stage = section.stage;
     }
   });
   return sections;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -40,15 +41,13 @@ const std::vector<Table>& tables() {
         {"train_loss", "train loss", loss},
         {"steps", "steps", plain},
         {"parameters", "parameters", plain},
-        {"multiply_adds", "multiply-adds", plain},
-        {"seconds", "time", seconds}}},
-      {"Data and logits",
+        {"multiply_adds", "multiply-adds", plain}}},
+      {"Data sets and stored answers",
        {{"samples", "samples", plain},
         {"classes", "classes", plain},
         {"rows", "rows", plain},
         {"bytes_per_row", "bytes a row", plain},
-        {"bytes", "bytes", plain},
-        {"seconds", "time", seconds}}},
+        {"bytes", "bytes", plain}}},
   };
   return all;
 }
@@ -59,7 +58,7 @@ std::size_t table_of(const ReportSection& section) {
   return section.results.contains("top1") || section.stage == "evaluate" ? 0 : 2;
 }
 
-bool has_null(const Report& report, const std::string& group, const char* metric) {
+bool has_null(const Report& report, const std::string& group, const std::string& metric) {
   const auto members = report.members(group);
   return std::any_of(members.begin(), members.end(), [&](const auto* section) {
     const auto found = section->results.find(metric);
@@ -67,48 +66,98 @@ bool has_null(const Report& report, const std::string& group, const char* metric
   });
 }
 
-std::string table_html(const Report& report, const std::vector<MetricSummary>& summaries,
-                       std::size_t index) {
+/// A section's line in a table; empty cells where it has nothing to say.
+struct Line {
+  std::string name;  // safe
+  std::ptrdiff_t seeds = 0;
+  std::vector<std::string> cells;
+  std::string time;  // a whole cell
+};
+
+/// `prefix`: of the metrics' names; `teach` reports what it stored for an unlabelled set under
+/// "unlabelled_rows" and so on, in a line of its own.
+std::vector<std::string> cells_of(const Report& report, const std::string& group,
+                                  const Table& table, const std::string& prefix,
+                                  const std::vector<MetricSummary>& summaries) {
+  std::vector<std::string> cells;
+  for (const auto& column : table.columns) {
+    const std::string name = prefix + column.name;
+    const auto found = std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) {
+      return s.section == group && s.metric == name;
+    });
+    std::string cell;
+    if (found != summaries.end())
+      cell = spread_html({found->count, found->mean, found->deviation, found->half_width},
+                         column.form);
+    if (has_null(report, group, name))
+      cell += cell.empty() ? "not finite" : " <span class=\"bad\">(of finite ones)</span>";
+    cells.push_back(std::move(cell));
+  }
+  return cells;
+}
+
+/// How long a section took; sorted by its seconds, not by how they read.
+std::string time_cell(const std::vector<const ReportSection*>& members) {
+  std::vector<double> seconds;
+  for (const auto* section : members)
+    if (section->seconds) seconds.push_back(*section->seconds);
+  if (seconds.empty()) return "<td></td>";
+  const Spread spread = spread_of(seconds);
+  return fmt::format("<td data-value=\"{}\">{}</td>", spread.mean,
+                     spread_html(spread, NumberForm::seconds));
+}
+
+bool says_anything(const std::vector<std::string>& cells) {
+  return std::any_of(cells.begin(), cells.end(), [](const auto& cell) { return !cell.empty(); });
+}
+
+std::vector<Line> lines_of(const Report& report, const std::vector<MetricSummary>& summaries,
+                           std::size_t index) {
   const Table& table = tables()[index];
-  std::string rows;
-  std::vector<char> used(table.columns.size(), 0);
-  std::vector<std::pair<std::string, std::vector<std::string>>> lines;
+  std::vector<Line> lines;
   for (const auto& group : report.groups()) {
     const auto members = report.members(group);
     const auto measured = std::count_if(members.begin(), members.end(), [&](const auto* section) {
       return table_of(*section) == index && !section->results.empty();
     });
     if (measured == 0) continue;
-    std::vector<std::string> cells = {fmt::format("{}", measured)};
-    for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      const auto& column = table.columns[c];
-      const auto found = std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) {
-        return s.section == group && s.metric == column.name;
-      });
-      std::string cell;
-      if (found != summaries.end())
-        cell = spread_html({found->count, found->mean, found->deviation, found->half_width},
-                           column.form);
-      if (has_null(report, group, column.name))
-        cell += cell.empty() ? "not finite" : " <span class=\"bad\">(of finite ones)</span>";
-      if (!cell.empty()) used[c] = 1;
-      cells.push_back(std::move(cell));
-    }
-    lines.emplace_back(escape_html(group), std::move(cells));
+    auto labelled = cells_of(report, group, table, "", summaries);
+    auto unlabelled = cells_of(report, group, table, "unlabelled_", summaries);
+    const bool has_unlabelled = says_anything(unlabelled);
+    std::string time = time_cell(members);  // of both parts together: in the first line
+    if (!has_unlabelled || says_anything(labelled))
+      lines.push_back(
+          {escape_html(group), measured, std::move(labelled), std::exchange(time, "<td></td>")});
+    if (has_unlabelled)
+      lines.push_back({escape_html(group) + " <small>unlabelled</small>", measured,
+                       std::move(unlabelled), std::move(time)});
   }
+  return lines;
+}
+
+std::string table_html(const Report& report, const std::vector<MetricSummary>& summaries,
+                       std::size_t index) {
+  const auto lines = lines_of(report, summaries, index);
   if (lines.empty()) return "";
-  std::string head = "<th>section</th><th>seeds</th>";
-  for (std::size_t c = 0; c < used.size(); ++c)
-    if (used[c]) head += fmt::format("<th>{}</th>", table.columns[c].heading);
-  for (const auto& [group, cells] : lines) {
-    rows += fmt::format("<tr><td>{}</td><td>{}</td>", group, cells[0]);
-    for (std::size_t c = 0; c < used.size(); ++c)
-      if (used[c]) rows += fmt::format("<td>{}</td>", cells[c + 1]);
-    rows += "</tr>";
+  const auto& columns = tables()[index].columns;
+  std::string head = "<th>section</th><th>seeds</th>", rows;
+  std::vector<char> used(columns.size(), 0);
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    used[c] = std::any_of(lines.begin(), lines.end(),
+                          [&](const auto& line) { return !line.cells[c].empty(); });
+    if (used[c]) head += fmt::format("<th>{}</th>", columns[c].heading);
   }
+  for (const auto& line : lines) {
+    rows += fmt::format("<tr><td>{}</td><td>{}</td>", line.name, line.seeds);
+    for (std::size_t c = 0; c < columns.size(); ++c)
+      if (used[c]) rows += "<td>" + line.cells[c] + "</td>";
+    rows += line.time + "</tr>";
+  }
+  head += "<th>time</th>";
   return fmt::format(
-      "<h3>{}</h3><table class=\"sortable\"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
-      table.heading, head, rows);
+      "<h3>{}</h3><div class=\"wide\"><table class=\"sortable\"><thead><tr>{}</tr></thead>"
+      "<tbody>{}</tbody></table></div>",
+      tables()[index].heading, head, rows);
 }
 
 std::string hash_html(const std::string& hash) {
@@ -134,7 +183,33 @@ std::map<std::string, std::string> shown_options(const Report& report,
   return options;
 }
 
-/// Options in which sections of one stage differ, a column for each section.
+/// Values by name and section. The shorter side becomes the columns: a table is rather long than
+/// wide.
+std::string options_table(const std::vector<std::string>& names,
+                          const std::vector<std::string>& sections,
+                          const std::vector<std::vector<std::string>>& values) {
+  const bool by_section = names.size() < sections.size();
+  const auto& rows = by_section ? sections : names;
+  const auto& columns = by_section ? names : sections;
+  std::string html = fmt::format("<div class=\"wide\"><table><thead><tr><th>{}</th>",
+                                 by_section ? "section" : "option");
+  for (const auto& column : columns)
+    html += fmt::format("<th class=\"w\">{}</th>", escape_html(column));
+  html += "</tr></thead><tbody>";
+  constexpr std::size_t kOneLine = 24;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    html += fmt::format("<tr><td>{}</td>", escape_html(rows[r]));
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      const auto& value = by_section ? values[c][r] : values[r][c];
+      html += fmt::format("<td class=\"w{}\">{}</td>", characters(value) > kOneLine ? " wrap" : "",
+                          escape_html(shortened(value, 60)));
+    }
+    html += "</tr>";
+  }
+  return html + "</tbody></table></div>";
+}
+
+/// Options in which sections of one stage differ.
 std::string option_differences(const Report& report) {
   std::map<std::string, std::vector<const ReportSection*>> by_stage;
   for (const auto& group : report.groups()) {
@@ -144,33 +219,27 @@ std::string option_differences(const Report& report) {
   std::string html;
   for (const auto& [stage, sections] : by_stage) {
     if (sections.size() < 2) continue;
-    std::vector<std::map<std::string, std::string>> options;
-    std::set<std::string> names;
-    for (const auto* section : sections) {
-      options.push_back(shown_options(report, *section));
-      for (const auto& [name, value] : options.back()) names.insert(name);
-    }
-    std::string rows;
-    for (const auto& name : names) {
-      std::set<std::string> values;
-      std::string cells;
-      for (const auto& own : options) {
-        const auto found = own.find(name);
-        const std::string value = found == own.end() ? "" : found->second;
-        values.insert(value);
-        cells += fmt::format("<td class=\"w\">{}</td>", escape_html(shortened(value, 60)));
+    std::vector<std::string> groups;
+    std::map<std::string, std::vector<std::string>> by_name;  // values of each section
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+      groups.push_back(sections[s]->group);
+      for (const auto& [name, value] : shown_options(report, *sections[s])) {
+        auto& values = by_name[name];
+        values.resize(sections.size());
+        values[s] = value;
       }
-      if (values.size() > 1)
-        rows += fmt::format("<tr><td>{}</td>{}</tr>", escape_html(name), cells);
     }
-    if (rows.empty()) continue;
-    std::string head;
-    for (const auto* section : sections)
-      head += fmt::format("<th class=\"w\">{}</th>", escape_html(section->group));
-    html += fmt::format(
-        R"(<h3>Where the {} sections differ</h3><div class="wide"><table><thead><tr><th>option
-</th>{}</tr></thead><tbody>{}</tbody></table></div>)",
-        escape_html(stage), head, rows);
+    std::vector<std::string> names;
+    std::vector<std::vector<std::string>> differing;
+    for (const auto& [name, values] : by_name)
+      if (std::set<std::string>(values.begin(), values.end()).size() > 1) {
+        names.push_back(name);
+        differing.push_back(values);
+      }
+    if (!names.empty())
+      html +=
+          fmt::format("<h3>Options in which sections with <code>stage = {}</code> differ</h3>{}",
+                      escape_html(stage), options_table(names, groups, differing));
   }
   return html;
 }
@@ -274,34 +343,6 @@ std::string environment_html(const Report& report) {
 </tr></thead><tbody>{}</tbody></table></div><p class="muted">Ranks and threads decide no result;
 another kind of processor may change the last digits.</p></section>)",
       head, body);
-}
-
-std::string notes_html(const Report& report) {
-  std::string items;
-  const auto item = [&](const std::string& safe) { items += "<li>" + safe + "</li>"; };
-  for (const auto& section : report.sections) {
-    if (section.standing == SectionStanding::failed)
-      item(fmt::format("{} <span class=\"bad\">failed</span>: {}", escape_html(section.name),
-                       escape_html(section.failure)));
-    else if (section.standing != SectionStanding::complete)
-      item(fmt::format("{} is {}{}", escape_html(section.name), standing_word(section.standing),
-                       section.step ? fmt::format(" (step {})", *section.step) : ""));
-    std::vector<std::string> lost;
-    for (const auto& [name, value] : section.results.items())
-      if (value.is_null()) lost.push_back(name);
-    if (!lost.empty())
-      item(fmt::format("{}: not a finite number: {}", escape_html(section.name),
-                       escape_html(fmt::format("{}", fmt::join(lost, ", ")))));
-    if (const auto found = section.results.find("warnings");
-        found != section.results.end() && found->is_array())
-      for (const auto& warning : *found)
-        if (warning.is_string())
-          item(fmt::format("{}: {}", escape_html(section.name),
-                           escape_html(warning.get<std::string>())));
-  }
-  for (const auto& note : report.notes) item(escape_html(note));
-  if (items.empty()) return "";
-  return "<aside class=\"notes\"><h2>Notes</h2><ul>" + items + "</ul></aside>";
 }
 
 }  // namespace retort::pipeline

@@ -1,8 +1,9 @@
-// The page's curves and times.
+// The page's curves.
 #include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "pipeline/chart.h"
 #include "pipeline/report_page.h"
@@ -71,6 +72,8 @@ void add_curve(LineChart& chart, const std::vector<const ReportSection*>& member
 
 constexpr const char* kTrainingDash = "5 3";
 
+constexpr double kUpperHeight = 130, kLowerHeight = 150;  // of two charts in one's place
+
 std::string section_charts(const std::vector<const ReportSection*>& members) {
   const Curve train{"", "training", kPalette[0], kTrainingDash};
   const Curve validation{"", "validation", kPalette[1], ""};
@@ -78,16 +81,25 @@ std::string section_charts(const std::vector<const ReportSection*>& members) {
     curve.metric = metric;
     return curve;
   };
-  LineChart loss{"Loss", "step", true, {}};
+  // What the stage minimises and the cross entropy against the labels differ in scale: one below
+  // the other, each with an axis of its own.
+  LineChart loss{"Training loss", "step", true, {}};
   add_curve(loss, members, with(train, "train_loss"), 1);
-  add_curve(loss, members, with(validation, "validation_loss"), 1);
+  LineChart entropy{"Validation cross entropy", "step", true, {}};
+  add_curve(entropy, members, with(validation, "validation_loss"), 1);
+  if (!loss.lines.empty() && !entropy.lines.empty()) {
+    loss.x_label.clear();
+    loss.height = kUpperHeight;
+    entropy.height = kLowerHeight;
+  }
   LineChart top1{"Top-1, %", "step", false, {}};
   add_curve(top1, members, with(train, "train_top1"), 100);
   add_curve(top1, members, with(validation, "validation_top1"), 100);
   LineChart norm{"Gradient norm", "step", true, {}};
   add_curve(norm, members, with(train, "gradient_norm"), 1);
   for (auto& line : norm.lines) line.dash.clear();
-  return line_chart_svg(loss) + line_chart_svg(top1) + line_chart_svg(norm);
+  return "<div>" + line_chart_svg(loss) + line_chart_svg(entropy) + "</div>" +
+         line_chart_svg(top1) + line_chart_svg(norm);
 }
 
 /// All training sections in one chart, each by the mean of its seeds.
@@ -114,38 +126,17 @@ std::string overview(const Report& report, const std::vector<std::string>& group
     add(rate, "learning_rate", 1);
     legend.push_back({groups[i], colour, dash});
   }
-  return legend_html(legend) + "<div class=\"charts\">" + line_chart_svg(top1) +
-         line_chart_svg(loss) + line_chart_svg(rate) + "</div>";
-}
-
-constexpr const char* kComputing[][2] = {
-    {"load", "#56b4e9"},       {"forward", "#0072b2"},  {"loss", "#cc79a7"},
-    {"backward", "#d55e00"},   {"top-k", "#7f3c8d"},    {"write", "#b8a200"},
-    {"exchange", "#e69f00"},   {"optimise", "#009e73"}, {"evaluate", "#8c6d46"},
-    {"checkpoint", "#222222"}, {"other", "#bbbbbb"},    {"outside phases", "#dddddd"}};
-
-/// Seconds by phase, the mean over the section's seeds; without phases the whole as one part.
-Bar bar_of(const std::string& group, const std::vector<const ReportSection*>& members) {
-  Bar bar{group, {}};
-  std::map<std::string, double> sums;
-  double count = 0;
-  for (const auto* section : members) {
-    if (!section->seconds) continue;
-    count += 1;
-    double measured = 0;
-    const auto time = section->results.find("time");
-    if (time != section->results.end() && time->is_object() && time->contains("mean"))
-      for (const auto& [phase, seconds] : time->at("mean").items())
-        if (phase != "wall" && seconds.is_number()) {
-          sums[phase] += seconds.get<double>();
-          measured += seconds.get<double>();
-        }
-    sums["outside phases"] += std::max(0.0, *section->seconds - measured);
+  std::string html = legend_html(legend) + "<div class=\"charts\">";
+  for (const auto* chart : {&top1, &loss, &rate}) {
+    const std::string svg = line_chart_svg(*chart);
+    if (svg.empty()) continue;
+    html += "<div>" + svg;
+    for (const auto& names : coinciding_lines(*chart))
+      html += fmt::format("<p class=\"muted\">One line: {}</p>",
+                          escape_html(fmt::format("{}", fmt::join(names, ", "))));
+    html += "</div>";
   }
-  for (const auto& [phase, colour] : kComputing)
-    if (const auto found = sums.find(phase); found != sums.end())
-      bar.parts.emplace_back(phase, found->second / count);
-  return bar;
+  return html + "</div>";
 }
 
 }  // namespace
@@ -178,49 +169,6 @@ std::string training_html(const Report& report) {
          R"(<p class="muted">Training: mean since the evaluation before, of the loss that the
 stage minimises (a distilled section mixes in the teacher&rsquo;s answers). Validation: cross
 entropy against the labels.</p></section>)";
-}
-
-std::string time_html(const Report& report) {
-  std::vector<Bar> bars;
-  bool seeds = false;
-  for (const auto& group : report.groups()) {
-    const auto members = report.members(group);
-    seeds = seeds || members.size() > 1;
-    if (auto bar = bar_of(group, members); !bar.parts.empty()) bars.push_back(std::move(bar));
-  }
-  std::vector<std::pair<std::string, std::string>> colours;
-  for (const auto& [phase, colour] : kComputing) colours.emplace_back(phase, colour);
-  const std::string svg = bar_chart_svg("Seconds by section and phase", bars, colours);
-  if (svg.empty()) return "";
-  std::vector<LegendEntry> legend;
-  for (const auto& [phase, colour] : colours)
-    if (std::any_of(bars.begin(), bars.end(), [&phase = phase](const Bar& bar) {
-          return std::any_of(bar.parts.begin(), bar.parts.end(), [&](const auto& part) {
-            return part.first == phase && part.second > 0;
-          });
-        }))
-      legend.push_back({phase, colour, ""});
-  std::string rows;
-  for (const auto& bar : bars) {
-    double sum = 0;
-    for (const auto& [phase, seconds] : bar.parts) sum += seconds;
-    rows += fmt::format("<tr><td>{}</td><td>{}</td>", escape_html(bar.name), seconds_text(sum));
-    for (const auto& entry : legend) {
-      const auto found = std::find_if(bar.parts.begin(), bar.parts.end(),
-                                      [&](const auto& part) { return part.first == entry.name; });
-      rows += found == bar.parts.end() || !(found->second > 0)
-                  ? "<td></td>"
-                  : fmt::format("<td>{:.1f}</td>", 100 * found->second / sum);
-    }
-    rows += "</tr>";
-  }
-  std::string head = "<th>section</th><th>time</th>";
-  for (const auto& entry : legend) head += fmt::format("<th>{} %</th>", entry.name);
-  return fmt::format(
-      R"(<section id="time"><h2>Time</h2>{}<div class="wide">{}</div><div class="wide">
-<table class="sortable"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>
-<p class="muted">Of the start that completed each section{}, the mean over ranks.</p></section>)",
-      legend_html(legend), svg, head, rows, seeds ? ", the mean over seeds" : "");
 }
 
 }  // namespace retort::pipeline

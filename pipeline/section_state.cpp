@@ -13,6 +13,7 @@
 #include "io/manifest.h"
 #include "io/utf8.h"
 #include "pipeline/folder_progress.h"
+#include "pipeline/natural_order.h"
 
 namespace retort::pipeline {
 namespace {
@@ -79,7 +80,7 @@ std::vector<std::string> SectionStates::names() const {
     names.push_back(entry->path().stem().string());
     std::replace(names.back().begin(), names.back().end(), '.', '/');
   }
-  std::sort(names.begin(), names.end());
+  std::sort(names.begin(), names.end(), natural_less);
   return names;
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -236,15 +237,20 @@ class Evaluate : public Stage {
     };
     std::stable_sort(worst.begin(), worst.end(),
                      [&](const auto* a, const auto* b) { return rate(*a) < rate(*b); });
-    fmt::print("lowest recall:");
+    // Names of classes may hold blanks and commas.
+    std::vector<std::string> items;
     for (std::size_t i = 0; i < std::min<std::size_t>(10, worst.size()); ++i)
-      fmt::print(" {} {}/{}", (*worst[i])["name"].get<std::string>(),
-                 (*worst[i])["right"].get<int>(), (*worst[i])["samples"].get<int>());
-    fmt::print("\nmost confused (gold as predicted):");
+      items.push_back(fmt::format("{} {}/{}", (*worst[i])["name"].get<std::string>(),
+                                  (*worst[i])["right"].get<std::uint64_t>(),
+                                  (*worst[i])["samples"].get<std::uint64_t>()));
+    if (!items.empty()) fmt::print("lowest recall: {}\n", fmt::join(items, "; "));
+    items.clear();
     for (const auto& pair : details["confusions"])
-      fmt::print(" {} as {} {}x;", pair["gold"].get<std::string>(),
-                 pair["predicted"].get<std::string>(), pair["count"].get<int>());
-    fmt::print("\n");
+      items.push_back(fmt::format("{} as {} {}x", pair["gold"].get<std::string>(),
+                                  pair["predicted"].get<std::string>(),
+                                  pair["count"].get<std::uint64_t>()));
+    if (!items.empty())
+      fmt::print("most confused (gold as predicted): {}\n", fmt::join(items, "; "));
   }
 
   void write_predictions(StageContext& context, const io::PackedDataset& data,

@@ -54,6 +54,46 @@ TEST(LineChart, IsLogarithmicOverAFactorOfTwenty) {
   EXPECT_THAT(line_chart_svg(chart_of({{1, 10}, {2, 0}})), Not(HasSubstr("logarithmic")));
 }
 
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size())
+    ++count;
+  return count;
+}
+
+TEST(LineChart, LinesThatCoincideAreSeenInTurns) {
+  const std::vector<std::pair<double, double>> same = {{0, 1}, {10, 0.5}, {20, 0.25}};
+  LineChart chart{"Learning rate", "step", false, {}};
+  chart.lines = {{"a", "#111111", "", Line::Weight::single, same},
+                 {"b", "#222222", "7 3", Line::Weight::single, {{0, 0.1}, {10, 0.2}}},
+                 {"c", "#333333", "7 3", Line::Weight::single, same},
+                 {"d", "#444444", "", Line::Weight::single, same}};
+  EXPECT_THAT(coinciding_lines(chart), ElementsAre(ElementsAre("a", "c", "d")));
+  const std::string svg = line_chart_svg(chart);
+  // Each colour has every third stripe, so that none lies under another.
+  for (const auto* own :
+       {"stroke=\"#111111\" class=\"l\" stroke-dasharray=\"7 14\" stroke-dashoffset=\"-0\"",
+        "stroke=\"#333333\" class=\"l\" stroke-dasharray=\"7 14\" stroke-dashoffset=\"-7\"",
+        "stroke=\"#444444\" class=\"l\" stroke-dasharray=\"7 14\" stroke-dashoffset=\"-14\"",
+        "stroke=\"#222222\" class=\"l\" stroke-dasharray=\"7 3\"><title>b"})
+    EXPECT_THAT(svg, HasSubstr(own));
+  EXPECT_EQ(count_of(svg, "<title>a, c, d</title>"), 3u);
+  EXPECT_EQ(count_of(svg, "<circle"), 5u);  // two of b, three for the others together
+  // Seeds and their mean are one thing.
+  for (auto& line : chart.lines) line.weight = Line::Weight::faint;
+  chart.lines[3].weight = Line::Weight::bold;
+  EXPECT_THAT(coinciding_lines(chart), ElementsAre());
+}
+
+TEST(LineChart, ALowChartStaysInItsHeight) {
+  LineChart chart = chart_of({{1, 10}, {2, 5}});
+  chart.height = 130;
+  chart.x_label.clear();
+  const std::string svg = line_chart_svg(chart);
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 400 130\""));
+  EXPECT_THAT(svg, Not(HasSubstr("step")));
+}
+
 TEST(LineChart, ASinglePointAndAFlatLineAreDrawn) {
   for (const auto& svg :
        {line_chart_svg(chart_of({{5, 2}})), line_chart_svg(chart_of({{5, 0}, {6, 0}}))}) {
@@ -87,7 +127,7 @@ TEST(IntervalChart, CutsWhatWouldHideTheValues) {
   std::size_t arrows = 0;
   for (std::size_t at = 0; (at = svg.find("<path", at)) != std::string::npos; ++at) ++arrows;
   EXPECT_EQ(arrows, 2u);
-  EXPECT_THAT(svg, HasSubstr("55.00 &plusmn; 63.53"));
+  EXPECT_THAT(svg, HasSubstr("55.00&nbsp;&plusmn;&nbsp;7.07"));  // the deviation, as in all tables
   EXPECT_EQ(interval_chart_svg({"t", "x", NumberForm::plain, {}, {}}), "");
   const IntervalChart broken{
       "t", "x", NumberForm::plain, {}, {{"a", "#123456", {kNan}, {1, kNan, {}, {}}}}};

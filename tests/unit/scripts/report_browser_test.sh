@@ -25,7 +25,7 @@ sed '/<script>/,/<\/script>/d' report.html >without.html
 browse --dump-dom "file://$PWD/without.html" >bare.html || fail "the page does not open without its script"
 for dom in dom.html bare.html; do
   for text in '<h1>tiny</h1>' 'Teacher, hard labels, distilled' 'Worst classes' 'Seconds by section and phase' \
-    'aria-label="Loss"' 'Environment' "$(digest runs/tiny/student)"; do
+    'aria-label="Training loss"' 'aria-label="Validation cross entropy"' 'Environment' "$(digest runs/tiny/student)"; do
     grep -qF -- "$text" $dom || fail "no '$text' in the page ($dom)"
   done
   [ "$(grep -o '<svg ' $dom | wc -l)" -ge 6 ] || fail "charts are missing ($dom)"
@@ -49,6 +49,25 @@ table = page[page.index('<section id="sections">'):]
 names = re.findall(r"<tr><td>([^<]*)</td>", table[:table.index("</table>")])
 assert len(names) == 5 and names == sorted(names, reverse=True), names
 PYTHON
+
+# The page is never wider than the window; what is too wide scrolls in a box of its own. Browsers have no
+# windows as narrow as phones, but frames.
+sed 's#</body>#<script>parent.postMessage([innerWidth, document.documentElement.scrollWidth,\
+  [...document.querySelectorAll(".wide")].filter(box => box.scrollWidth > box.clientWidth).length]+"", "*")</script></body>#' \
+  report.html >framed.html
+for width in 390 800 1280; do
+  cat >frame.html <<HTML
+<script>addEventListener("message", said => { document.title = said.data })</script>
+<iframe src="framed.html" style="border:0;width:${width}px;height:9000px"></iframe>
+HTML
+  browse --virtual-time-budget=5000 --dump-dom "file://$PWD/frame.html" >frame || fail "the frame does not open"
+  measured=$(sed -n 's:.*<title>\(.*\)</title>.*:\1:p' frame)
+  case "$width $measured" in
+    "390 390,390,"[1-9]*) ;;  # some table is too wide for a phone, or nothing would be proved
+    "800 800,800,"* | "1280 1280,1280,0") ;;
+    *) fail "at $width pixels: '$measured' (width, width of the page, boxes that scroll)" ;;
+  esac
+done
 
 for window in 1000,700 380,700; do
   rm -f shot.png

@@ -11,7 +11,7 @@ threads = 1
 [data]
 stage = pack
 from = folder
-source = pictures
+source = ${REPORT_TEST_PICTURES}
 split = train=rest,test=2
 
 [teacher]
@@ -70,6 +70,8 @@ data = @data
 model = @student
 PLAN
 
+export REPORT_TEST_PICTURES=pictures
+
 # A run that has only begun, and one that failed.
 run 65 run compared.ini --set teacher.learning-rate=1e30 --out broken
 run 0 report broken --json
@@ -92,6 +94,26 @@ cp r/report.html first.html
 run 0 report r --out second.html
 says second.html
 cmp -s first.html second.html || fail "two reports of one run differ"
+# What the plan takes from the environment is in the run folder: the page needs none of it.
+REPORT_TEST_PICTURES=elsewhere run 0 report r --out other.html
+cmp -s first.html other.html || fail "another value of the variable changes the page"
+unset REPORT_TEST_PICTURES
+run 0 report r --out bare.html
+cmp -s first.html bare.html || fail "the page differs where the variable is not set"
+cp -r r kept-before  # as kept by programs that did not list the sections
+python3 - kept-before/.plan/settings.json <<'PYTHON'
+import hashlib, json, pathlib, sys
+file = pathlib.Path(sys.argv[1])
+settings = json.loads(file.read_text())
+assert [row["name"] for row in settings.pop("sections")][:2] == ["data", "teacher/seed-1"]
+del settings["checksum"]
+text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+settings["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+file.write_text(json.dumps(settings, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+PYTHON
+run 0 report kept-before --out before.html
+cmp -s first.html <(sed 's/kept-before/r/g' before.html) || fail "the page of an older run folder differs"
+export REPORT_TEST_PICTURES=pictures
 python3 - run.json report.json first.html <<'PYTHON' || fail "the report of a finished run"
 import html.parser, json, pathlib, statistics, sys
 run, report = (json.loads(pathlib.Path(name).read_text()) for name in sys.argv[1:3])
@@ -125,7 +147,7 @@ class Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.found[tag] = self.found.get(tag, 0) + 1
         self.links += [value for name, value in attributes if name in ("src", "href", "action", "data")]
-        if tag not in ("meta", "link", "img", "br"): self.open.append(tag)
+        if tag not in ("meta", "link", "img", "br", "wbr"): self.open.append(tag)
     def handle_startendtag(self, tag, attributes):
         self.found[tag] = self.found.get(tag, 0) + 1
     def handle_endtag(self, tag):
@@ -171,6 +193,15 @@ assert shown > 0
 PYTHON
 run 0 evaluate --model r/hard/seed-1 --data r/data --examples 0 --out hidden
 grep -q '"examples": \[\]' hidden/details.json || fail "--examples 0 lists samples"
+python3 - out hidden/details.json <<'PYTHON' || fail "the worst classes in words"
+import json, pathlib, sys
+lines = pathlib.Path(sys.argv[1]).read_text().splitlines()
+details = json.loads(pathlib.Path(sys.argv[2]).read_text())
+worst = sorted(details["classes"], key=lambda c: c["right"] / c["samples"])
+assert "lowest recall: " + "; ".join(f"{c['name']} {c['right']}/{c['samples']}" for c in worst) in lines, lines
+pairs = "; ".join(f"{c['gold']} as {c['predicted']} {c['count']}x" for c in details["confusions"])
+assert pairs and "most confused (gold as predicted): " + pairs in lines, lines
+PYTHON
 
 # The folder of one section, and a folder without anything.
 run 0 report r/hard/seed-2
