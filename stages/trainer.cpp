@@ -222,7 +222,7 @@ StageOutcome TrainingRun::run() {
   io::Loader loader(job_.data, plan_, loader_options_,
                     comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank()),
                     state_.step, steps_, unlabelled_rows(job_));
-  core::Progress progress(context_.stage, steps_, "steps");
+  core::Progress progress(context_.stage, steps_, "steps", state_.step);
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();
   shown_step_ = state_.step;
