@@ -29,6 +29,17 @@ using core::DataError;
 constexpr const char* kMetadata = "retort.json";
 constexpr std::size_t kLongestReason = 300;
 
+// At most so long, cut behind a sentence or between words; advice to those who mend PyTorch is left
+// out.
+std::string shortened(std::string_view line) {
+  line = line.substr(0, line.find(". This is an internal"));
+  if (line.size() <= kLongestReason) return std::string(line);
+  line = line.substr(0, kLongestReason);
+  if (const auto end = line.rfind(". "); end != line.npos && end > kLongestReason / 3)
+    return std::string(line.substr(0, end));
+  return std::string(line.substr(0, line.rfind(' '))) + " ...";
+}
+
 // Torch's messages are pages with traces of Python and C++; the line that says why is the one after
 // "Error: ", or the first.
 std::string reason_of(std::string_view text) {
@@ -42,7 +53,7 @@ std::string reason_of(std::string_view text) {
     const std::size_t error = next.find("Error: ");
     if (line.empty() || error != std::string_view::npos) line = next;
   }
-  return std::string(line.substr(0, kLongestReason));
+  return shortened(line);
 }
 
 std::string reason_of(const std::exception& error) {
@@ -246,6 +257,13 @@ TorchScriptFile::TorchScriptFile(std::vector<std::byte> bytes, std::string where
   torch::jit::getExecutorMode() = false;
   auto state = std::make_shared<State>();
   state->where = std::move(where);
+  constexpr std::string_view kZip = "PK";  // what every archive of PyTorch begins with
+  if (bytes.size() < kZip.size() || std::memcmp(bytes.data(), kZip.data(), kZip.size()) != 0)
+    throw DataError(fmt::format(
+        "{}: is no TorchScript file, and models of Retort are folders: name the folder, "
+        "or export the model with torch.jit.trace or torch.jit.script and "
+        "torch.jit.save",
+        state->where));
   try {
     torch::jit::ExtraFilesMap extra{{kMetadata, ""}};
     state->module =
