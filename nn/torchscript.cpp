@@ -11,7 +11,10 @@
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/all.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/item.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -276,15 +279,23 @@ TorchScriptFile::TorchScriptFile(std::vector<std::byte> bytes, std::string where
                     state->where, reason_of(error)));
   }
   check_signature(state->module, state->where);
+  std::string diverged;
   try {
-    for (const at::Tensor& parameter : state->module.parameters())
-      state->parameters += static_cast<std::uint64_t>(parameter.numel());
+    for (const auto& parameter : state->module.named_parameters()) {
+      state->parameters += static_cast<std::uint64_t>(parameter.value.numel());
+      if (!at::isfinite(parameter.value).all().item<bool>()) diverged = parameter.name;
+    }
     state->module.eval();
     state->module = torch::jit::freeze(state->module);
   } catch (const std::exception& error) {
     throw DataError(
         fmt::format("{}: cannot be frozen for inference: {}", state->where, reason_of(error)));
   }
+  if (!diverged.empty())
+    throw DataError(
+        fmt::format("{}: tensor {} has values that are NaN or infinite: the model diverged or was "
+                    "saved wrongly; use another one",
+                    state->where, diverged));
   if (find_write(state->module.get_method("forward").graph()->block()) != nullptr)
     throw DataError(fmt::format(
         "{}: its forward writes attributes of the module, which several threads share: export a "

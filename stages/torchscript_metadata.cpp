@@ -30,8 +30,8 @@ struct Field {
     std::string shown = value.dump(-1, ' ', true, Json::error_handler_t::replace);
     if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
     throw DataError(
-        fmt::format("{}: field '{}' must be {}, it is {}: mend it where the file is exported", where,
-                    name, wanted, shown));
+        fmt::format("{}: field '{}' must be {}, it is {}: mend it where the file is exported",
+                    where, name, wanted, shown));
   }
   /// A field of this object, which must be there.
   Field at(const std::string& inner, const std::string& wanted) const {
@@ -55,8 +55,9 @@ std::vector<std::string> class_names(const Field& field) {
       refuse(fmt::format("(counted from 0) is '{}', no name", io::escaped(name)));
     const auto [before, fresh] = first.emplace(name, names.size());
     if (!fresh)
-      refuse(fmt::format("and {} (counted from 0) are both '{}': every output needs a name of its own",
-                         before->second, name));
+      refuse(
+          fmt::format("and {} (counted from 0) are both '{}': every output needs a name of its own",
+                      before->second, name));
     names.push_back(name);
   }
   return names;
@@ -88,7 +89,8 @@ Json parse(const std::string& text, const std::string& where) {
   try {
     return Json::parse(text);
   } catch (const Json::exception& error) {
-    std::string_view reason = error.what();  // "[json.exception…] parse error at line 1, column 2: …"
+    std::string_view reason =
+        error.what();  // "[json.exception…] parse error at line 1, column 2: …"
     if (const auto end = reason.find("] "); reason.starts_with('[') && end != reason.npos)
       reason.remove_prefix(end + 2);
     throw DataError(fmt::format("{}: is no JSON ({}): write it with json.dumps", where,
@@ -103,15 +105,15 @@ TorchScriptMetadata parse_torchscript_metadata(const std::string& text, const st
   if (text.empty()) return metadata;
   const Json json = parse(text, where);
   if (!json.is_object())
-    throw DataError(
-        fmt::format("{}: must be an object of class_names, scale and input", where));
+    throw DataError(fmt::format("{}: must be an object of class_names, scale and input", where));
   for (const auto& [name, value] : json.items()) {
     const Field field{where, name, value};
     if (name == "class_names") {
       metadata.class_names = class_names(field);
     } else if (name == "scale") {
       constexpr const char* kWanted = "an object of mean and deviation";
-      metadata.scale = {numbers(field.at("mean", kWanted)), numbers(field.at("deviation", kWanted))};
+      metadata.scale = {numbers(field.at("mean", kWanted)),
+                        numbers(field.at("deviation", kWanted))};
     } else if (name == "input") {
       constexpr const char* kWanted = "an object of height, width and channels";
       metadata.input = {side(field.at("height", kWanted), kLongestSide),

@@ -1,5 +1,6 @@
-// retort.json, the extra file by which a TorchScript classifier says what its outputs are called and
-// what pixels it takes: the words of model.json, each of them optional. Form: docs/torchscript.md.
+// retort.json, the extra file by which a TorchScript classifier says what its outputs are called
+// and what pixels it takes: the words of model.json, each of them optional. Form:
+// docs/torchscript.md.
 #pragma once
 
 #include <optional>
@@ -17,8 +18,8 @@ struct TorchScriptMetadata {
   std::optional<io::ImageShape> input;   // no side is 0
 };
 
-/// `text`: of the file; empty: there is none. `where` names it in messages. DataError that names the
-/// field and what it must be.
+/// `text`: of the file; empty: there is none. `where` names it in messages. DataError that names
+/// the field and what it must be.
 TorchScriptMetadata parse_torchscript_metadata(const std::string& text, const std::string& where);
 
 }  // namespace retort::stages

@@ -254,6 +254,7 @@ StageOutcome TrainingRun::finish() {
            : state_.model_tensors(state_.evaluated(), state_.buffers);
   io::on_root(communicator_, [&] {
     folder_->require_newest();
+    io::require_finite(tensors, fmt::format("after {} steps", state_.step));
     io::write_model(options_.out / "model", job_.description, tensors);
   });
   nlohmann::json results = job_.results;

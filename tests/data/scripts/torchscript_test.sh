@@ -107,6 +107,9 @@ save(net, "other_size.pt", {**about, "input": {"height": 9, "width": 9, "channel
 save(net, "deviation.pt", {**about, "scale": {"mean": [0.5], "deviation": [0]}})
 save(net, "fewer.pt", {**about, "class_names": names[1:]})
 save(net, "reversed.pt", {**about, "class_names": names[::-1]})
+with torch.no_grad():
+    net[9].weight[3, 5] = float("nan")
+save(net, "nan.pt", about)
 torch.save({"weight": torch.ones(3)}, "state.pt")
 PYTHON
 PYTHONPATH=$work "$python" -W ignore export.py
@@ -174,6 +177,7 @@ bad 65 "is no TorchScript file" cut.pt
 bad 65 "is no TorchScript file, and models of Retort are folders" names.txt
 bad 65 "is no TorchScript file, and models of Retort are folders" logits/manifest.json
 bad 65 "there is no such file" nowhere.pt
+bad 65 "tensor 9.weight has values that are NaN or infinite" nan.pt
 bad 65 "takes 2 arguments" two.pt
 bad 65 "one tensor" pair.pt
 bad 65 "logits [n, classes]" image.pt

@@ -84,6 +84,20 @@ cp -r exported damaged
 cp cut.safetensors damaged/model.safetensors
 refuse 65 "no sound safetensors file" retort evaluate --data data --model damaged
 refuse 65 "model.json" retort evaluate --data data --model exported/model.safetensors
+# Weights that are no numbers: whoever reads them names file and tensor (the last of the file is the widest
+# type's last name).
+cp -r exported diverged
+printf '\0\0\300\177' |
+  dd of=diverged/model.safetensors bs=1 seek=$(($(stat -c %s diverged/model.safetensors) - 4)) conv=notrunc status=none
+nan="values are NaN or infinite"
+bad 65 "--init diverged/model.safetensors: tensor fc.weight: 1 of" train --data data "${convnet[@]}" --init diverged/model.safetensors
+bad 65 "diverged/model.safetensors: tensor fc.weight: 1 of" train --data data "${convnet[@]}" --init diverged
+for command in "teach --data data --top-k 5" "evaluate --data data" export; do
+  read -r -a words <<<"$command"
+  bad 65 "$nan" "${words[@]}" --model diverged
+done
+refuse 65 "$nan" retort classify --model diverged nothing.png
+quietly train --data other "${convnet[@]}" --init diverged/model.safetensors --init-head new --out sound
 # export
 bad 64 "must be safetensors, onnx or both" export --model model --format pickle
 bad 64 "given twice" export --model model --format onnx,onnx

@@ -61,8 +61,9 @@ TEST(TorchScriptMetadata, AFaultNamesTheFieldAndWhatItMustBe) {
   EXPECT_THAT(fault(R"({"scale": 0.5})"), HasSubstr("'scale' must be an object"));
   EXPECT_THAT(fault(R"({"input": [9, 9, 1]})"), HasSubstr("'input' must be an object of height"));
   for (const char* side : {"0", "-1", "9.5", "8193", "1e3", "\"9\"", "18446744073709551616"})
-    EXPECT_THAT(fault(std::string(R"({"input": {"height": 9, "channels": 1, "width": )") + side + "}}"),
-                HasSubstr("'input.width' must be a whole number from 1 to 8192"));
+    EXPECT_THAT(
+        fault(std::string(R"({"input": {"height": 9, "channels": 1, "width": )") + side + "}}"),
+        HasSubstr("'input.width' must be a whole number from 1 to 8192"));
   EXPECT_THAT(fault(R"({"class_names": "a"})"), HasSubstr("'class_names' must be a list of texts"));
   EXPECT_THAT(fault(R"({"class_names": ["a", 1]})"), HasSubstr("must be a list of texts"));
   EXPECT_THAT(fault(R"({"class_names": []})"), HasSubstr("must be a list of texts"));
