@@ -96,7 +96,7 @@ LoadedModel load_classifier(const std::filesystem::path& path, const TorchScript
   if (is_file(path)) return load_torchscript(path, options, input);
   std::error_code error;
   if (path.extension() == ".pt" && !std::filesystem::exists(path, error))
-    throw DataError(fmt::format("{}: there is no such file", path.string()));
+    throw UsageError(fmt::format("{}: there is no such file", path.string()));
   const auto refuse = [&](const char* option) {
     throw UsageError(
         fmt::format("--{} is for TorchScript files: {} is a model folder, which says it itself",

@@ -121,7 +121,7 @@ InitialWeights read_initial_weights(const std::filesystem::path& path, const nn:
       if (!io::is_batch_counter(name)) there.emplace(name, entry.shape);
   } else {
     if (!std::filesystem::exists(path, error))
-      throw DataError(fmt::format("--init {}: there is no such folder or file", where));
+      throw core::UsageError(fmt::format("--init {}: there is no such file or folder", where));
     weights = from_folder(path, description, head, hint);
     for (const auto& [name, tensor] : weights.tensors) there.emplace(name, tensor.shape);
   }

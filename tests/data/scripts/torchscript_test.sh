@@ -176,7 +176,7 @@ head -c 2000 teacher.pt >cut.pt
 bad 65 "is no TorchScript file" cut.pt
 bad 65 "is no TorchScript file, and models of Retort are folders" names.txt
 bad 65 "is no TorchScript file, and models of Retort are folders" logits/manifest.json
-bad 65 "there is no such file" nowhere.pt
+bad 64 "there is no such file" nowhere.pt
 bad 65 "tensor 9.weight has values that are NaN or infinite" nan.pt
 bad 65 "takes 2 arguments" two.pt
 bad 65 "one tensor" pair.pt

@@ -186,8 +186,9 @@ TEST_F(Jsonl, InvalidUtf8InALabelIsAnError) {
        "{\"text\":\"x\",\"label\":\"caf\xE9\"}\n"
        "{\"text\":\"x\",\"label\":\"caf\xE8\"}\n");
   EXPECT_THAT(Source("jsonl").fault(folder.path()),
-              AllOf(StartsWith("65 "), HasSubstr("a.jsonl:2: the label 'caf\\xef\\xbf\\xbd' has "
-                                                 "bytes that are no UTF-8"),
+              AllOf(StartsWith("65 "),
+                    HasSubstr("a.jsonl:2: the label 'caf\\xef\\xbf\\xbd' has "
+                              "bytes that are no UTF-8"),
                     HasSubstr("--encoding latin-1")));
   file("a.jsonl", "{\"text\":\"x\",\"label\":[\"ok\",\"half \\udc00\"]}\n");
   EXPECT_THAT(Source("jsonl").fault(folder.path()), HasSubstr("a.jsonl:1: the label 'half"));

@@ -23,8 +23,9 @@ picture() { mkdir -p "$(dirname "$folder/$1")"; printf 'P5 2 2 255 %s' "${2:-abc
 for i in 1 2 3 4 5 6; do picture "set/a/$i.pgm"; picture "set/b/$i.pgm"; done
 source=(--from folder --source "$folder/set")
 fails 64 'needs --source' --from folder
-fails 64 'no such folder' --from folder --source "$folder/none"
-fails 64 'no such folder' --from idx --source "$folder/none"
+fails 64 'there is no such file or folder' --from folder --source "$folder/none"
+fails 64 'there is no such file or folder' --from idx --source "$folder/none"
+fails 64 'not a folder' --from folder --source "$0"
 fails 64 'from' --from webcam --source "$folder/set"
 fails 64 'split' "${source[@]}" --split train=0.5,test=0.6
 fails 64 'rest' "${source[@]}" --split train=5,test=1
