@@ -69,9 +69,9 @@ void require_recipe(const Manifest& manifest, const std::filesystem::path& folde
                     const std::string& recipe_hash) {
   if (manifest.recipe_hash == recipe_hash) return;
   throw core::UsageError(folder.string() + " was made with recipe " + manifest.recipe_hash +
-                        ", this run has recipe " + recipe_hash +
-                        ": options or inputs changed; use those of the run or choose another "
-                        "folder");
+                         ", this run has recipe " + recipe_hash +
+                         ": options or inputs changed; use those of the run or choose another "
+                         "folder");
 }
 
 }  // namespace

@@ -179,25 +179,16 @@ TEST_F(Jsonl, InvalidUtf8IsReplacedAndCounted) {
               AllOf(HasSubstr("a.jsonl:1: \\ud83d is half of a pair")));
 }
 
-TEST_F(Jsonl, InvalidUtf8InALabelIsAnError) {
-  // Replaced, both labels would be one class.
-  file("a.jsonl",
-       "{\"text\":\"x\",\"label\":\"ok\"}\n"
-       "{\"text\":\"x\",\"label\":\"caf\xE9\"}\n"
-       "{\"text\":\"x\",\"label\":\"caf\xE8\"}\n");
-  EXPECT_THAT(Source("jsonl").fault(folder.path()),
-              AllOf(StartsWith("65 "),
-                    HasSubstr("a.jsonl:2: the label 'caf\\xef\\xbf\\xbd' has "
-                              "bytes that are no UTF-8"),
-                    HasSubstr("--encoding latin-1")));
-  file("a.jsonl", "{\"text\":\"x\",\"label\":[\"ok\",\"half \\udc00\"]}\n");
+TEST_F(Jsonl, InvalidUtf8InALabelIsAnError) {  // replaced, both would be one class
+  file("a.jsonl", "[\"x\",\"ok\"]\n[\"x\",\"caf\xE9\"]\n[\"x\",\"caf\xE8\"]\n");
+  EXPECT_THAT(
+      Source("jsonl").fault(folder.path()),
+      AllOf(StartsWith("65 "), HasSubstr("a.jsonl:2: the label 'caf\\xef\\xbf\\xbd' has ")));
+  file("a.jsonl", "[\"x\",[\"ok\",\"half \\udc00\"]]\n");
   EXPECT_THAT(Source("jsonl").fault(folder.path()), HasSubstr("a.jsonl:1: the label 'half"));
   EXPECT_EQ(Source("jsonl", {{"label-from", "none"}}).list(folder.path()).size(), 1);
-  // U+FFFD that stands in the source is a character like others, a blemish in the text no fault of
-  // the label.
-  file("a.jsonl",
-       "{\"text\":\"x\",\"label\":\"\xEF\xBF\xBD\"}\n"
-       "{\"text\":\"x\xFF\",\"label\":\"ok\"}\n");
+  // U+FFFD of the source is a character; bytes replaced in the text are no fault of the label.
+  file("a.jsonl", "[\"x\",\"\xEF\xBF\xBD\"]\n[\"x\xFF\",\"ok\"]\n");
   EXPECT_THAT(Source("jsonl").list(folder.path()).class_names,
               ElementsAre("ok", std::string(kReplacement)));
 }
