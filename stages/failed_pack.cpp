@@ -20,6 +20,11 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
+/// What is written when a dataset is completed is there, though its manifest may be gone.
+bool was_complete(const fs::path& folder) {
+  return is_there(folder / io::kConfigurationName) || is_there(folder / io::kResultsName);
+}
+
 void remove_file(const fs::path& path) {
   if (is_there(path)) io::remove_tree(path);
 }
@@ -30,7 +35,7 @@ void keep_pack_failure(const io::RunFolder& live, const std::string& reason) noe
   try {
     const fs::path& folder = live.path();
     live.require_newest();  // what a later start packs is not this one's to judge
-    if (is_there(folder / io::kResultsName)) return;
+    if (was_complete(folder)) return;
     std::string text = reason;
     io::replace_invalid_utf8(text);  // it may name a path of any bytes
     io::write_sealed(folder, kFailedPackName, {{"error", text}});
@@ -41,7 +46,7 @@ void keep_pack_failure(const io::RunFolder& live, const std::string& reason) noe
 
 void clear_failed_pack(const fs::path& folder, const io::MemberLedger& ledger,
                        const std::string& stamp) {
-  if (!is_there(folder / kFailedPackName) || is_there(folder / io::kResultsName)) return;
+  if (!is_there(folder / kFailedPackName) || was_complete(folder)) return;
   (void)io::read_sealed(folder, kFailedPackName);  // it decides what is removed: it must be whole
   if (!ledger.holds_others() && same_source_stamp(folder, stamp)) return;
   core::log_info("{}: an earlier start ended with an error; what it packed is packed anew",
