@@ -264,9 +264,16 @@ bool OptionTable::counts(const Option& option) const {
 std::string OptionTable::choice_fault(std::string_view name) const {
   const Option* option = find(name);
   if (option == nullptr || !option->given || counts(*option)) return {};
-  return fmt::format("option '{0}' belongs to {1} {2}, but {1} is {3}; remove it or choose {1} {2}",
-                     option->name, option->chooser, fmt::join(option->chosen, " or "),
-                     find(option->chooser)->print());
+  // What the word is may be had by an option that does count: --strict by --invalid-utf8 strict.
+  std::string instead;
+  for (const auto& other : options_)
+    if (other.chooser == option->chooser && counts(other) &&
+        std::find(other.choices.begin(), other.choices.end(), option->name) != other.choices.end())
+      instead = fmt::format(", say --{} {},", other.name, option->name);
+  return fmt::format(
+      "option '{0}' belongs to {1} {2}, but {1} is {3}; remove it{4} or choose {1} {2}",
+      option->name, option->chooser, fmt::join(option->chosen, " or "),
+      find(option->chooser)->print(), instead);
 }
 
 std::string OptionTable::ini() const {

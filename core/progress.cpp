@@ -137,8 +137,10 @@ void Progress::finish() {
     s.erase();
     const double seconds = s.since_start.seconds();
     const std::uint64_t fresh = s.done - std::min(s.start, s.done);
-    std::string text =
-        fmt::format("{} {} {} in {}", s.label, grouped(s.done), s.unit, duration_text(seconds));
+    std::string text = fmt::format("{} {} {}", s.label, grouped(s.done), s.unit);
+    // What an earlier start did took none of this time.
+    if (s.start > 0) text += fmt::format(", {} of them", grouped(fresh));
+    text += fmt::format(" in {}", duration_text(seconds));
     if (fresh > 0 && seconds > 0)
       text += fmt::format(" ({}/s)", count_text(static_cast<double>(fresh) / seconds));
     log_line(LogLevel::information, text);

@@ -21,7 +21,8 @@ class Progress {
   void update(std::uint64_t done);
   /// The same with a short remark behind the numbers ("loss 1.234").
   void update(std::uint64_t done, const std::string& remark);
-  /// Leaves a last line with the total and the time taken. The destructor leaves none.
+  /// Leaves a last line with the total, how much of it was done since the start, and the time and
+  /// rate of that. The destructor leaves none.
   void finish();
 
  private:

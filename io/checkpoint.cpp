@@ -68,10 +68,10 @@ void set_aside(const std::filesystem::path& folder, const std::string& why) {
 void require_recipe(const Manifest& manifest, const std::filesystem::path& folder,
                     const std::string& recipe_hash) {
   if (manifest.recipe_hash == recipe_hash) return;
-  throw core::DataError(folder.string() + " was made with recipe " + manifest.recipe_hash +
-                        ", this run has recipe " + recipe_hash +
-                        ": options or inputs changed; use those of the run or choose another "
-                        "folder");
+  throw core::UsageError(folder.string() + " was made with recipe " + manifest.recipe_hash +
+                         ", this run has recipe " + recipe_hash +
+                         ": options or inputs changed; use those of the run or choose another "
+                         "folder");
 }
 
 }  // namespace

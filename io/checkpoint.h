@@ -44,8 +44,9 @@ class RunFolder {
   enum class TakeOver { no, yes };
   /// Creates the folder if need be. Refuses (UsageError) a live one: another process on this host
   /// holds its lock, or its heartbeat from another host is fresh; TakeOver::yes overrides. Claims
-  /// the next epoch. DataError if generations exist and none verifies, or one was made with another
-  /// recipe (names both hashes). A start that died on another host is waited out (15 s).
+  /// the next epoch. UsageError if a generation was made with another recipe (names both hashes),
+  /// DataError if generations exist and none verifies. A start that died on another host is waited
+  /// out (15 s).
   static RunFolder open(comm::Communicator& communicator, const std::filesystem::path& path,
                         const std::string& recipe_hash, TakeOver take_over);
   ~RunFolder();

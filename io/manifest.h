@@ -74,7 +74,7 @@ class MemberLedger {
   static MemberLedger existing(const std::filesystem::path& folder);
   /// Writes the member's bytes and then its record. Any rank, distinct names.
   void commit(const std::string& name, std::span<const std::byte> bytes, nlohmann::json facts);
-  /// The members that are there and right, sorted by name. One with a foreign recipe: DataError
+  /// The members that are there and right, sorted by name. One with a foreign recipe: UsageError
   /// that says so and what to do; one that fails its hash is set aside (NAME.bad) and not listed.
   /// On a sealed folder: the members of its manifest; if one is bad, the folder becomes unsealed.
   /// Reads every byte; one rank calls it and tells the others, before anyone commits.
@@ -83,6 +83,11 @@ class MemberLedger {
   std::vector<Member> reopen() const;
   /// The members that have records of this recipe, sorted by name, without reading their bytes.
   std::vector<Member> records() const;
+  /// True if a record is of another recipe.
+  bool holds_others() const;
+  /// Removes every member that has a record, whatever its recipe, and the records; no other file.
+  /// For a folder that never was complete: InternalError for one that is.
+  void discard() const;
   /// Collective: barrier, then rank 0 writes manifest.json from the records. Sets the recipe hash
   /// and the members of `manifest`, and its content digest if that is empty (content_digest()).
   /// Errors come out on all ranks.

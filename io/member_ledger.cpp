@@ -54,6 +54,60 @@ void unseal(const std::filesystem::path& folder, const std::string& recipe_hash,
   remove_manifest(folder);
 }
 
+// A member as its record has it, and the recipe that it was made with.
+struct Recorded {
+  Member member;
+  std::string recipe;
+};
+
+// All records of a folder. Damaged ones are removed.
+std::vector<Recorded> read_records(const std::filesystem::path& folder) {
+  const std::filesystem::path root = folder / "members";
+  std::vector<Recorded> found;
+  std::error_code error;
+  if (!std::filesystem::is_directory(root, error)) return found;
+  std::vector<std::filesystem::path> paths;
+  for (auto entry = std::filesystem::recursive_directory_iterator(root, error);
+       !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->path().extension() == kSuffix && entry->is_regular_file(ignored)) {
+      paths.push_back(entry->path());
+    }
+  }
+  if (error) throw_io_error("list", root, error.value());
+  for (const std::filesystem::path& path : paths) {
+    const std::string where = path.string();
+    std::string name = path.lexically_relative(root).generic_string();
+    name.resize(name.size() - kSuffix.size());
+    Recorded record;
+    try {
+      const std::vector<std::byte> bytes = read_file(path);
+      const nlohmann::json object =
+          parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+      record.member = member_from_json(object, where);
+      record.recipe =
+          read_fields(where, [&] { return object.at("recipe_hash").get<std::string>(); });
+      if (record.member.name != name)
+        throw_bad_fields(where, "it names the member " + record.member.name);
+    } catch (const core::DataError& fault) {
+      // Without its record a member was never finished: it is simply made anew.
+      core::log_warning("{}", fault.what());
+      remove_file(path);
+      continue;
+    }
+    found.push_back(std::move(record));
+  }
+  return found;
+}
+
+[[noreturn]] void refuse_recipe(const std::filesystem::path& folder, std::string_view state,
+                                const std::string& was, const std::string& now) {
+  throw core::UsageError(folder.string() + ": holds " + std::string(state) +
+                         " result made with other options or inputs (" + was.substr(0, 12) +
+                         ", now " + now.substr(0, 12) +
+                         "): repeat those, choose another output folder or remove this one");
+}
+
 }  // namespace
 
 MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash)
@@ -89,49 +143,33 @@ void MemberLedger::commit(const std::string& name, std::span<const std::byte> by
 }
 
 std::vector<Member> MemberLedger::records() const {
-  const std::filesystem::path root = folder_ / "members";
   std::vector<Member> members;
-  std::error_code error;
-  if (!std::filesystem::is_directory(root, error)) return members;
-  std::vector<std::filesystem::path> paths;
-  for (auto entry = std::filesystem::recursive_directory_iterator(root, error);
-       !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
-    std::error_code ignored;
-    if (entry->path().extension() == kSuffix && entry->is_regular_file(ignored)) {
-      paths.push_back(entry->path());
-    }
-  }
-  if (error) throw_io_error("list", root, error.value());
-  for (const std::filesystem::path& path : paths) {
-    const std::string where = path.string();
-    std::string name = path.lexically_relative(root).generic_string();
-    name.resize(name.size() - kSuffix.size());
-    nlohmann::json object;
-    Member member;
-    std::string recipe;
-    try {
-      const std::vector<std::byte> bytes = read_file(path);
-      object = parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
-      member = member_from_json(object, where);
-      recipe = read_fields(where, [&] { return object.at("recipe_hash").get<std::string>(); });
-      if (member.name != name) throw_bad_fields(where, "it names the member " + member.name);
-    } catch (const core::DataError& fault) {
-      // Without its record a member was never finished: it is simply made anew.
-      core::log_warning("{}", fault.what());
-      remove_file(path);
-      continue;
-    }
-    if (recipe != recipe_hash_) {
-      throw core::DataError(folder_.string() + " holds " + name + " of another recipe (" +
-                            recipe.substr(0, 12) + ", now " + recipe_hash_.substr(0, 12) +
-                            "): options or inputs changed; choose another output folder or remove "
-                            "this one");
-    }
-    members.push_back(std::move(member));
+  for (Recorded& record : read_records(folder_)) {
+    if (record.recipe != recipe_hash_)
+      refuse_recipe(folder_, "an unfinished", record.recipe, recipe_hash_);
+    members.push_back(std::move(record.member));
   }
   std::sort(members.begin(), members.end(),
             [](const Member& a, const Member& b) { return a.name < b.name; });
   return members;
+}
+
+bool MemberLedger::holds_others() const {
+  const std::vector<Recorded> all = read_records(folder_);
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Recorded& record) { return record.recipe != recipe_hash_; });
+}
+
+void MemberLedger::discard() const {
+  if (has_manifest(folder_))
+    throw core::InternalError(folder_.string() + " is complete: its members must stay");
+  for (const Recorded& record : read_records(folder_)) {
+    const std::filesystem::path path = folder_ / record.member.name;
+    remove_file(path);  // before its record: a kill in between leaves one that says what to remove
+    remove_file(record_path(folder_, record.member.name));
+    std::error_code not_empty;
+    if (path.parent_path() != folder_) std::filesystem::remove(path.parent_path(), not_empty);
+  }
 }
 
 std::vector<Member> MemberLedger::adopt() const {
@@ -140,13 +178,8 @@ std::vector<Member> MemberLedger::adopt() const {
   std::optional<Manifest> manifest;
   if (has_manifest(folder_)) {
     manifest = read_manifest(folder_);
-    if (manifest->recipe_hash != recipe_hash_) {
-      throw core::DataError(folder_.string() + " is complete with another recipe (" +
-                            manifest->recipe_hash.substr(0, 12) + ", now " +
-                            recipe_hash_.substr(0, 12) +
-                            "): options or inputs changed; choose another output folder or remove "
-                            "this one");
-    }
+    if (manifest->recipe_hash != recipe_hash_)
+      refuse_recipe(folder_, "a finished", manifest->recipe_hash, recipe_hash_);
     candidates = manifest->members;
   }
   std::vector<Member> good;

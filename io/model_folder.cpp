@@ -70,6 +70,7 @@ ModelFile read_exported(const std::filesystem::path& folder) {
   const SafetensorsFile file(read_file(path), path.string());
   for (const auto& each : file.entries())
     if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));
+  require_finite(model.tensors, path.string());
   model.digest = digest_of(model.description, model.tensors);
   return model;
 }
@@ -146,6 +147,7 @@ ModelFile read_model(const std::filesystem::path& path) {
     throw core::DataError(folder.string() + " names no model.json; restore it or make it anew");
   }
   model.tensors = assembler.finish();
+  require_finite(model.tensors, folder.string());
   model.digest = digest_of(model.description, model.tensors);
   if (model.digest != manifest.content_digest) {
     throw core::DataError(folder.string() +

@@ -42,6 +42,7 @@ void write_model(const std::filesystem::path& folder, const ModelDescription& de
 std::string description_text(const ModelDescription& description);
 /// `path`: a model folder, a section's folder that holds one at path/model, or an exported folder
 /// (model.json and model.safetensors, docs/export.md), whose tensors may have changed since.
+/// DataError for weights that are NaN or infinite.
 ModelFile read_model(const std::filesystem::path& path);
 
 }  // namespace retort::io

@@ -88,6 +88,10 @@ PixelConverter::PixelConverter(const PixelScale& scale, std::uint32_t channels) 
                             std::to_string(deviation) + "; they must be finite, deviation > 0");
     factor_[c] = static_cast<float>(1 / (255 * deviation));
     offset_[c] = static_cast<float>(-mean / deviation);
+    if (!std::isfinite(factor_[c]) || !std::isfinite(offset_[c]))
+      throw core::DataError(
+          "pixel scale: the deviation is so small that pixels overflow; they are "
+          "divided by it when they are in 0..1");
   }
 }
 

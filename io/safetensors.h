@@ -39,8 +39,8 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// The little-endian bytes of a tensor; InternalError without such a tensor.
   std::span<const std::byte> bytes(const std::string& name) const;
-  /// A tensor of type F32, F16, BF16 or F64 as fp32 (F64 is rounded to nearest); DataError for
-  /// other types.
+  /// A tensor of type F32, F16, BF16 or F64 as fp32 (F64 is rounded to nearest, infinite if that is
+  /// too large); DataError for other types.
   Tensor as_f32(const std::string& name) const;
 
  private:

@@ -104,6 +104,36 @@ std::vector<std::byte> image_of(std::string_view kind, const Cut& cut) {
   return writer.finish();
 }
 
+struct Unbounded {
+  std::uint64_t count = 0;
+  std::uint64_t first = 0;
+};
+
+// Floating point whose exponent bits are all ones: NaN or an infinity.
+template <class Bits>
+Unbounded with_full_exponent(const Tensor& tensor, Bits exponent) {
+  Unbounded found;
+  const std::span<const Bits> values = tensor.as<Bits>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if ((values[i] & exponent) != exponent) continue;
+    if (found.count++ == 0) found.first = i;
+  }
+  return found;
+}
+
+Unbounded unbounded_values(const Tensor& tensor) {
+  switch (tensor.type) {
+    case DType::f16:
+      return with_full_exponent<std::uint16_t>(tensor, 0x7C00);
+    case DType::f32:
+      return with_full_exponent<std::uint32_t>(tensor, 0x7F800000);
+    case DType::f64:
+      return with_full_exponent<std::uint64_t>(tensor, 0x7FF0000000000000);
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 std::uint64_t Tensor::elements() const {
@@ -204,6 +234,17 @@ TensorMap TensorAssembler::finish() {
   }
   pieces_.clear();
   return tensors;
+}
+
+void require_finite(const TensorMap& tensors, const std::string& where) {
+  for (const auto& [name, tensor] : tensors) {
+    const Unbounded found = unbounded_values(tensor);
+    if (found.count == 0) continue;
+    throw core::DataError(
+        where + ": tensor " + name + ": " + std::to_string(found.count) + " of " +
+        std::to_string(tensor.elements()) + " values are NaN or infinite, the first is element " +
+        std::to_string(found.first) + ": the model diverged or was saved wrongly; use another one");
+  }
 }
 
 std::string digest(const TensorMap& tensors) {

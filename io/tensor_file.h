@@ -69,6 +69,10 @@ class TensorAssembler {
   std::map<std::string, Pieces> pieces_;
 };
 
+/// DataError that names `where` and the first tensor, by name, of which a value is NaN or infinite:
+/// weights that nothing can be computed with. Every reader of models calls it.
+void require_finite(const TensorMap& tensors, const std::string& where);
+
 /// SHA-256 over sorted (name, dtype, shape, bytes): equal whatever the layout. The exact bytes that
 /// are hashed: docs/tensor_format.md.
 std::string digest(const TensorMap& tensors);

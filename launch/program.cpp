@@ -197,6 +197,7 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
   }
   made->table.require();
   made->stage->validate();
+  stages::require_inputs(made->table);
   const bool many = command.entry.ranks == stages::Ranks::many;
   const int wanted = made->common.ranks;
   if (comm::started_with_ranks()) {

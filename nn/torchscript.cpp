@@ -11,7 +11,10 @@
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/all.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/item.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -29,6 +32,17 @@ using core::DataError;
 constexpr const char* kMetadata = "retort.json";
 constexpr std::size_t kLongestReason = 300;
 
+// At most so long, cut behind a sentence or between words; advice to those who mend PyTorch is left
+// out.
+std::string shortened(std::string_view line) {
+  line = line.substr(0, line.find(". This is an internal"));
+  if (line.size() <= kLongestReason) return std::string(line);
+  line = line.substr(0, kLongestReason);
+  if (const auto end = line.rfind(". "); end != line.npos && end > kLongestReason / 3)
+    return std::string(line.substr(0, end));
+  return std::string(line.substr(0, line.rfind(' '))) + " ...";
+}
+
 // Torch's messages are pages with traces of Python and C++; the line that says why is the one after
 // "Error: ", or the first.
 std::string reason_of(std::string_view text) {
@@ -42,7 +56,7 @@ std::string reason_of(std::string_view text) {
     const std::size_t error = next.find("Error: ");
     if (line.empty() || error != std::string_view::npos) line = next;
   }
-  return std::string(line.substr(0, kLongestReason));
+  return shortened(line);
 }
 
 std::string reason_of(const std::exception& error) {
@@ -246,6 +260,13 @@ TorchScriptFile::TorchScriptFile(std::vector<std::byte> bytes, std::string where
   torch::jit::getExecutorMode() = false;
   auto state = std::make_shared<State>();
   state->where = std::move(where);
+  constexpr std::string_view kZip = "PK";  // what every archive of PyTorch begins with
+  if (bytes.size() < kZip.size() || std::memcmp(bytes.data(), kZip.data(), kZip.size()) != 0)
+    throw DataError(fmt::format(
+        "{}: is no TorchScript file, and models of Retort are folders: name the folder, "
+        "or export the model with torch.jit.trace or torch.jit.script and "
+        "torch.jit.save",
+        state->where));
   try {
     torch::jit::ExtraFilesMap extra{{kMetadata, ""}};
     state->module =
@@ -258,15 +279,23 @@ TorchScriptFile::TorchScriptFile(std::vector<std::byte> bytes, std::string where
                     state->where, reason_of(error)));
   }
   check_signature(state->module, state->where);
+  std::string diverged;
   try {
-    for (const at::Tensor& parameter : state->module.parameters())
-      state->parameters += static_cast<std::uint64_t>(parameter.numel());
+    for (const auto& parameter : state->module.named_parameters()) {
+      state->parameters += static_cast<std::uint64_t>(parameter.value.numel());
+      if (!at::isfinite(parameter.value).all().item<bool>()) diverged = parameter.name;
+    }
     state->module.eval();
     state->module = torch::jit::freeze(state->module);
   } catch (const std::exception& error) {
     throw DataError(
         fmt::format("{}: cannot be frozen for inference: {}", state->where, reason_of(error)));
   }
+  if (!diverged.empty())
+    throw DataError(
+        fmt::format("{}: tensor {} has values that are NaN or infinite: the model diverged or was "
+                    "saved wrongly; use another one",
+                    state->where, diverged));
   if (find_write(state->module.get_method("forward").graph()->block()) != nullptr)
     throw DataError(fmt::format(
         "{}: its forward writes attributes of the module, which several threads share: export a "

@@ -34,6 +34,12 @@ std::string from_base(const std::string& text, const std::filesystem::path& base
   return fmt::format("{}", fmt::join(paths, ","));
 }
 
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  const auto relative = std::filesystem::absolute(path).lexically_normal().lexically_relative(
+      std::filesystem::absolute(folder).lexically_normal());
+  return !relative.empty() && *relative.begin() != "..";
+}
+
 bool is_reference(const std::string& text) {
   const auto pieces = value_pieces(text);
   return std::any_of(pieces.begin(), pieces.end(),
@@ -101,6 +107,29 @@ BoundSection bind(const Plan& plan, const Graph& graph, const Instance& instance
     throw UsageError(fmt::format("{}: [{}]: {}", section.origin, section.name, text));
   }
   return bound;
+}
+
+void check_inputs(const Plan& plan, const Graph& graph, const Instance& instance,
+                  const Place& place) {
+  const auto& section = plan.sections[instance.section];
+  const auto bound = bind(plan, graph, instance, place);
+  for (const auto& option : section.options) {
+    const auto* known = bound.table.find(option.name);
+    if (!known || known->effect != core::OptionEffect::input || is_reference(option.text)) continue;
+    const std::string path = known->print();
+    // What lies in the run folder may be a section's that is still to run.
+    if (path.empty() || is_below(path, place.run) || stages::is_there(path)) continue;
+    throw UsageError(
+        fmt::format("{}: [{}]: {} = {}: there is no such file or folder; check the path",
+                    option.origin, section.name, option.name, path));
+  }
+  try {
+    bound.stage->check_inputs();
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
+  } catch (const core::DataError&) {
+    // Named when the section comes to it; others may run before.
+  }
 }
 
 std::vector<BoundSection> bind_all(const Plan& plan, const Graph& graph, const Place& place) {

@@ -34,6 +34,12 @@ struct BoundSection {
 BoundSection bind(const Plan& plan, const Graph& graph, const Instance& instance,
                   const Place& place);
 
+/// What can be said before a section runs, from files that are there: UsageError with file, line
+/// and section for an input outside of the run folder that is missing, and for options that do not
+/// fit inputs (Stage::check_inputs). Damaged inputs are the section's own to find.
+void check_inputs(const Plan& plan, const Graph& graph, const Instance& instance,
+                  const Place& place);
+
 /// All instances of the graph, in its order.
 std::vector<BoundSection> bind_all(const Plan& plan, const Graph& graph, const Place& place);
 

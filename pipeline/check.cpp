@@ -40,7 +40,7 @@ class Checker {
   CheckReport check(const fs::path& path) {
     std::error_code code;
     if (!fs::exists(path, code))
-      throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+      throw core::UsageError(fmt::format("{} does not exist; check the path", path.string()));
     if (fs::is_directory(path, code)) {
       check_folder(path);
     } else {

@@ -53,7 +53,7 @@ std::string ContentDigests::of(const fs::path& path) {
   std::error_code code;
   const auto status = fs::status(path, code);
   if (!fs::exists(status))
-    throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+    throw core::UsageError(fmt::format("{} does not exist; check the path", path.string()));
   if (!fs::is_directory(status)) return "file:" + file_hash(path);
   if (!io::has_manifest(path)) return "folder:" + folder_hash(path);
   const auto manifest = io::read_manifest(path);

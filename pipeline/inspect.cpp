@@ -187,7 +187,7 @@ core::DataError nothing_here(const fs::path& path) {
 void require_existing(const fs::path& path) {
   std::error_code code;
   if (!fs::exists(path, code))
-    throw core::DataError(fmt::format("{} does not exist; check the path", path.string()));
+    throw core::UsageError(fmt::format("{} does not exist; check the path", path.string()));
 }
 
 std::string hdf5_digest(const fs::path& path) {

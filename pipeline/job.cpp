@@ -99,6 +99,10 @@ Job load_plan(comm::Communicator& communicator, const fs::path& file,
 
 Job load_run(comm::Communicator& communicator, const fs::path& run) {
   const auto seen = from_root(communicator, [&] {
+    std::error_code code;
+    if (!fs::exists(run, code))
+      throw core::UsageError(
+          fmt::format("{}: no such folder: name a run folder, such as runs/glyphs", run.string()));
     if (!is_plan_run(run))
       throw core::DataError(fmt::format(
           "{} is not the folder of a plan's run (no plan.ini and .plan/settings.json in it); start "

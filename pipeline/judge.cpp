@@ -47,8 +47,9 @@ Recipe Judge::recipe(std::size_t instance) {
   const auto bound = bind(job_.plan, job_.graph, job_.graph.instances[instance], job_.place);
   try {
     return recipe_of(bound.stage_name, bound.table, bound.stage->found_inputs(), digests_);
-  } catch (const core::DataError& error) {
-    throw core::DataError(fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
+  } catch (const core::Error& error) {
+    throw core::Error(error.code(),
+                      fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
   }
 }
 

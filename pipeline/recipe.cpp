@@ -78,6 +78,8 @@ Recipe recipe_of(const std::string& stage, const core::OptionTable& table,
           all += digests.of(path);
         } catch (const core::DataError& error) {
           throw core::DataError(fmt::format("option {}: {}", option.name, error.what()));
+        } catch (const core::UsageError& error) {
+          throw core::UsageError(fmt::format("option {}: {}", option.name, error.what()));
         }
       }
       recipe.inputs[option.name] = all;

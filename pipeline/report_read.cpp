@@ -232,7 +232,7 @@ std::vector<const ReportSection*> Report::members(std::string_view group) const 
 
 Report read_report(const fs::path& run) {
   if (!fs::is_directory(run))
-    throw core::DataError(
+    throw core::UsageError(
         fmt::format("{}: no such folder: name a run folder, such as runs/glyphs", run.string()));
   Report report;
   report.folder = run;

@@ -1,5 +1,6 @@
 #include "pipeline/run_plan.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <optional>
 
@@ -60,6 +61,7 @@ class PlanRun {
 
   StageOutcome run() {
     bind_all(job_.plan, job_.graph, job_.place);  // every error of the plan comes before any work
+    check_inputs([](std::size_t) { return true; });
     print_configuration();
     if (options_.mode == RunMode::dry) return print_forecast();
     const auto fence = claim();
@@ -69,6 +71,35 @@ class PlanRun {
   }
 
  private:
+  /// What is wrong with sections that `wanted` names, as far as their inputs are there. Rank 0
+  /// looks.
+  template <class Wanted>
+  void check_inputs(Wanted wanted) {
+    from_root(context_.communicator, [&] {
+      for (std::size_t i = 0; i < courses_.size(); ++i)
+        if (chosen_[i] && wanted(i))
+          pipeline::check_inputs(job_.plan, job_.graph, job_.graph.instances[i], job_.place);
+      return std::string();
+    });
+  }
+
+  /// Before what follows on a section that is complete now, and what may take long in between.
+  void check_followers(std::size_t index) {
+    check_inputs([&](std::size_t i) {
+      const auto& needs = job_.graph.instances[i].needs;
+      return courses_[i].fate == Fate::not_run &&
+             std::find(needs.begin(), needs.end(), index) != needs.end();
+    });
+  }
+
+  /// The error with the section that it belongs to, unless it says so itself.
+  core::Error named(std::size_t index, const core::Error& error) const {
+    const auto& section = job_.plan.sections[job_.graph.instances[index].section];
+    const std::string text = error.what();
+    if (text.find("[" + section.name + "]") != std::string::npos) return error;
+    return {error.code(), fmt::format("{}: [{}]: {}", section.origin, name(index), text)};
+  }
+
   /// Says a line on rank 0: on standard output, or beside it when that is for the JSON line.
   void say(const std::string& line) const {
     if (!context_.communicator.root()) return;
@@ -168,10 +199,12 @@ class PlanRun {
       // Other ranks may still be inside the section: only a lone rank can leave it and go on.
       const bool goes_on =
           options_.after_failure == AfterFailure::keep_going && context_.communicator.size() == 1;
-      if (!goes_on) throw;
+      if (!goes_on) throw named(index, error);
       core::log_error("{}: {}", place_text(index), error.what());
-      if (!failure_) failure_.emplace(error);
+      if (!failure_) failure_.emplace(named(index, error));
+      return;
     }
+    if (courses_[index].fate == Fate::done) check_followers(index);
   }
 
   /// Rank 0 judges and clears the way; says so.

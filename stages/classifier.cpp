@@ -9,12 +9,12 @@
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/class_map.h"
-#include "io/json_text.h"
 #include "io/packed_shard.h"
 #include "io/pixels.h"
 #include "nn/class_order.h"
 #include "nn/torchscript.h"
 #include "stages/placement.h"
+#include "stages/torchscript_metadata.h"
 
 namespace retort::stages {
 namespace {
@@ -22,37 +22,6 @@ namespace {
 using core::DataError;
 using core::OptionEffect;
 using core::UsageError;
-
-// What a file says about itself: the words of model.json (docs/model_format.md), each optional.
-struct Metadata {
-  std::vector<std::string> class_names;
-  io::PixelScale scale;
-  std::optional<io::ImageShape> input;
-};
-
-Metadata parse_metadata(const std::string& text, const std::string& where) {
-  Metadata metadata;
-  if (text.empty()) return metadata;
-  const nlohmann::json json = io::parse_json(std::as_bytes(std::span(text)), where);
-  return io::read_fields(where, [&] {
-    for (const auto& [name, value] : json.items()) {
-      if (name == "class_names") {
-        metadata.class_names = value.get<std::vector<std::string>>();
-      } else if (name == "scale") {
-        metadata.scale = {value.at("mean").get<std::vector<double>>(),
-                          value.at("deviation").get<std::vector<double>>()};
-      } else if (name == "input") {
-        metadata.input = {value.at("height").get<std::uint32_t>(),
-                          value.at("width").get<std::uint32_t>(),
-                          value.at("channels").get<std::uint32_t>()};
-      } else {
-        throw DataError(fmt::format("{}: field '{}' is not known; class_names, scale and input are",
-                                    where, name));
-      }
-    }
-    return metadata;
-  });
-}
 
 // Models of Retort's own are folders.
 bool is_file(const std::filesystem::path& path) {
@@ -67,7 +36,8 @@ LoadedModel load_torchscript(const std::filesystem::path& path, const TorchScrip
   LoadedModel loaded;
   loaded.digest = core::sha256_hex(bytes);
   const nn::TorchScriptFile file(std::move(bytes), where);
-  Metadata metadata = parse_metadata(file.metadata(), where + ": retort.json inside");
+  TorchScriptMetadata metadata =
+      parse_torchscript_metadata(file.metadata(), where + ": retort.json inside");
   if (!options.classes.empty()) metadata.class_names = io::read_class_list(options.classes);
   if (metadata.class_names.empty())
     throw DataError(fmt::format(
@@ -86,8 +56,6 @@ LoadedModel load_torchscript(const std::filesystem::path& path, const TorchScrip
     throw DataError(fmt::format(
         "{}: does not carry the size of its pictures: save it with \"input\" in retort.json",
         where));
-  if (metadata.input->elements() == 0)
-    throw DataError(fmt::format("{}: retort.json inside: input has a side of 0", where));
   try {
     io::PixelConverter(metadata.scale, metadata.input->channels);
   } catch (const DataError& error) {
@@ -128,7 +96,7 @@ LoadedModel load_classifier(const std::filesystem::path& path, const TorchScript
   if (is_file(path)) return load_torchscript(path, options, input);
   std::error_code error;
   if (path.extension() == ".pt" && !std::filesystem::exists(path, error))
-    throw DataError(fmt::format("{}: there is no such file", path.string()));
+    throw UsageError(fmt::format("{}: there is no such file", path.string()));
   const auto refuse = [&](const char* option) {
     throw UsageError(
         fmt::format("--{} is for TorchScript files: {} is a model folder, which says it itself",

@@ -121,7 +121,7 @@ InitialWeights read_initial_weights(const std::filesystem::path& path, const nn:
       if (!io::is_batch_counter(name)) there.emplace(name, entry.shape);
   } else {
     if (!std::filesystem::exists(path, error))
-      throw DataError(fmt::format("--init {}: there is no such folder or file", where));
+      throw core::UsageError(fmt::format("--init {}: there is no such file or folder", where));
     weights = from_folder(path, description, head, hint);
     for (const auto& [name, tensor] : weights.tensors) there.emplace(name, tensor.shape);
   }
@@ -131,8 +131,10 @@ InitialWeights read_initial_weights(const std::filesystem::path& path, const nn:
     std::erase_if(wanted, [&](const auto& each) { return is_head(each.first); });
   }
   check_names(where, description.name, wanted, there, head_name, hint);
-  if (file)
+  if (file) {
     for (const auto& each : wanted) weights.tensors[each.first] = file->as_f32(each.first);
+    io::require_finite(weights.tensors, "--init " + where);
+  }
   if (head == InitialHead::fresh)
     for (auto& [name, tensor] : random_head(model, head_name, seed))
       weights.tensors[name] = std::move(tensor);

@@ -20,6 +20,7 @@
 #include "io/packed_shard.h"
 #include "io/sources/shard_packing.h"
 #include "io/sources/source.h"
+#include "stages/failed_pack.h"
 #include "stages/pack_options.h"
 #include "stages/pack_results.h"
 #include "stages/section_output.h"
@@ -53,6 +54,8 @@ class Pack : public Stage {
   void pack_shards(StageContext& context, const io::Catalogue& catalogue, const io::ShardPlan& plan,
                    const io::PackForm& form, io::MemberLedger& ledger,
                    const std::set<std::string>& present, const std::string& recipe) const;
+  void complete(StageContext& context, const io::Catalogue& catalogue, const io::ShardPlan& plan,
+                const io::PackForm& form, const std::string& stamp, io::MemberLedger& ledger) const;
   std::set<std::string> adopt(comm::Communicator& communicator,
                               const io::MemberLedger& ledger) const;
 
@@ -179,6 +182,26 @@ std::set<std::string> Pack::adopt(comm::Communicator& communicator,
   return present;
 }
 
+void Pack::complete(StageContext& context, const io::Catalogue& catalogue,
+                    const io::ShardPlan& plan, const io::PackForm& form, const std::string& stamp,
+                    io::MemberLedger& ledger) const {
+  io::Manifest manifest;
+  nlohmann::json results;
+  io::on_root(context.communicator, [&] {
+    const PackTally tally = tally_up(ledger.records(), catalogue, plan);
+    if (tally.bad > 0) check_bad(tally.bad, catalogue.size(), tally.bad_samples.front());
+    check_packed(tally, catalogue);
+    forget_pack_failure(options_.out);
+    manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
+    results = pack_results(manifest, tally, catalogue);
+    core::take_warnings();  // they are on the log; the folder is the same without
+    manifest.companions = write_companions(context, options_.out, results);
+    if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
+  });
+  ledger.seal(context.communicator, std::move(manifest));
+  io::on_root(context.communicator, [&] { print_pack(context, results); });
+}
+
 StageOutcome Pack::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
   std::string list_text, stamp;
@@ -203,27 +226,21 @@ StageOutcome Pack::run(StageContext& context) {
   const auto live = io::RunFolder::open(
       communicator, options_.out, recipe,
       context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
-  io::on_root(communicator, [&] { keep_source_stamp(options_.out, options_.source, stamp); });
   io::MemberLedger ledger(options_.out, recipe);
-  const auto present = adopt(communicator, ledger);
-  io::agree(communicator,
-            [&] { pack_shards(context, catalogue, plan, form, ledger, present, recipe); });
-  if (communicator.any(core::stop_requested())) return StageOutcome::stopped;
-
-  io::Manifest manifest;
-  nlohmann::json results;
   io::on_root(communicator, [&] {
-    const PackTally tally = tally_up(ledger.records(), catalogue, plan);
-    if (tally.bad > 0) check_bad(tally.bad, catalogue.size(), tally.bad_samples.front());
-    check_packed(tally, catalogue);
-    manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
-    results = pack_results(manifest, tally, catalogue);
-    core::take_warnings();  // they are on the log; the folder is the same without
-    manifest.companions = write_companions(context, options_.out, results);
-    if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
+    clear_failed_pack(options_.out, ledger, stamp);
+    keep_source_stamp(options_.out, options_.source, stamp);
   });
-  ledger.seal(communicator, std::move(manifest));
-  io::on_root(communicator, [&] { print_pack(context, results); });
+  const auto present = adopt(communicator, ledger);
+  try {
+    io::agree(communicator,
+              [&] { pack_shards(context, catalogue, plan, form, ledger, present, recipe); });
+    if (communicator.any(core::stop_requested())) return StageOutcome::stopped;
+    complete(context, catalogue, plan, form, stamp, ledger);
+  } catch (const core::Error& error) {
+    if (communicator.root()) keep_pack_failure(live, error.what());
+    throw;
+  }
   return StageOutcome::done;
 }
 

@@ -10,13 +10,16 @@ namespace retort::stages {
 
 namespace fs = std::filesystem;
 
-void check_source_stamp(const fs::path& folder, const fs::path& source, const std::string& stamp) {
+bool same_source_stamp(const fs::path& folder, const std::string& stamp) {
   std::error_code error;
-  if (stamp.empty() || !fs::exists(folder / kSourceStampName, error)) return;
+  if (stamp.empty() || !fs::exists(folder / kSourceStampName, error)) return true;
   const nlohmann::json kept = io::read_sealed(folder, kSourceStampName);
-  const std::string was = io::read_fields((folder / kSourceStampName).string(),
-                                          [&] { return kept.at("stamp").get<std::string>(); });
-  if (was != stamp)
+  return stamp == io::read_fields((folder / kSourceStampName).string(),
+                                  [&] { return kept.at("stamp").get<std::string>(); });
+}
+
+void check_source_stamp(const fs::path& folder, const fs::path& source, const std::string& stamp) {
+  if (!same_source_stamp(folder, stamp))
     throw core::UsageError(
         fmt::format("{}: was packed from {}, whose files have changed since (sizes or times): "
                     "choose another --out or remove the folder",

@@ -10,6 +10,8 @@ namespace retort::stages {
 
 inline constexpr std::string_view kSourceStampName = "source.json";
 
+/// False if FOLDER/source.json holds another stamp than `stamp`.
+bool same_source_stamp(const std::filesystem::path& folder, const std::string& stamp);
 /// UsageError if FOLDER/source.json holds another stamp than `stamp` (io::Catalogue::stamp); says
 /// that `source` changed. An empty stamp, or a folder without the file, has nothing to say.
 void check_source_stamp(const std::filesystem::path& folder, const std::filesystem::path& source,

@@ -41,6 +41,9 @@ class Stage {
   virtual void declare_dependent(core::OptionTable&) {}
   /// Options against each other, before anything starts: UsageError. No I/O beyond what exists.
   virtual void validate() const {}
+  /// Options against inputs that are there already, before anything is computed: UsageError. A plan
+  /// asks a section as soon as what it needs is there; inputs that are missing say nothing here.
+  virtual void check_inputs() const {}
   /// Files that decide the result though no option names them; plans look at them as at inputs, by
   /// `name`.
   struct FoundInput {
@@ -75,6 +78,13 @@ struct GivenOption {
 void set_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
 /// set_options(), then require() and validate().
 void apply_options(Stage& stage, core::OptionTable& table, std::span<const GivenOption> given);
+
+/// False if a path, or one of a list of them, names nothing. A path that cannot be looked at may be
+/// there.
+bool is_there(const std::string& path);
+/// UsageError for the first input option that was given and names nothing that is there. Words
+/// without an option's name are their command's to judge.
+void require_inputs(const core::OptionTable& table);
 
 std::span<const StageEntry> stage_registry();
 const StageEntry* find_stage(std::string_view name);

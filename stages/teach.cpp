@@ -193,6 +193,13 @@ class Teach : public Stage {
     }
   }
 
+  void check_inputs() const override {
+    if (!labelled() || !io::has_manifest(options_.data)) return;
+    const std::uint64_t classes = io::packed_class_names(options_.data).size();
+    if (options_.sample == 0) check_count("top-k", options_.top_k, options_.data, classes);
+    if (!options_.unlabelled.empty()) check_count("top-h", options_.top_h, options_.data, classes);
+  }
+
   StageOutcome run(StageContext& context) override {
     std::vector<Part> parts;
     if (!options_.data.empty()) parts.push_back({open_data(options_.data, options_.split), {}});
@@ -273,15 +280,20 @@ class Teach : public Stage {
     return classifier;
   }
 
+  void check_count(const char* option, std::uint64_t count, const std::filesystem::path& knows,
+                   std::uint64_t classes) const {
+    if (count > classes)
+      throw core::UsageError(
+          fmt::format("--{} {}: {} knows only {} classes", option, count, knows.string(), classes));
+  }
+
   io::LogitLayout layout_of(std::uint64_t classes, io::RowForm form) const {
     io::LogitLayout layout;
     layout.classes = classes;
     layout.form = form;
     layout.ids = options_.ids;
     const auto listed = [&](const char* option, std::uint64_t count) {
-      if (count > classes)
-        throw core::UsageError(fmt::format("--{} {}: {} knows only {} classes", option, count,
-                                           options_.teacher.model.string(), classes));
+      check_count(option, count, options_.teacher.model, classes);
       return static_cast<std::uint32_t>(count);
     };
     if (form == io::RowForm::top_h) {

@@ -226,7 +226,7 @@ StageOutcome TrainingRun::run() {
   io::Loader loader(job_.data, plan_, loader_options_,
                     comm::rank_shards(plan_.shards(), communicator_.size(), communicator_.rank()),
                     state_.step, steps_, std::move(unlabelled));
-  core::Progress progress(context_.stage, steps_, "steps");
+  core::Progress progress(context_.stage, steps_, "steps", state_.step);
   std::string reason = rules.reason(state_.history);
   core::stop_on_interrupt();
   shown_step_ = state_.step;
@@ -258,6 +258,7 @@ StageOutcome TrainingRun::finish() {
            : state_.model_tensors(state_.evaluated(), state_.buffers);
   io::on_root(communicator_, [&] {
     folder_->require_newest();
+    io::require_finite(tensors, fmt::format("after {} steps", state_.step));
     io::write_model(options_.out / "model", job_.description, tensors);
   });
   nlohmann::json results = job_.results;

@@ -15,6 +15,7 @@ namespace {
 using core::DataError;
 
 constexpr std::size_t kMaxLabelBytes = 1000;
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 void latin1_to_utf8(std::string& record) {
   if (std::all_of(record.begin(), record.end(), [](char c) { return (c & 0x80) == 0; })) return;
@@ -57,6 +58,12 @@ void add_label(std::string_view label, TextRow& row) {
   if (label.size() > kMaxLabelBytes)
     throw DataError(fmt::format("the label has {} bytes, more than {}; is it the text?",
                                 label.size(), kMaxLabelBytes));
+  // In a text a replaced byte is a blemish; in names it makes one class of two.
+  if (row.replaced > 0 && label.find(kReplacement) != label.npos)
+    throw DataError(
+        fmt::format("the label '{}' has bytes that are no UTF-8; mend the file, or say --encoding "
+                    "latin-1 if it is that",
+                    escaped(label)));
   if (!is_plain_utf8(label))
     throw DataError(fmt::format("the label '{}' has control characters", shown(label)));
   if (std::find(row.labels.begin(), row.labels.end(), label) != row.labels.end())

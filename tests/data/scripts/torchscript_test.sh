@@ -100,10 +100,16 @@ for module in (Two, Pair, Image, Half, Batch, Noisy, Device, Counting, Fixed):
     save(module().eval(), module.__name__.lower() + ".pt", about)
 save(net, "unknown.pt", {**about, "classes": names})
 save(net, "no_json.pt", {**about, "scale": 7})
+save(net, "plain_numbers.pt", {"class_names": names, "scale": {"mean": 0.4, "deviation": 0.3}})
+save(net, "texts.pt", {**about, "scale": {"mean": "0.4", "deviation": 0.3}})
+save(net, "doubled.pt", {**about, "class_names": names[:-1] + names[:1]})
 save(net, "other_size.pt", {**about, "input": {"height": 9, "width": 9, "channels": 1}})
 save(net, "deviation.pt", {**about, "scale": {"mean": [0.5], "deviation": [0]}})
 save(net, "fewer.pt", {**about, "class_names": names[1:]})
 save(net, "reversed.pt", {**about, "class_names": names[::-1]})
+with torch.no_grad():
+    net[9].weight[3, 5] = float("nan")
+save(net, "nan.pt", about)
 torch.save({"weight": torch.ones(3)}, "state.pt")
 PYTHON
 PYTHONPATH=$work "$python" -W ignore export.py
@@ -113,6 +119,7 @@ quietly "${teach[@]}" --model teacher.pt --out logits
 quietly -n 2 "${teach[@]}" --model teacher.pt --out two
 quietly "${teach[@]}" --model teacher.pt --threads 2 --out threads
 quietly "${teach[@]}" --model bare.pt --classes names.txt --pixel-mean 0.4 --pixel-deviation 0.3 --out bare
+quietly "${teach[@]}" --model plain_numbers.pt --out plain
 quietly "${teach[@]}" --model turned.pt --class-map map.tsv --out mapped
 for run in two threads; do
   diff -r logits/pass-00 $run/pass-00 || fail "$run: other bytes"
@@ -160,15 +167,17 @@ for name in ("score.json", "mapped.json"):
     assert abs(score["top1"] - (test.argmax(1) == labels).mean()) < 1e-9, score
 assert score["parameters"] == sum(p.numel() for p in net.parameters())
 PYTHON
-PYTHONPATH=$work "$python" compare.py logits bare mapped
+PYTHONPATH=$work "$python" compare.py logits bare plain mapped
 retort inspect mapped | grep -q class_map || fail "the facts do not name the class map"
 
 bad() { refuse "$1" "$2" retort teach --data data --top-k 5 --model "${@:3}" --out refused; }
 bad 65 "is no TorchScript file" state.pt
 head -c 2000 teacher.pt >cut.pt
 bad 65 "is no TorchScript file" cut.pt
-bad 65 "is no TorchScript file" names.txt
-bad 65 "there is no such file" nowhere.pt
+bad 65 "is no TorchScript file, and models of Retort are folders" names.txt
+bad 65 "is no TorchScript file, and models of Retort are folders" logits/manifest.json
+bad 64 "there is no such file" nowhere.pt
+bad 65 "tensor 9.weight has values that are NaN or infinite" nan.pt
 bad 65 "takes 2 arguments" two.pt
 bad 65 "one tensor" pair.pt
 bad 65 "logits [n, classes]" image.pt
@@ -179,7 +188,9 @@ bad 65 "CUDA" device.pt
 bad 65 "writes attributes" counting.pt
 bad 65 "[2, 10] for a batch of 1" fixed.pt
 bad 65 "field 'classes'" unknown.pt
-bad 65 "retort.json" no_json.pt
+bad 65 "retort.json inside: field 'scale' must be an object" no_json.pt
+bad 65 "retort.json inside: field 'scale.mean' must be a number" texts.pt
+bad 65 "class_names: 19 and 0 (counted from 0) are both '" doubled.pt
 bad 65 "takes pictures of 9x9x1" other_size.pt
 bad 65 "deviation" deviation.pt
 bad 65 "logits of 20 classes where 19" fewer.pt

@@ -170,7 +170,7 @@ TEST_F(CheckpointRanks, RefusalsComeOutOnAllRanks) {
     tests::commit_part(folder, 10, ranks().rank(), ranks().size());
     EXPECT_THROW(open(), core::UsageError);
   }
-  EXPECT_THROW(open("other recipe"), core::DataError);
+  EXPECT_THROW(open("other recipe"), core::UsageError);
 }
 
 TEST_F(CheckpointRanks, OverlapBetweenRanksIsRefusedOnAll) {

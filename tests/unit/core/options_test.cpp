@@ -210,6 +210,23 @@ TEST(OptionsOfAChoice, CountOnlyWhereItWasMade) {
   EXPECT_THAT(table.ini(), testing::HasSubstr("\n# momentum =\n"));
 }
 
+TEST(OptionsOfAChoice, NamesAnOptionThatSaysTheSame) {
+  std::string from = "images";
+  bool strict = false;
+  int invalid = 0;
+  OptionTable table;
+  table.add("from", &from, "which");
+  table.only_with("from", "images", [&] { table.add("strict", &strict, "of images"); });
+  table.only_with("from", "texts", [&] {
+    table.add_choice("invalid-utf8", &invalid, {{"replace", 0}, {"strict", 1}}, "of texts");
+  });
+  table.set("strict", "true");
+  table.set("from", "texts");
+  EXPECT_EQ(table.choice_fault("strict"),
+            "option 'strict' belongs to from images, but from is texts; remove it, say "
+            "--invalid-utf8 strict, or choose from images");
+}
+
 TEST(OptionsOfAChoice, MayBelongToSeveral) {
   std::string from = "jsonl", field;
   OptionTable table;

@@ -82,7 +82,7 @@ TEST_F(Messages, WithoutTerminalProgressLeavesItsLastLineOnly) {
   for (std::uint64_t i = 400; i <= 1000; ++i) progress.update(i);
   progress.finish();
   const std::string text = testing::internal::GetCapturedStderr();
-  EXPECT_THAT(text, testing::StartsWith("retort: train 1,000 steps in 0 s"));
+  EXPECT_THAT(text, testing::StartsWith("retort: train 1,000 steps, 600 of them in 0 s ("));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
 }
 

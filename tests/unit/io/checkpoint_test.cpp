@@ -103,7 +103,7 @@ TEST_F(CheckpointTest, AnotherRecipeIsRefusedAndNamesBoth) {
   try {
     open("recipe-2");
     FAIL();
-  } catch (const core::DataError& error) {
+  } catch (const core::UsageError& error) {
     EXPECT_THAT(error.what(), HasSubstr("recipe-1"));
     EXPECT_THAT(error.what(), HasSubstr("recipe-2"));
   }

@@ -248,19 +248,39 @@ TEST_F(MemberLedgerTest, ADamagedRecordMakesItsMemberUnfinished) {
   EXPECT_THAT(ledger_.adopt(), IsEmpty());
 }
 
-TEST_F(MemberLedgerTest, AnotherRecipeIsADataErrorThatSaysWhatToDo) {
+TEST_F(MemberLedgerTest, AnotherRecipeIsAUsageErrorThatSaysWhatToDo) {
   ledger_.commit("a", raw("aa"), {});
   const MemberLedger other(folder_, std::string(64, '2'));
   try {
     other.adopt();
     FAIL();
-  } catch (const core::DataError& error) {
+  } catch (const core::UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("an unfinished result"));
     EXPECT_THAT(error.what(), HasSubstr("111111111111, now 222222222222"));
     EXPECT_THAT(error.what(), HasSubstr("choose another output folder"));
   }
   comm::Communicator communicator = comm::Communicator::single();
   ledger_.seal(communicator, logits_manifest());
-  EXPECT_THROW(other.adopt(), core::DataError);
+  EXPECT_THROW(other.adopt(), core::UsageError);
+}
+
+TEST_F(MemberLedgerTest, DiscardRemovesWhatIsOnRecordAndNothingElse) {
+  ledger_.commit("train/a", raw("aa"), {});
+  ledger_.commit("b", raw("bb"), {});
+  MemberLedger other(folder_, std::string(64, '2'));
+  EXPECT_TRUE(other.holds_others());
+  EXPECT_FALSE(ledger_.holds_others());
+  overwrite(folder_ / "mine.txt", "kept");
+  std::filesystem::remove(folder_ / "b");  // killed within an earlier discard
+  other.discard();
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "train"));
+  EXPECT_EQ(text_of(folder_ / "mine.txt"), "kept");
+  EXPECT_THAT(other.adopt(), IsEmpty());
+  other.commit("c", raw("cc"), {});
+  comm::Communicator communicator = comm::Communicator::single();
+  other.seal(communicator, logits_manifest());
+  EXPECT_THROW(other.discard(), core::InternalError);
+  EXPECT_EQ(text_of(folder_ / "c"), "cc");
 }
 
 TEST_F(MemberLedgerTest, ASealedFolderWithABadMemberIsOpenedForRepair) {

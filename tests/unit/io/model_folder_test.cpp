@@ -1,6 +1,9 @@
 #include "io/model_folder.h"
 
+#include <cmath>
+#include <cstring>
 #include <fstream>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -92,6 +95,42 @@ TEST_F(ModelFolderTest, DamageIsADataErrorThatNamesTheFile) {
     std::filesystem::remove(folder_ / name);
     EXPECT_THAT(message(), HasSubstr((folder_ / name).string()));
   }
+}
+
+TEST_F(ModelFolderTest, WeightsThatAreNoNumbersAreRefused) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const float value : {std::nanf(""), kInfinity, -kInfinity}) {
+    TensorMap weights = tensors();
+    std::memcpy(weights["fc.weight"].bytes.data() + 8, &value, sizeof value);
+    std::memcpy(weights["fc.weight"].bytes.data() + 20, &value, sizeof value);
+    write_model(folder_, description(), weights);
+    try {
+      read_model(folder_);
+      ADD_FAILURE() << value;
+    } catch (const core::DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(folder_.string() + ": tensor fc.weight: 2 of 6 values"));
+      EXPECT_THAT(error.what(), HasSubstr("the first is element 2"));
+    }
+  }
+}
+
+TEST_F(ModelFolderTest, EveryFloatingPointTypeIsLookedThrough) {
+  const auto refused = [](DType type, auto bits) {
+    Tensor tensor{type, {1}, std::vector<std::byte>(sizeof bits)};
+    std::memcpy(tensor.bytes.data(), &bits, sizeof bits);
+    try {
+      require_finite({{"t", tensor}}, "x");
+    } catch (const core::DataError&) {
+      return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused(DType::f16, std::uint16_t{0x7C00}));
+  EXPECT_FALSE(refused(DType::f16, std::uint16_t{0xFBFF}));  // the largest number, negative
+  EXPECT_TRUE(refused(DType::f64, std::numeric_limits<double>::quiet_NaN()));
+  EXPECT_FALSE(refused(DType::f64, -std::numeric_limits<double>::max()));
+  EXPECT_FALSE(refused(DType::f32, std::numeric_limits<float>::max()));
+  EXPECT_FALSE(refused(DType::i64, std::int64_t{-1}));
 }
 
 TEST_F(ModelFolderTest, AManifestOfOtherContentIsADataError) {

@@ -179,6 +179,20 @@ TEST_F(Jsonl, InvalidUtf8IsReplacedAndCounted) {
               AllOf(HasSubstr("a.jsonl:1: \\ud83d is half of a pair")));
 }
 
+TEST_F(Jsonl, InvalidUtf8InALabelIsAnError) {  // replaced, both would be one class
+  file("a.jsonl", "[\"x\",\"ok\"]\n[\"x\",\"caf\xE9\"]\n[\"x\",\"caf\xE8\"]\n");
+  EXPECT_THAT(
+      Source("jsonl").fault(folder.path()),
+      AllOf(StartsWith("65 "), HasSubstr("a.jsonl:2: the label 'caf\\xef\\xbf\\xbd' has ")));
+  file("a.jsonl", "[\"x\",[\"ok\",\"half \\udc00\"]]\n");
+  EXPECT_THAT(Source("jsonl").fault(folder.path()), HasSubstr("a.jsonl:1: the label 'half"));
+  EXPECT_EQ(Source("jsonl", {{"label-from", "none"}}).list(folder.path()).size(), 1);
+  // U+FFFD of the source is a character; bytes replaced in the text are no fault of the label.
+  file("a.jsonl", "[\"x\",\"\xEF\xBF\xBD\"]\n[\"x\xFF\",\"ok\"]\n");
+  EXPECT_THAT(Source("jsonl").list(folder.path()).class_names,
+              ElementsAre("ok", std::string(kReplacement)));
+}
+
 TEST_F(Jsonl, MarksNulsAndLongLines) {
   const std::string longest(3 << 20, 'z');  // more than the pieces in which a file is read
   file("a.jsonl", "\xEF\xBB\xBF{\"text\":\"nul \\u0000.\",\"label\":\"a\"}\r\n{\"text\":\"" +

@@ -133,7 +133,7 @@ TEST_F(CheckTest, OneFileCanBeChecked) {
 TEST_F(CheckTest, NothingOfRetortsIsAnError) {
   io::make_folder(at() / "empty");
   EXPECT_THROW(check(at() / "empty"), core::DataError);
-  EXPECT_THROW(check(at() / "nothing"), core::DataError);
+  EXPECT_THROW(check(at() / "nothing"), core::UsageError);
   std::ofstream(at() / "empty" / "note.txt") << "hello";
   EXPECT_THROW(check(at() / "empty"), core::DataError);
   EXPECT_THROW(inspect(at() / "empty"), core::DataError);

@@ -78,7 +78,7 @@ class ReportTest : public testing::Test {
 };
 
 TEST_F(ReportTest, RefusesWhatIsNoRun) {
-  EXPECT_THROW(read_report(run()), core::DataError);
+  EXPECT_THROW(read_report(run()), core::UsageError);
   fs::create_directories(run());
   EXPECT_THROW(read_report(run()), core::DataError);
 }

@@ -58,7 +58,7 @@ grep -q '2 of 4 pictures could not be classified' err || fail "no summary"
 
 refuse 64 "--top-n" retort classify --model model --top-n 0 "${files[0]}"
 refuse 64 "files" retort classify --model model
-refuse 65 "manifest.json is missing" retort classify --model nowhere "${files[0]}"
-refuse 65 "no such file" retort classify --model nowhere.pt "${files[0]}"
+refuse 64 "--model nowhere: there is no such file or folder" retort classify --model nowhere "${files[0]}"
+refuse 64 "no such file" retort classify --model nowhere.pt "${files[0]}"
 refuse 64 "is for TorchScript files" retort classify --model model --pixel-mean 0.5 "${files[0]}"
 echo "$right of 24 right, $cases refused"

@@ -74,7 +74,7 @@ bad 65 "2 of another shape: first fc.bias is [12], the model has [15]" train --d
 bad 65 "6 of another shape: first bn2.bias" train --data data --model convnet --channels 8,14 --strides 2,2 --init exported/model.safetensors
 bad 65 "5 not of the model: first bn2.bias" train --data data --model convnet --channels 8 --strides 2 --init exported/model.safetensors --init-head new
 bad 65 "5 missing: first bn3.bias" train --data data --model convnet --channels 8,12,12 --strides 2,2,1 --init exported/model.safetensors
-bad 65 "no such folder or file" train --data data "${convnet[@]}" --init nowhere.safetensors
+bad 64 "no such file or folder" train --data data "${convnet[@]}" --init nowhere.safetensors
 bad 64 "about --init" train --data data "${convnet[@]}" --init-head new
 head -c 1000 exported/model.safetensors >cut.safetensors
 bad 65 "cut.safetensors: " train --data data "${convnet[@]}" --init cut.safetensors
@@ -84,10 +84,24 @@ cp -r exported damaged
 cp cut.safetensors damaged/model.safetensors
 refuse 65 "no sound safetensors file" retort evaluate --data data --model damaged
 refuse 65 "model.json" retort evaluate --data data --model exported/model.safetensors
+# Weights that are no numbers: whoever reads them names file and tensor (the last of the file is the widest
+# type's last name).
+cp -r exported diverged
+printf '\0\0\300\177' |
+  dd of=diverged/model.safetensors bs=1 seek=$(($(stat -c %s diverged/model.safetensors) - 4)) conv=notrunc status=none
+nan="values are NaN or infinite"
+bad 65 "--init diverged/model.safetensors: tensor fc.weight: 1 of" train --data data "${convnet[@]}" --init diverged/model.safetensors
+bad 65 "diverged/model.safetensors: tensor fc.weight: 1 of" train --data data "${convnet[@]}" --init diverged
+for command in "teach --data data --top-k 5" "evaluate --data data" export; do
+  read -r -a words <<<"$command"
+  bad 65 "$nan" "${words[@]}" --model diverged
+done
+refuse 65 "$nan" retort classify --model diverged nothing.png
+quietly train --data other "${convnet[@]}" --init diverged/model.safetensors --init-head new --out sound
 # export
 bad 64 "must be safetensors, onnx or both" export --model model --format pickle
 bad 64 "given twice" export --model model --format onnx,onnx
-bad 65 "manifest.json is missing" export --model nowhere
+bad 64 "--model nowhere: there is no such file or folder" export --model nowhere
 bad 64 "is a file" export --model exported/model.safetensors
 cp exported/model.py teacher.pt
 bad 64 "is a file" export --model teacher.pt

@@ -23,8 +23,9 @@ picture() { mkdir -p "$(dirname "$folder/$1")"; printf 'P5 2 2 255 %s' "${2:-abc
 for i in 1 2 3 4 5 6; do picture "set/a/$i.pgm"; picture "set/b/$i.pgm"; done
 source=(--from folder --source "$folder/set")
 fails 64 'needs --source' --from folder
-fails 64 'no such folder' --from folder --source "$folder/none"
-fails 64 'no such folder' --from idx --source "$folder/none"
+fails 64 'there is no such file or folder' --from folder --source "$folder/none"
+fails 64 'there is no such file or folder' --from idx --source "$folder/none"
+fails 64 'not a folder' --from folder --source "$0"
 fails 64 'from' --from webcam --source "$folder/set"
 fails 64 'split' "${source[@]}" --split train=0.5,test=0.6
 fails 64 'rest' "${source[@]}" --split train=5,test=1
@@ -86,4 +87,57 @@ code=0
 "$RETORT" pack --out "$folder/out" "${source[@]}" --bad-limit 0.1 2> "$folder/stderr" || code=$?
 [ "$code" -eq 64 ] && grep -q 'files have changed since' "$folder/stderr" &&
   [ ! -e "$folder/out/manifest.json" ] || { echo "half done: $code"; cat "$folder/stderr"; exit 1; }
+
+# A start that ended with an error: what its line advises works on the next start, and the folder is
+# then what a fresh one would be. Foreign files in it stay.
+says() {  # exit code, pattern, options...
+  local code=$1 pattern=$2 got=0
+  shift 2
+  "$RETORT" pack "${source[@]}" --shard-samples 4 --out "$folder/next" "$@" > "$folder/stdout" \
+    2> "$folder/stderr" || got=$?
+  [ "$got" -eq "$code" ] && grep -q -- "$pattern" "$folder/stdout" "$folder/stderr" || {
+    echo "pack after an error, $*: exit code $got, wanted $code and '$pattern'"
+    cat "$folder/stderr" "$folder/stdout"
+    exit 1
+  }
+}
+fresh() {  # options...
+  rm -rf "$folder/fresh"
+  "$RETORT" pack "${source[@]}" --shard-samples 4 --out "$folder/fresh" "$@" > /dev/null 2>&1
+  diff -r -x claims -x lock -x config.ini -x results.json -x mine.txt "$folder/fresh" "$folder/next"
+}
+says 65 'broken, more than 0' --split train=rest,test=1
+says 65 'broken, more than 0' --split train=rest,test=1
+ls "$folder"/next/train/*.h5 > /dev/null
+echo mine > "$folder/next/mine.txt"
+says 0 'packed anew' --bad-limit 1
+fresh --bad-limit 1
+[ "$(cat "$folder/next/mine.txt")" = mine ]
+rm -rf "$folder/next"
+says 65 'broken, more than 0'
+sleep 0.01
+picture set/c/1.pgm
+says 0 'packed anew'
+fresh
+rm -rf "$folder/next"
+picture set/c/1.pgm abc
+says 65 'broken, more than 0'
+rm "$folder/set/c/1.pgm"
+says 0 'packed anew'
+fresh
+# A finished folder that lost a shard is no such start, whatever fails while it is mended.
+printf '' > "$folder/next/train/shard-000000.h5"
+picture set/a/1.pgm ab
+rm "$folder/next/manifest.json"
+says 64 'have changed since'
+[ -s "$folder/next/train/shard-000001.h5" ] && [ ! -e "$folder/next/failed.json" ]
+picture set/a/1.pgm
+# A start that was killed is kept for the same command; others are refused like those of a finished
+# folder.
+rm -rf "$folder/next"
+RETORT_FAULT_POINT=atomic-rename:9:kill "$RETORT" pack "${source[@]}" --shard-samples 4 \
+  --out "$folder/next" > /dev/null 2>&1 || true
+ls "$folder"/next/members/train/*.json > /dev/null
+says 64 'unfinished result made with other options' --seed 2 --split train=rest,test=1
+says 0 'members are there already'
 echo "$cases wrong calls, each with one line and its exit code"

@@ -55,7 +55,7 @@ fails 64 "there is no split 'dev'" "${source[@]}" --drop-labels dev
 fails 64 "source has a test split already" "${source[@]}" --carve test=0.1
 fails 64 "nothing is left for train" "${source[@]}" --carve u=0.5,v=0.5
 fails 64 "without --classes" "${source[@]}" --unknown-labels drop
-fails 64 "there is no such file" "${source[@]}" --classes none.txt
+fails 64 "--classes none.txt: there is no such file or folder" "${source[@]}" --classes none.txt
 printf 'bill\nmusic\ntable\nweather\n' > classes.txt
 fails 65 "test.jsonl:9: label 'extra' is not among the 4 classes of classes.txt" \
   "${source[@]}" --classes classes.txt
@@ -65,6 +65,10 @@ printf '{"text": "x", "label": "a"}\n{"text": "y" "label": "a"}\n' > broken.json
 fails 65 "broken.jsonl:2: no JSON value" --from jsonl --source broken.jsonl
 printf 'caf\351\ta\n' > latin.tsv
 fails 65 "latin.tsv:1: byte 4 (.xe9)" --from tsv --source latin.tsv --invalid-utf8 strict
+printf 'one\tcaf\351\ntwo\tcaf\350\n' > labels.tsv
+fails 65 "labels.tsv:1: the label 'caf.* has bytes that are no UTF-8" --from tsv --source labels.tsv
+fails 64 "'strict' belongs to from idx or folder or glyphs, but from is jsonl; remove it, say --invalid-utf8 strict," \
+  "${source[@]}" --strict
 : > empty.tsv
 fails 65 "no sample found" --from tsv --source empty.tsv
 

@@ -52,14 +52,29 @@ refuse "both seeds and seed" tiny.ini --set teacher.seeds=1..2 --set teacher.see
 refuse "give both the same seeds" tiny.ini --set teacher.seeds=1..2 --set student.seeds=1..3
 refuse "there is no section [nothing]" tiny.ini --only nothing
 
-# A missing input and a run folder that is none are bad data.
-run 65 run tiny.ini --out refused --set data.source=nowhere
-warns "nowhere does not exist"
+# A missing input is found before anything starts, too; in another section's folder when it is there.
+refuse "--set data.source: [data]: source = nowhere: there is no such file or folder" tiny.ini \
+  --set data.source=nowhere
+refuse "--set teacher.init: [teacher]: init = no.safetensors: there is no such file" tiny.ini \
+  --set teacher.init=no.safetensors
+run 64 run tiny.ini --out inner --set teacher.init=@data/nowhere
+warns "[teacher]: option init: inner/data/nowhere does not exist"
+# More classes than there are: found once the data is packed, before the teacher is trained; at once
+# where it is packed already.
+for packed in no yes; do
+  run 64 run tiny.ini --out many --set logits.top-k=5
+  warns "[logits]: --top-k 5: many/data knows only 4 classes"
+  [ ! -e many/teacher ] || fail "the teacher was trained before its plan was refused"
+  if [ $packed = no ]; then says "data: done"; else silent_about "data: up to date"; fi
+done
+run 64 run tiny.ini --out many --dry-run --set logits.top-k=5
+run 0 run tiny.ini --out many --dry-run
+# A run folder that is none is bad data.
 run 65 resume pictures
 warns "is not the folder of a plan's run"
 run 65 check pictures
 warns "holds nothing that Retort wrote"
-run 65 inspect nothing
+run 64 inspect nothing
 warns "does not exist"
 run 64 run
 warns "plan"
@@ -67,6 +82,7 @@ warns "plan"
 # A section that fails ends the run with its code; what was complete stays.
 run 65 run tiny.ini --out failed --set logits.top-k=1 --set 'score.split=no such'
 says "[4/5] student: done"
+warns "[score]: failed/data: "
 warns "no such"
 [ ! -e failed/score/manifest.json ] || fail "a failed section is complete"
 run 0 resume failed --dry-run

@@ -25,6 +25,16 @@ done
 [ ! -e killed/.old ] || fail "a resumed section was set aside"
 run 0 check killed
 
+# What an earlier start did is no work of this one: the last line tells them apart.
+train=(train --data reference/data --model mlp --hidden 8 --steps 8 --batch 16 --micro-shards 4
+  --checkpoint-every 2 --out halves)
+RETORT_FAULT_POINT=checkpoint-manifest:3:kill "$RETORT" "${train[@]}" >out 2>err
+status=$?
+[ $status -eq 137 ] || fail "not killed at the third checkpoint: $status"
+run 0 "${train[@]}"
+warns "resuming at step 4 of 8"
+warns "train 8 steps, 4 of them in"
+
 # TERM: the running section checkpoints, exit code 75, status says partial, resume ends it.
 "$RETORT" run tiny.ini --out stopped --set teacher.epochs=4000 >first.out 2>first.err &
 program=$!

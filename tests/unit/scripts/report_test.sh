@@ -209,7 +209,7 @@ grep -q '<section id="training">' r/hard/seed-2/report.html || fail "no curves o
 mkdir empty
 run 65 report empty
 warns "nothing to report"
-run 65 report nowhere
+run 64 report nowhere
 warns "no such folder"
 
 # The report is no part of the result.

@@ -25,7 +25,10 @@ refuse_stage 64 "'momentum' belongs to optimiser sgd, but optimiser is adamw" tr
 refuse_stage 64 "'beta1' belongs to optimiser adamw" train --data data --model mlp --beta1 0.8
 refuse_stage 64 "'gamma' belongs to schedule step" train --data data --model mlp --gamma 0.5
 refuse_stage 64 "unknown option --channels" train --data data --model mlp --channels 8
-refuse_stage 65 "manifest.json is missing" train --data nowhere --model mlp
+refuse_stage 64 "--data nowhere: there is no such file or folder" train --data nowhere --model mlp
+mkdir unfinished
+refuse_stage 65 "manifest.json is missing" train --data unfinished --model mlp
+refuse_stage 64 "--init nowhere: there is no such file or folder" train --data data --model mlp --init nowhere
 refuse_stage 65 "no split" train --data data --split nowhere --model mlp
 refuse_stage 65 "--init" train --data data --model mlp --hidden 16 --init stranger
 refuse_stage 65 "on rank" train --data data --model mlp --batch 64 --steps 30 --learning-rate 1e25
@@ -43,7 +46,16 @@ refuse_stage 65 "another data set" distill "${student[@]}" --split validation --
 refuse_stage 65 "20 classes" distill --data other --model mlp --logits logits
 refuse_stage 65 "augmentation" distill "${student[@]}" --logits moved
 refuse_stage 65 "augmentation" distill "${student[@]}" --augment-flip --logits logits
-refuse_stage 65 "manifest.json is missing" distill "${student[@]}" --logits nowhere
+refuse_stage 64 "--logits nowhere: there is no such file or folder" distill "${student[@]}" --logits nowhere
+refuse_stage 64 "--model no.pt: there is no such file or folder" teach --data data --model no.pt
+refuse_stage 64 "--data nowhere: there is no such file or folder" evaluate --data nowhere --model teacher
+refuse_stage 64 "--model nowhere: there is no such file or folder" evaluate --data data --model nowhere
+refuse_stage 64 "--class-map no.tsv: there is no such file or folder" evaluate --data data \
+  --model teacher --class-map no.tsv
+refuse 64 "does not exist" retort inspect nowhere
+refuse 64 "does not exist" retort check nowhere
+refuse 64 "no such folder" retort resume nowhere
+refuse 64 "there is no plan" retort status nowhere
 quietly distill "${student[@]}" --augment-shift 0.1 --logits moved --out fits
 quietly distill "${student[@]}" --logits logits --temperature 2.5 \
   --unlisted-temperature interpolate --out between

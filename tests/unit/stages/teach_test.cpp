@@ -329,11 +329,15 @@ TEST_F(TeachTest, RefusesOtherClasses) {
 }
 
 TEST_F(TeachTest, NamesSamplesWhoseLogitsAreNotFinite) {
-  // A weight that is NaN, as a diverged training leaves it.
+  // Weights of one class, as a diverging training leaves them: its logit overflows.
   io::ModelFile file = io::read_model(teacher());
-  auto& bias = file.tensors.at("fc.bias");
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  std::memcpy(bias.bytes.data(), &nan, sizeof nan);
+  const float largest = std::numeric_limits<float>::max();
+  for (const char* name : {"fc.weight", "fc.bias"}) {
+    io::Tensor& tensor = file.tensors.at(name);
+    const std::uint64_t of_a_class = tensor.elements() / tensor.shape.front();
+    for (std::uint64_t i = 0; i < of_a_class; ++i)
+      std::memcpy(tensor.bytes.data() + i * sizeof largest, &largest, sizeof largest);
+  }
   io::write_model(own_.path() / "diverged", file.description, file.tensors);
   const std::string text =
       error<core::DataError>("x", {{"model", (own_.path() / "diverged").string(), "test"}});
