@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/clock.h"
+#include "core/error.h"
 #include "pipeline/folder_progress.h"
+#include "pipeline/graph.h"
 #include "pipeline/job.h"
 #include "pipeline/judge.h"
 #include "pipeline/results.h"
@@ -50,12 +52,19 @@ class Status : public stages::Stage {
     auto& out = table.add("out", &out_, "run folder of the plan; by default runs/NAME of the plan");
     out.effect = core::OptionEffect::run;
     out.value_name = "DIR";
+    auto& decide =
+        table.add("decide", &decide_,
+                  "for job scripts: end with 0 if the section is done, 75 if it is to go "
+                  "on, 65 and the reason if it was restarted without progress too often");
+    decide.effect = core::OptionEffect::run;
+    decide.value_name = "SECTION";
   }
 
   StageOutcome run(StageContext& context) override {
     const Job job = std::filesystem::is_directory(path_)
                         ? load_run(context.communicator, path_)
                         : load_plan(context.communicator, path_, {}, out_);
+    if (!decide_.empty()) return decide(job);
     if (!context.communicator.root()) return StageOutcome::done;
     const auto plan = folder_progress(job.place.run / ".plan");
     const Json sections = describe(job, is_alive(plan));
@@ -73,6 +82,30 @@ class Status : public stages::Stage {
   }
 
  private:
+  /// A section with seeds is done when each of them is. A name with its seed names that one alone.
+  StageOutcome decide(const Job& job) const {
+    selection(job.plan, job.graph, {decide_.substr(0, decide_.find('/'))});  // is there such a one?
+    Judge judge(job);
+    std::vector<char> runs(job.graph.instances.size(), 0);
+    auto outcome = StageOutcome::done;
+    bool found = false;
+    for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
+      const auto& instance = job.graph.instances[i];
+      const auto judged = judge.forecast(i, runs);
+      runs[i] = judged.standing != Standing::up_to_date;
+      if (decide_ != instance.name && decide_ != job.plan.sections[instance.section].name) continue;
+      found = true;
+      if (!runs[i]) continue;
+      outcome = StageOutcome::stopped;
+      if (!judged.recipe) continue;
+      if (const auto why = judge.states().refusal(instance.name, *judged.recipe); !why.empty())
+        throw core::DataError(why);
+    }
+    if (!found)
+      throw core::UsageError(fmt::format("--decide {}: the section has no such seed", decide_));
+    return outcome;
+  }
+
   static Json describe(const Job& job, bool plan_alive) {
     Judge judge(job);
     Json sections = Json::array();
@@ -117,6 +150,7 @@ class Status : public stages::Stage {
 
   std::filesystem::path path_;
   std::filesystem::path out_;
+  std::string decide_;
 };
 
 }  // namespace
