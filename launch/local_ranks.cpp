@@ -18,7 +18,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/terminal.h"
-#include "launch/find_program.h"
+#include "core/find_program.h"
 
 namespace retort::launch {
 namespace {
@@ -122,7 +122,7 @@ int run_local_ranks(int ranks, const std::vector<std::string>& words) {
         fmt::format("-n {}: this machine has {} cores, and {} ranks on each are the most that one "
                     "start may have; use at most -n {}, or start ranks on more machines by srun",
                     ranks, cores, kRanksPerCore, kRanksPerCore * cores));
-  if (find_program("mpirun").empty())
+  if (core::find_program("mpirun").empty())
     throw core::UsageError(fmt::format(
         "-n {}: there is no mpirun on PATH; install Open MPI (openmpi-bin) or start ranks by srun",
         ranks));
