@@ -45,8 +45,7 @@ CapturedRun run_captured(const std::vector<std::string>& words, std::chrono::sec
   Pipe out;
   Pipe err;
   const pid_t child = fork();
-  if (child < 0)
-    throw IoError(fmt::format("cannot start {}: {}", words[0], std::strerror(errno)));
+  if (child < 0) throw IoError(fmt::format("cannot start {}: {}", words[0], std::strerror(errno)));
   if (child == 0) {
     setpgid(0, 0);
     dup2(out.ends[1], STDOUT_FILENO);

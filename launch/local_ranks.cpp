@@ -16,9 +16,9 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/find_program.h"
 #include "core/log.h"
 #include "core/terminal.h"
-#include "core/find_program.h"
 
 namespace retort::launch {
 namespace {

@@ -15,10 +15,10 @@
 
 #include "comm/communicator.h"
 #include "comm/mpi_version.h"
-#include "core/error.h"
-#include "io/hdf5_version.h"
 #include "core/captured_run.h"
+#include "core/error.h"
 #include "core/find_program.h"
+#include "io/hdf5_version.h"
 #include "launch/local_ranks.h"
 #include "nn/device.h"
 #include "nn/torch_version.h"

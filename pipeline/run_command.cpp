@@ -40,7 +40,7 @@ struct CommonRunOptions {
         .effect = OptionEffect::run;
   }
   RunOptions options() const {
-    return {only, dry_run ? RunMode::dry : RunMode::run,
+    return {only, "", dry_run ? RunMode::dry : RunMode::run,
             keep_going ? AfterFailure::keep_going : AfterFailure::stop,
             retry ? AfterRestarts::retry : AfterRestarts::refuse};
   }
@@ -84,14 +84,28 @@ class Resume : public stages::Stage {
     run.positional = true;
     run.required = true;
     run.value_name = "RUN";
+    auto& section = table.add("section", &section_,
+                              "run this section alone (teacher, teacher/seed-2), while other "
+                              "sections may run beside it; what it needs must be done");
+    section.effect = OptionEffect::run;
+    section.value_name = "SECTION";
     common_.declare(table);
   }
+  void validate() const override {
+    if (!section_.empty() && !common_.only.empty())
+      throw core::UsageError(
+          "--section runs one section alone, --only what it needs, too; "
+          "give one of them");
+  }
   StageOutcome run(StageContext& context) override {
-    return run_plan(load_run(context.communicator, run_), common_.options(), context);
+    auto options = common_.options();
+    options.section = section_;
+    return run_plan(load_run(context.communicator, run_), options, context);
   }
 
  private:
   std::filesystem::path run_;
+  std::string section_;
   CommonRunOptions common_;
 };
 

@@ -11,6 +11,7 @@
 #include "pipeline/graph.h"
 #include "pipeline/job.h"
 #include "pipeline/judge.h"
+#include "pipeline/plan_fence.h"
 #include "pipeline/results.h"
 #include "stages/stage.h"
 
@@ -84,25 +85,20 @@ class Status : public stages::Stage {
  private:
   /// A section with seeds is done when each of them is. A name with its seed names that one alone.
   StageOutcome decide(const Job& job) const {
-    selection(job.plan, job.graph, {decide_.substr(0, decide_.find('/'))});  // is there such a one?
+    const auto chosen = alone(job.plan, job.graph, decide_, "--decide");
     Judge judge(job);
     std::vector<char> runs(job.graph.instances.size(), 0);
     auto outcome = StageOutcome::done;
-    bool found = false;
     for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
       const auto& instance = job.graph.instances[i];
       const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
-      if (decide_ != instance.name && decide_ != job.plan.sections[instance.section].name) continue;
-      found = true;
-      if (!runs[i]) continue;
+      if (!chosen[i] || !runs[i]) continue;
       outcome = StageOutcome::stopped;
       if (!judged.recipe) continue;
       if (const auto why = judge.states().refusal(instance.name, *judged.recipe); !why.empty())
         throw core::DataError(why);
     }
-    if (!found)
-      throw core::UsageError(fmt::format("--decide {}: the section has no such seed", decide_));
     return outcome;
   }
 
@@ -115,9 +111,12 @@ class Status : public stages::Stage {
       const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
       const auto progress = folder_progress(job.place.run / name);
-      Json row = {{"name", name},
-                  {"stage", job.plan.sections[job.graph.instances[i].section].stage},
-                  {"state", state_text(judged.standing, progress, plan_alive)}};
+      Json row = {
+          {"name", name},
+          {"stage", job.plan.sections[job.graph.instances[i].section].stage},
+          {"state",
+           state_text(judged.standing, progress,
+                      plan_alive || is_alive(folder_progress(start_folder(job.place.run, name))))}};
       if (progress.step) row["step"] = *progress.step;
       if (progress.generation_age) row["checkpoint_age"] = *progress.generation_age;
       if (progress.members > 0) row["shards"] = progress.members;
