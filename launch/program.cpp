@@ -139,6 +139,7 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
       .json = made.common.json,
       .take_over = made.common.take_over,
       .threads_given = made.common.threads > 0,
+      .ranks_wanted = made.common.ranks,
       .stage = std::string(made.command.entry.name),
       .recipe = made.table.recipe(),
       .configuration = made.table.ini(),

@@ -173,6 +173,14 @@ void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
   write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
 }
 
+void SectionStates::forgive(const std::string& name) const {
+  auto known = record(name);
+  if (!known) return;
+  known->starts.without_progress = 0;
+  known->starts.end = StartEnd::stopped;  // else the very next start counts again
+  write_record(name, *known);
+}
+
 void SectionStates::mark_stopped(const std::string& name) const {
   auto known = record(name);
   if (!known || known->completion == Completion::complete) return;

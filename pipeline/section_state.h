@@ -64,6 +64,8 @@ class SectionStates {
                     AfterRestarts after = AfterRestarts::refuse) const;
   /// Why mark_started would refuse this start; empty: it would not.
   std::string refusal(const std::string& name, const Recipe& recipe) const;
+  /// The count of restarts without progress begins anew. Nothing if the section has no record.
+  void forgive(const std::string& name) const;
   /// The section checkpointed on request.
   void mark_stopped(const std::string& name) const;
   /// Keeps why the section failed. Nothing if it has no record.
