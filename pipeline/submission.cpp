@@ -50,9 +50,11 @@ class Submission {
 
   void look_ahead() {
     bind_all(job_.plan, job_.graph, job_.place);
-    if (has_slurm()) {
-      limits_ = cluster_limits();
-      checked_ = true;
+    std::string unchecked = "there is no Slurm here";
+    try {
+      if (has_slurm()) limits_ = cluster_limits();
+    } catch (const core::IoError& error) {
+      unchecked = error.what();
     }
     const auto calls = calls_for(wanted(AfterRestarts::retry));
     for (const auto& call : calls) fmt::print("# {}\n{}\n", call.script.string(), call.text);
@@ -63,8 +65,7 @@ class Submission {
     }
     if (calls.empty()) fmt::print("nothing to submit: everything is up to date\n");
     std::fflush(stdout);
-    if (!checked_)
-      core::log_info("there is no Slurm here: nothing was checked against a cluster");
+    if (!checked()) core::log_warning("nothing was checked against a cluster: {}", unchecked);
   }
 
   void submit(AfterRestarts after_restarts) {
@@ -131,7 +132,7 @@ class Submission {
 
   void require_fit(const JobSettings& settings, const JobRequest& request,
                    const std::string& where) const {
-    if (!checked() || limits_.partitions.empty()) return;
+    if (!checked()) return;
     if (const auto why = refusal(limits_, settings.partition, request); !why.empty())
       throw UsageError(fmt::format("{}: {}", where, why));
   }
@@ -277,7 +278,6 @@ class Submission {
   std::vector<stages::GivenOption> given_;
   Judge judge_;
   ClusterLimits limits_;
-  bool checked_ = false;
   std::vector<std::string> retried_;
 };
 
