@@ -32,8 +32,9 @@ struct JobUnit {
   std::vector<JobDependency> after;
 };
 
-/// `wanted`: flags of the instances that are to run; the others are done. Seeds of a section go into
-/// one array as long as they wait for the same jobs; seeds above `largest_task` are jobs of their own.
+/// `wanted`: flags of the instances that are to run; the others are done. Seeds of a section go
+/// into one array as long as they wait for the same jobs; seeds above `largest_task` are jobs of
+/// their own.
 std::vector<JobUnit> job_units(const Graph& graph, const std::vector<char>& wanted,
                                std::uint64_t largest_task);
 

@@ -43,8 +43,7 @@ int gpus_of(std::string_view gres) {
 std::string time_text(std::int64_t seconds) {
   const auto days = seconds / 86400;
   const auto rest = seconds % 86400;
-  const auto clock =
-      fmt::format("{}:{:02}:{:02}", rest / 3600, rest % 3600 / 60, rest % 60);
+  const auto clock = fmt::format("{}:{:02}:{:02}", rest / 3600, rest % 3600 / 60, rest % 60);
   return days > 0 ? fmt::format("{}-{}", days, clock) : clock;
 }
 
@@ -60,10 +59,11 @@ std::string refusal_of(const ClusterLimits& limits, const ClusterPartition& part
     return fmt::format("{} is {}; wait or choose another (sinfo lists them)", where,
                        partition.state);
   if (partition.most_time >= 0 && (request.time > partition.most_time || request.time < 0))
-    return fmt::format("time: {} allows {} at most, {} is asked for; a job that needs longer goes on "
-                       "in its next start",
-                       where, time_text(partition.most_time),
-                       request.time < 0 ? "no limit" : time_text(request.time));
+    return fmt::format(
+        "time: {} allows {} at most, {} is asked for; a job that needs longer goes on "
+        "in its next start",
+        where, time_text(partition.most_time),
+        request.time < 0 ? "no limit" : time_text(request.time));
   if (partition.most_nodes >= 0 && request.nodes > partition.most_nodes)
     return fmt::format("nodes: {} allows {} for a job, {} are asked for", where,
                        plural(partition.most_nodes, "node"), request.nodes);
@@ -97,9 +97,10 @@ std::string refusal_of(const ClusterLimits& limits, const ClusterPartition& part
     return fmt::format("nodes: {} has {}, {} are asked for", where, plural(all, "node"),
                        request.nodes);
   if (cpus > best_cpus)
-    return fmt::format("cpus: {} are needed on a node ({} with {} each), no node of {} has more than "
-                       "{}",
-                       cpus, plural(on_node, "rank"), request.cpus, where, best_cpus);
+    return fmt::format(
+        "cpus: {} are needed on a node ({} with {} each), no node of {} has more than "
+        "{}",
+        cpus, plural(on_node, "rank"), request.cpus, where, best_cpus);
   if (request.mem > best_mem)
     return fmt::format("mem: {} MB are asked for on each node, no node of {} has more than {} MB",
                        request.mem, where, best_mem);
@@ -107,8 +108,8 @@ std::string refusal_of(const ClusterLimits& limits, const ClusterPartition& part
     return fmt::format("gpus: {} are asked for on each node, no node of {} has more than {}",
                        request.gpus, where, best_gpus);
   if (fit < std::max(request.nodes, 1))
-    return fmt::format("{}: {} of {} have what is asked for on each ({}, {} MB, {}), {} needed", where,
-                       fit, plural(all, "node"), plural(cpus, "CPU"), request.mem,
+    return fmt::format("{}: {} of {} have what is asked for on each ({}, {} MB, {}), {} needed",
+                       where, fit, plural(all, "node"), plural(cpus, "CPU"), request.mem,
                        plural(request.gpus, "GPU"), plural(std::max(request.nodes, 1), "node"));
   const auto wanted = std::int64_t{request.ranks} * request.cpus;
   if (wanted > total)

@@ -13,11 +13,11 @@ namespace retort::pipeline {
 
 struct ClusterPartition {
   std::string name;
-  std::string state;          // "UP"
+  std::string state;  // "UP"
   bool is_default = false;
-  int most_nodes = -1;        // of a job; -1: no limit
-  int most_cpus = -1;         // of a job on a node
-  std::int64_t most_mem = -1;  // MB of a job on a node
+  int most_nodes = -1;          // of a job; -1: no limit
+  int most_cpus = -1;           // of a job on a node
+  std::int64_t most_mem = -1;   // MB of a job on a node
   std::int64_t most_time = -1;  // seconds
 };
 struct ClusterNode {
@@ -29,7 +29,7 @@ struct ClusterNode {
 };
 struct ClusterLimits {
   std::vector<ClusterPartition> partitions;
-  std::vector<ClusterNode> nodes;   // once for each partition that it is in
+  std::vector<ClusterNode> nodes;     // once for each partition that it is in
   std::uint64_t largest_task = 1000;  // number of a task of an array
 };
 
@@ -40,8 +40,8 @@ std::vector<ClusterNode> parse_nodes(std::string_view text);
 /// Of `scontrol show config`: MaxArraySize - 1; 1000 if it does not say.
 std::uint64_t parse_largest_task(std::string_view text);
 
-/// Why no partition of `names` (comma separated; empty: the default one) can ever run the job; empty
-/// if one can.
+/// Why no partition of `names` (comma separated; empty: the default one) can ever run the job;
+/// empty if one can.
 std::string refusal(const ClusterLimits& limits, const std::string& names,
                     const JobRequest& request);
 

@@ -31,7 +31,8 @@ core::CapturedRun run(const std::vector<std::string>& words) {
 std::string ask(const std::vector<std::string>& words) {
   const auto done = run(words);
   if (done.exit_code == 127)
-    throw core::UsageError(fmt::format("there is no {} on PATH; install Slurm's commands", words[0]));
+    throw core::UsageError(
+        fmt::format("there is no {} on PATH; install Slurm's commands", words[0]));
   if (done.exit_code != 0)
     throw core::IoError(fmt::format("Slurm does not answer ({}: {}); try again when it does",
                                     words[0], first_line(done.errors)));

@@ -1,4 +1,5 @@
-// The batch script of a job. docs/slurm.md explains its lines, slurm/templates/ holds examples. Pure.
+// The batch script of a job. docs/slurm.md explains its lines, slurm/templates/ holds examples.
+// Pure.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +16,7 @@ struct ScriptStep {
   JobRequest request;
 };
 
-enum class Tasks { one, array };        // array: the seed of its section is the number of the task
+enum class Tasks { one, array };  // array: the seed of its section is the number of the task
 enum class Workers { as_cpus, as_plan };  // as_plan: the plan itself says how many threads
 
 struct ScriptInput {

@@ -87,7 +87,8 @@ void JobSettings::declare_site(OptionTable& table) {
       {{"none", Container::none}, {"pyxis", Container::pyxis}, {"apptainer", Container::apptainer}},
       "how containers start");
   word(table, "image", &image, "IMAGE", "the container's image");
-  table.add("mounts", &mounts, "folders that the container sees, as the container program reads it");
+  table.add("mounts", &mounts,
+            "folders that the container sees, as the container program reads it");
   table.add("modules", &modules, "environment modules to load");
   table.add_repeated("prolog", &prolog, "a shell line before the work");
   table.add_repeated("sbatch", &sbatch, "a further option of sbatch");
@@ -126,10 +127,11 @@ JobRequest request_of(const JobSettings& settings, RankUse use, int threads) {
                                  request.ranks, request.nodes));
   if (settings.ranks_per_node > 0 &&
       std::int64_t{request.nodes} * settings.ranks_per_node < request.ranks)
-    throw UsageError(fmt::format("{} ranks don't fit on {} nodes with {} ranks each (ranks-per-node); "
-                                 "give {} nodes",
-                                 request.ranks, request.nodes, settings.ranks_per_node,
-                                 divided_up(request.ranks, settings.ranks_per_node)));
+    throw UsageError(
+        fmt::format("{} ranks don't fit on {} nodes with {} ranks each (ranks-per-node); "
+                    "give {} nodes",
+                    request.ranks, request.nodes, settings.ranks_per_node,
+                    divided_up(request.ranks, settings.ranks_per_node)));
   return request;
 }
 

@@ -54,12 +54,12 @@ struct JobRequest {
 
 enum class RankUse { many, one };  // one: the stage is no parallel one
 
-/// `threads`: what the plan says; the default of `cpus` (0: 1). UsageError if the numbers contradict
-/// each other, or the warning comes before the start.
+/// `threads`: what the plan says; the default of `cpus` (0: 1). UsageError if the numbers
+/// contradict each other, or the warning comes before the start.
 JobRequest request_of(const JobSettings& settings, RankUse use, int threads);
 
-/// "30", "30:00", "1:30:00", "2-12", "2-12:30", "2-12:30:00" as Slurm reads them, in seconds; -1 for
-/// UNLIMITED or INFINITE. UsageError with the reason only.
+/// "30", "30:00", "1:30:00", "2-12", "2-12:30", "2-12:30:00" as Slurm reads them, in seconds; -1
+/// for UNLIMITED or INFINITE. UsageError with the reason only.
 std::int64_t slurm_seconds(const std::string& text);
 
 /// "4000", "4G", "512M", "1T" in MB. UsageError with the reason only.

@@ -36,15 +36,17 @@ void require_stage(const std::string& name, const std::string& origin) {
   const auto near = core::nearest_word(name, known);
   throw UsageError(fmt::format(
       "{}: section [{}] is no stage; {}", origin, name,
-      near.empty() ? fmt::format("write [@{}] for a section of a plan", name)
-                   : fmt::format("did you mean [{}]? ([@{}] is for a section of a plan)", near, name)));
+      near.empty()
+          ? fmt::format("write [@{}] for a section of a plan", name)
+          : fmt::format("did you mean [{}]? ([@{}] is for a section of a plan)", near, name)));
 }
 
 }  // namespace
 
 Site::Site(std::string_view text, const std::string& where) {
   for (const auto& section : core::parse_ini(text, where)) {
-    if (!section.name.empty()) require_stage(section.name, fmt::format("{}:{}", where, section.line));
+    if (!section.name.empty())
+      require_stage(section.name, fmt::format("{}:{}", where, section.line));
     Block block{section.name, {}};
     for (const auto& entry : section.entries)
       block.lines.push_back({entry.key, entry.value, fmt::format("{}:{}", where, entry.line)});
@@ -79,9 +81,8 @@ JobSettings Site::settings(std::string_view stage, std::string_view section,
       if (block.name == name) set_lines(table, block.lines);
   set_lines(table, given);
   if (settings.container != Container::none && settings.image.empty())
-    throw UsageError(
-        fmt::format("section {}: container is set but no image; name one, or container = none",
-                    section));
+    throw UsageError(fmt::format(
+        "section {}: container is set but no image; name one, or container = none", section));
   return settings;
 }
 

@@ -20,7 +20,8 @@ class Site {
   Site(std::string_view text, const std::string& where);
 
   /// The settings of a plan's section: the lines before any section, then those of [STAGE], then
-  /// those of [@SECTION], then `given`; later ones win, lists of lines (prolog, sbatch, srun) add up.
+  /// those of [@SECTION], then `given`; later ones win, lists of lines (prolog, sbatch, srun) add
+  /// up.
   JobSettings settings(std::string_view stage, std::string_view section,
                        const std::vector<stages::GivenOption>& given) const;
 

@@ -30,9 +30,9 @@ std::string flat_name(std::string name) {
 /// A call of sbatch, made ready.
 struct Call {
   JobUnit unit;
-  std::string name;    // of the unit, for people
-  fs::path script;     // RUN/.slurm/NAME.sh
-  std::string text;    // of the script
+  std::string name;  // of the unit, for people
+  fs::path script;   // RUN/.slurm/NAME.sh
+  std::string text;  // of the script
 };
 
 class Submission {
@@ -77,9 +77,9 @@ class Submission {
     calls_for(selection(job_.plan, job_.graph, record_.only));
     std::vector<Call> calls;
     {
-      const auto fence = claim_plan(context_.communicator, job_.place.run,
-                                    context_.take_over ? io::RunFolder::TakeOver::yes
-                                                       : io::RunFolder::TakeOver::no);
+      const auto fence = claim_plan(
+          context_.communicator, job_.place.run,
+          context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
       store(job_);
       for (const auto& line : judge_.clear_ways()) core::log_info("{}", line);
       calls = calls_for(wanted(after_restarts));

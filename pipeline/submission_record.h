@@ -1,5 +1,5 @@
-// RUN/.slurm/jobs.json: which Slurm job runs which section, and how they were submitted, so that they
-// can be again. Format: docs/section_folder.md.
+// RUN/.slurm/jobs.json: which Slurm job runs which section, and how they were submitted, so that
+// they can be again. Format: docs/section_folder.md.
 #pragma once
 
 #include <filesystem>

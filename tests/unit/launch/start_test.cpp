@@ -3,6 +3,7 @@
 
 #include "core/version.h"
 #include "launch/agreement.h"
+#include "launch/allocated_ranks.h"
 #include "launch/local_ranks.h"
 #include "launch/machine_checks.h"
 
@@ -20,6 +21,14 @@ TEST(MpirunWords, RanksYieldOnlyWhereTheyShareCores) {
               ElementsAre("mpirun", "-q", "--bind-to", "none", "--oversubscribe", "--mca",
                           "mpi_yield_when_idle", "1", "-n", "3", "r"));
   EXPECT_GE(usable_cores(), 1);
+}
+
+TEST(SrunWords, TakeTheAllocationsCpusAndTheSitesMpi) {
+  EXPECT_THAT(srun_words(4, "", "2", "/bin/retort", {"run", "p.ini"}),
+              ElementsAre("srun", "--kill-on-bad-exit=1", "--quit-on-interrupt", "--mpi=pmix",
+                          "--cpus-per-task=2", "-n", "4", "/bin/retort", "run", "p.ini"));
+  EXPECT_THAT(srun_words(2, "pmi2", "", "r", {}),
+              ElementsAre("srun", "--kill-on-bad-exit=1", "--quit-on-interrupt", "-n", "2", "r"));
 }
 
 TEST(Agreement, NamesTheFirstDifference) {
