@@ -60,9 +60,8 @@ int exit_code_of(const std::string& launcher, int status, Stop stop) {
       (ended_by == SIGUSR2 || ended_by == SIGTERM || ended_by == SIGINT || launcher_stopped))
     return static_cast<int>(ExitCode::requeue);
   if (WIFSIGNALED(status)) {
-    core::log_error(
-        "{} was ended by signal {} ({}); the last checkpoint is intact, start again",
-        launcher, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    core::log_error("{} was ended by signal {} ({}); the last checkpoint is intact, start again",
+                    launcher, WTERMSIG(status), strsignal(WTERMSIG(status)));
     return static_cast<int>(ExitCode::internal);
   }
   const int code = WEXITSTATUS(status);
