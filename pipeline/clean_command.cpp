@@ -52,9 +52,9 @@ class Clean : public stages::Stage {
       return StageOutcome::done;
     }
     require_no_active_jobs(job.place.run);
-    const auto fence = claim_plan(context.communicator, job.place.run,
-                                  context.take_over ? io::RunFolder::TakeOver::yes
-                                                    : io::RunFolder::TakeOver::no);
+    const auto fence =
+        claim_plan(context.communicator, job.place.run,
+                   context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
     const auto removals = removable(job, keep_);
     for (const auto& removal : removals) remove(removal.path);
     print(context, removals);

@@ -90,9 +90,8 @@ class Search {
       const bool bad = name.ends_with(".bad");
       if (!bad && !name.ends_with(".tmp")) continue;
       if (entry->is_directory()) entry.disable_recursion_pending();
-      if (std::none_of(found.begin(), found.end(), [&](const Removal& removal) {
-            return removal.path == entry->path();
-          }))
+      if (std::none_of(found.begin(), found.end(),
+                       [&](const Removal& removal) { return removal.path == entry->path(); }))
         add(entry->path(), bad ? "was set aside as damaged" : "left by a write that never ended");
     }
   }

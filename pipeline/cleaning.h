@@ -20,9 +20,9 @@ struct Removal {
 inline constexpr int kKeptToResume = 2;
 
 /// Reads and changes nothing; no start may live on the folder. Of each section's generations the
-/// newest `keep` stay; of one that is not done at least kKeptToResume, each read and verified; those
-/// of a section whose checkpoints another one refers to stay all. What was set aside (*.bad, .old)
-/// and what killed starts left (*.tmp, uncommitted generations) goes.
+/// newest `keep` stay; of one that is not done at least kKeptToResume, each read and verified;
+/// those of a section whose checkpoints another one refers to stay all. What was set aside (*.bad,
+/// .old) and what killed starts left (*.tmp, uncommitted generations) goes.
 std::vector<Removal> removable(const Job& job, int keep);
 
 }  // namespace retort::pipeline

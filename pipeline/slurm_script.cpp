@@ -167,9 +167,9 @@ std::filesystem::path cancel_mark(const std::filesystem::path& run) {
 std::string job_script(const ScriptInput& input) {
   const auto& settings = input.settings;
   std::string text = "#!/bin/bash\n";
-  text +=
-      fmt::format("# Job {} of the plan {}, written by `retort submit`. docs/slurm.md explains it.\n",
-                  input.name, input.plan);
+  text += fmt::format(
+      "# Job {} of the plan {}, written by `retort submit`. docs/slurm.md explains it.\n",
+      input.name, input.plan);
   for (const auto& word : batch_options(input)) text += fmt::format("#SBATCH {}\n", word);
   if (!settings.modules.empty() || !settings.prolog.empty())
     text += "\n# What the site file says.\n";

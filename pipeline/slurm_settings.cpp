@@ -23,7 +23,7 @@ void count(OptionTable& table, const std::string& name, int* target, int least,
            const std::string& help) {
   auto& option = table.add(name, target, help);
   option.effect = core::OptionEffect::run;
-  option.default_text = *target == 0 ? "as Slurm decides" : std::to_string(*target);
+  option.default_text = *target == 0 ? "as the site file says" : std::to_string(*target);
   option.parse = [target, least, parse = option.parse](const std::string& text) {
     parse(text);
     if (*target < least) throw UsageError(fmt::format("'{}' is less than {}", text, least));

@@ -3,7 +3,7 @@
 # submitted; jobs wait for each other; requeued, warned, cancelled and resumed, the plan has the
 # result of an undisturbed run.
 . "$RETORT_SOURCE/tests/slurm/scripts/cluster.sh"
-long_plan 200
+long_plan 120
 sed -i '/^\[student\]/a seeds = 1,2' long.ini
 "$RETORT" -n 2 run long.ini --out undisturbed >out 2>err || fail "the undisturbed run"
 result=$(digest undisturbed/score/seed-1)$(digest undisturbed/score/seed-2)

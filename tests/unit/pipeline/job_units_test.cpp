@@ -18,7 +18,8 @@ Graph graph() {
 }
 
 /// "data | teacher[1,2,3] afterok:0 | ...", ids are the units' numbers.
-std::string text(const Graph& graph, const std::vector<char>& wanted, std::uint64_t largest = 1000) {
+std::string text(const Graph& graph, const std::vector<char>& wanted,
+                 std::uint64_t largest = 1000) {
   std::string all;
   std::vector<std::string> ids;
   for (const auto& unit : job_units(graph, wanted, largest)) {

@@ -59,27 +59,32 @@ TEST(ClusterLimits, WhatCouldNeverRunIsRefused) {
             "nodes: partition normal allows 3 nodes for a job, 4 are asked for");
   EXPECT_EQ(why("small", {.nodes = 2, .ranks = 2}),
             "nodes: partition small has 1 node, 2 are asked for");
-  EXPECT_EQ(why("normal", {.time = 86401}),
-            "time: partition normal allows 1-0:00:00 at most, 1-0:00:01 is asked for; a job that needs "
-            "longer goes on in its next start");
+  EXPECT_EQ(
+      why("normal", {.time = 86401}),
+      "time: partition normal allows 1-0:00:00 at most, 1-0:00:01 is asked for; a job that needs "
+      "longer goes on in its next start");
   EXPECT_NE(why("normal", {.time = -1}), "");
-  EXPECT_EQ(why("normal", {.nodes = 1, .ranks = 5, .cpus = 4}),
-            "cpus: 20 are needed on a node (5 ranks with 4 each), no node of partition normal has more "
-            "than 16");
+  EXPECT_EQ(
+      why("normal", {.nodes = 1, .ranks = 5, .cpus = 4}),
+      "cpus: 20 are needed on a node (5 ranks with 4 each), no node of partition normal has more "
+      "than 16");
   EXPECT_NE(why("small", {.nodes = 1, .ranks = 5}), "");  // MaxCPUsPerNode
   EXPECT_NE(why("small", {.mem = 2000}), "");
   EXPECT_NE(why("normal", {.mem = 65000}), "");
   EXPECT_NE(why("normal", {.gpus = 5}), "");
-  EXPECT_EQ(why("normal", {.nodes = 2, .ranks = 2, .gpus = 2}),
-            "partition normal: 1 of 4 nodes have what is asked for on each (1 CPU, 0 MB, 2 GPUs), 2 "
-            "nodes needed");
-  EXPECT_EQ(why("normal", {.ranks = 41}), "41 ranks with 1 CPU each need 41 CPUs, partition normal has 40");
+  EXPECT_EQ(
+      why("normal", {.nodes = 2, .ranks = 2, .gpus = 2}),
+      "partition normal: 1 of 4 nodes have what is asked for on each (1 CPU, 0 MB, 2 GPUs), 2 "
+      "nodes needed");
+  EXPECT_EQ(why("normal", {.ranks = 41}),
+            "41 ranks with 1 CPU each need 41 CPUs, partition normal has 40");
   EXPECT_NE(refusal({}, "", {}), "");  // no default
 }
 
 TEST(JobStates, AreReadFromSqueueAndSacct) {
   const auto states = parse_job_states(
-      "12|RUNNING|None\n13_2|PENDING|Dependency\n14|CANCELLED by 1000\n15|FAILED|NonZeroExitCode\n");
+      "12|RUNNING|None\n13_2|PENDING|Dependency\n14|CANCELLED by "
+      "1000\n15|FAILED|NonZeroExitCode\n");
   ASSERT_EQ(states.size(), 4u);
   EXPECT_TRUE(states.at("12").active());
   EXPECT_EQ(states.at("12").reason, "");

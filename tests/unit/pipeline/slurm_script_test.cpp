@@ -91,7 +91,8 @@ TEST(JobScript, IsGoodBash) {
 TEST(JobScript, PathsThatSlurmReadsInItsOwnWayAreRefused) {
   auto input = teacher();
   input.run = "/work/my runs";
-  EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --output=\"/work/my runs/.slurm/teacher.log\"\n"));
+  EXPECT_THAT(job_script(input),
+              HasSubstr("#SBATCH --output=\"/work/my runs/.slurm/teacher.log\"\n"));
   EXPECT_THAT(job_script(input), HasSubstr("run='/work/my runs'\n"));
   for (const char* bad : {"/work/100%", "/work/a\"b", "/work/a\\b"}) {
     input.run = bad;

@@ -63,11 +63,13 @@ TEST(Site, LaterBlocksWinAndLinesAddUp) {
 TEST(Site, NamesFileAndLineOfWhatIsWrong) {
   EXPECT_EQ(site_refusal("partiton = x\n"),
             "site.ini:1: unknown option 'partiton'; did you mean 'partition'?");
-  EXPECT_EQ(site_refusal("\n[trian]\nnodes = 2\n"),
-            "site.ini:2: section [trian] is no stage; did you mean [train]? ([@trian] is for a section "
-            "of a plan)");
+  EXPECT_EQ(
+      site_refusal("\n[trian]\nnodes = 2\n"),
+      "site.ini:2: section [trian] is no stage; did you mean [train]? ([@trian] is for a section "
+      "of a plan)");
   EXPECT_NE(site_refusal("nodes = 0\n").find("site.ini:1: "), std::string::npos);
-  EXPECT_EQ(site_refusal("time = 1h\n"), "site.ini:1: time: '1h' is no time or size that Slurm reads");
+  EXPECT_EQ(site_refusal("time = 1h\n"),
+            "site.ini:1: time: '1h' is no time or size that Slurm reads");
   EXPECT_EQ(site_refusal("nodes = 1\nnodes = 2\n"),
             "site.ini:2: 'nodes' was set at site.ini:1 already; keep one");
   EXPECT_NE(site_refusal("account = a b\n").find("holds a blank"), std::string::npos);
