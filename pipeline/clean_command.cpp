@@ -41,6 +41,11 @@ class Clean : public stages::Stage {
       parse(text);
       if (*target < 0) throw core::UsageError(fmt::format("'{}' is less than 0", text));
     };
+    table
+        .add(
+            "keep-best", &keep_best_,
+            "keep the generation with the lowest validation loss, too (train --keep-best wrote it)")
+        .effect = OptionEffect::run;
     table.add("dry-run", &dry_run_, "say what would be removed, and end").effect =
         OptionEffect::run;
   }
@@ -48,20 +53,24 @@ class Clean : public stages::Stage {
   StageOutcome run(StageContext& context) override {
     const Job job = load_run(context.communicator, run_);
     if (dry_run_) {
-      print(context, removable(job, keep_));
+      print(context, removable(job, keep_, best()));
       return StageOutcome::done;
     }
     require_no_active_jobs(job.place.run);
     const auto fence =
         claim_plan(context.communicator, job.place.run,
                    context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
-    const auto removals = removable(job, keep_);
+    const auto removals = removable(job, keep_, best());
     for (const auto& removal : removals) remove(removal.path);
     print(context, removals);
     return StageOutcome::done;
   }
 
  private:
+  BestGeneration best() const {
+    return keep_best_ ? BestGeneration::keep : BestGeneration::as_others;
+  }
+
   /// Without its manifest a generation is none: a kill in between leaves nothing that looks whole.
   static void remove(const fs::path& path) {
     std::error_code code;
@@ -96,6 +105,7 @@ class Clean : public stages::Stage {
 
   fs::path run_;
   int keep_ = 2;
+  bool keep_best_ = false;
   bool dry_run_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "pipeline/cleaning.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -30,12 +31,22 @@ std::uint64_t bytes_below(const fs::path& path) {
   return sum;
 }
 
-bool verifies(const fs::path& generation) {
+std::optional<io::Checkpoint> verified(const fs::path& generation) {
   try {
-    io::read_generation(generation);
-    return true;
+    return io::read_generation(generation);
   } catch (const core::DataError&) {
-    return false;
+    return std::nullopt;
+  }
+}
+
+/// The step of the best evaluation so far, as the state of a training tells it.
+std::optional<std::uint64_t> best_step(const nlohmann::json& state) {
+  try {
+    const auto best = state.at("best").get<std::int64_t>();
+    if (best < 0) return std::nullopt;
+    return state.at("history").at(static_cast<std::size_t>(best)).at("step").get<std::uint64_t>();
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;  // no evaluation, or no training
   }
 }
 
@@ -60,7 +71,7 @@ class Search {
     found.push_back({path, why, bytes_below(path)});
   }
 
-  void generations(const fs::path& section, int keep) {
+  void generations(const fs::path& section, int keep, BestGeneration best) {
     const auto contents = io::list_run(section);
     const auto folder = io::generations_folder(section);
     for (const auto& name : contents.leftovers)
@@ -70,11 +81,23 @@ class Search {
     const bool done = io::has_manifest(section);
     const int wanted = done ? keep : std::max(keep, kKeptToResume);
     int kept = 0;
+    bool looked = best == BestGeneration::as_others;
+    std::optional<std::uint64_t> best_one;
     for (const auto& entry : chain.entries) {
       if (entry.set_aside) continue;  // found below, by its name
       const auto path = folder / io::name_of(entry.id);
-      if (kept < wanted) {
-        if (done || verifies(path)) ++kept;
+      const bool newest = kept < wanted;
+      if (!looked || (newest && !done)) {
+        const auto checkpoint = verified(path);
+        if (checkpoint && !looked) best_one = best_step(checkpoint->state);
+        if (checkpoint) looked = true;
+        if (newest && checkpoint) ++kept;
+      } else if (newest) {
+        ++kept;
+      }
+      if (newest) continue;
+      if (best_one == entry.id.step) {
+        best_one.reset();  // the newest of that step alone
         continue;
       }
       add(path, fmt::format("the newest {} of its section are kept", wanted));
@@ -99,12 +122,12 @@ class Search {
 
 }  // namespace
 
-std::vector<Removal> removable(const Job& job, int keep) {
+std::vector<Removal> removable(const Job& job, int keep, BestGeneration best) {
   Search search;
   const auto referred = referred_checkpoints(job.plan);
   for (const auto& instance : job.graph.instances) {
     const auto folder = job.place.run / instance.name;
-    if (!referred[instance.section]) search.generations(folder, keep);
+    if (!referred[instance.section]) search.generations(folder, keep, best);
     search.leftovers(folder);
   }
   std::error_code code;

@@ -21,7 +21,7 @@ run 0 clean done
 says 'was set aside as damaged'
 [ -z "$(find done -name '*.bad' -o -name '*.tmp' -o -path 'done/.old/*')" ] || fail "left: $(find done)"
 [ "$(generations done/teacher)" = 2 ] || fail "--keep 2 left $(generations done/teacher)"
-run 0 clean done --keep 0
+run 0 clean done --keep 0 --keep-best
 [ "$(generations done/teacher)$(generations done/student)" = 00 ] || fail "--keep 0 left some"
 run 0 check done
 run 0 run tiny.ini --out done --dry-run
