@@ -33,8 +33,8 @@ fs::path start_folder(const fs::path& run, const std::string& section) {
 }
 
 // Both kinds of start claim their own place and then look at the other's: of two that come at the
-// same moment, at least one sees the other. A start of the plan looks before it claims, too: a claim
-// clears away what it takes for leftovers, and the places of sections lie within its own.
+// same moment, at least one sees the other. A start of the plan looks before it claims, too: a
+// claim clears away what it takes for leftovers, and the places of sections lie within its own.
 
 RunFolder claim_plan(comm::Communicator& communicator, const fs::path& run,
                      RunFolder::TakeOver take_over) {

@@ -110,8 +110,9 @@ for steps in $(lost teacher); do [ "$steps" -le 1 ] || fail "$steps steps were l
 echo "steps lost at each stop: $(lost teacher | tr '\n' ' ')"
 run 0 resume plan
 says 'nothing to submit'
+run 0 resume plan --here
+says 'score/seed-2: up to date'
 run 0 check plan
-
 within 40 is "$hopeless" CANCELLED
 grep -q 'section teacher: given up' hopeless/.slurm/teacher.log || fail "why was it given up?"
 within 40 is "$all" COMPLETED
