@@ -15,10 +15,10 @@
 
 #include "comm/communicator.h"
 #include "comm/mpi_version.h"
+#include "core/captured_run.h"
 #include "core/error.h"
+#include "core/find_program.h"
 #include "io/hdf5_version.h"
-#include "launch/captured_run.h"
-#include "launch/find_program.h"
 #include "launch/local_ranks.h"
 #include "nn/device.h"
 #include "nn/torch_version.h"
@@ -135,7 +135,7 @@ Check check_mpi() {
     check.found += ", started with ranks: not tried again";
     return check;
   }
-  if (find_program("mpirun").empty()) {
+  if (core::find_program("mpirun").empty()) {
     check.verdict = Verdict::warning;
     check.found += ", no mpirun on PATH";
     check.advice = "install openmpi-bin for -n N; srun --mpi=pmix works without it";
@@ -148,7 +148,7 @@ Check check_mpi() {
     }
     auto words = mpirun_words(2, usable_cores(), "/proc/self/exe", {"ping"});
     words[words.size() - 2] = std::filesystem::read_symlink("/proc/self/exe").string();
-    const CapturedRun run = run_captured(words, kLimit);
+    const core::CapturedRun run = core::run_captured(words, kLimit);
     if (run.exit_code == 0) {
       const auto line = nlohmann::json::parse(run.output);
       check.found +=
@@ -232,7 +232,7 @@ Check check_gpu() {
 }
 
 Check check_slurm() {
-  if (find_program("sbatch").empty())
+  if (core::find_program("sbatch").empty())
     return {"Slurm", Verdict::ok, "not here: use retort -n N or mpirun", ""};
   const char* job = std::getenv("SLURM_JOB_ID");
   return {"Slurm", Verdict::ok,

@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launch/agreement.h"
+#include "launch/allocated_ranks.h"
 #include "launch/command_line.h"
 #include "launch/help_text.h"
 #include "launch/invocation.h"
@@ -139,6 +140,7 @@ ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
       .json = made.common.json,
       .take_over = made.common.take_over,
       .threads_given = made.common.threads > 0,
+      .ranks_wanted = made.common.ranks,
       .stage = std::string(made.command.entry.name),
       .recipe = made.table.recipe(),
       .configuration = made.table.ini(),
@@ -206,7 +208,7 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
           fmt::format("-n {}: this process was already started as one of {} ranks; leave -n away",
                       wanted, started.size()));
   } else if (wanted > 1 && many) {
-    return run_local_ranks(wanted, words);
+    return in_allocation() ? run_allocated_ranks(wanted, words) : run_local_ranks(wanted, words);
   }
   tell_ignored_environment(*made);
   if (many) {

@@ -216,4 +216,22 @@ std::vector<char> selection(const Plan& plan, const Graph& graph,
   return chosen;
 }
 
+std::vector<char> alone(const Plan& plan, const Graph& graph, const std::string& wanted,
+                        const std::string& option) {
+  const auto origin = fmt::format("{} {}", option, wanted);
+  const auto section = index_of(plan, wanted.substr(0, wanted.find('/')), origin);
+  std::vector<char> chosen(graph.instances.size(), 0);
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < graph.instances.size(); ++i) {
+    const auto& instance = graph.instances[i];
+    if (instance.section != section) continue;
+    names.push_back(instance.name);
+    if (wanted == instance.name || wanted == plan.sections[section].name) chosen[i] = 1;
+  }
+  if (std::find(chosen.begin(), chosen.end(), 1) == chosen.end())
+    throw UsageError(
+        fmt::format("{}: the section has no such seed; it is {}", origin, fmt::join(names, ", ")));
+  return chosen;
+}
+
 }  // namespace retort::pipeline

@@ -39,4 +39,9 @@ std::string resolve(const Plan& plan, const Graph& graph, const Instance& instan
 std::vector<char> selection(const Plan& plan, const Graph& graph,
                             const std::vector<std::string>& wanted);
 
+/// One section alone, without what it needs: "teacher" with all its seeds, or "teacher/seed-2".
+/// UsageError for an unknown section or a seed that it does not run at, which names `option`.
+std::vector<char> alone(const Plan& plan, const Graph& graph, const std::string& wanted,
+                        const std::string& option);
+
 }  // namespace retort::pipeline

@@ -39,8 +39,11 @@ std::string_view standing_text(Standing standing) {
   return "wait";
 }
 
-Judge::Judge(const Job& job)
-    : job_(job), digests_(job.place.run / ".plan" / "digests.json"), states_(job.place.run) {}
+Judge::Judge(const Job& job, DigestCache cache)
+    : job_(job),
+      cache_(cache),
+      digests_(job.place.run / ".plan" / "digests.json"),
+      states_(job.place.run) {}
 
 Recipe Judge::recipe(std::size_t instance) {
   const auto& section = job_.plan.sections[job_.graph.instances[instance].section];
@@ -70,7 +73,7 @@ Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
   started_.reset();
   const auto& name = job_.graph.instances[instance].name;
   auto judged = states_.assess(name, recipe(instance));
-  digests_.save();
+  if (cache_ == DigestCache::kept) digests_.save();
   switch (judged.standing) {
     case Standing::replace: {
       const auto old = states_.set_aside(name);

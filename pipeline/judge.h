@@ -16,9 +16,13 @@ namespace retort::pipeline {
 /// "up to date", "run", "resume", ...
 std::string_view standing_text(Standing standing);
 
+/// kept: a start keeps the hashes of source files for the next. read: others run beside this one
+/// and would write the same file.
+enum class DigestCache { kept, read };
+
 class Judge {
  public:
-  explicit Judge(const Job& job);
+  explicit Judge(const Job& job, DigestCache cache = DigestCache::kept);
 
   /// Without touching anything. `runs`: flags of the instances that will have run before; one that
   /// needs them and holds something is waiting.
@@ -40,12 +44,16 @@ class Judge {
   /// for each.
   std::vector<std::string> clear_ways();
 
+  /// Keeps the hashes of the source files that were looked at so far.
+  void keep_digests() { digests_.save(); }
+
   const SectionStates& states() const { return states_; }
 
  private:
   Recipe recipe(std::size_t instance);
 
   const Job& job_;
+  DigestCache cache_;
   ContentDigests digests_;
   SectionStates states_;
   std::optional<std::size_t> started_;  // the instance that runs

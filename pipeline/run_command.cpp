@@ -1,4 +1,5 @@
 // run and resume: a plan from its file, or as a run folder keeps it.
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 #include "core/error.h"
 #include "pipeline/job.h"
 #include "pipeline/run_plan.h"
+#include "pipeline/submission.h"
 #include "stages/stage.h"
 
 namespace retort::pipeline {
@@ -40,7 +42,7 @@ struct CommonRunOptions {
         .effect = OptionEffect::run;
   }
   RunOptions options() const {
-    return {only, dry_run ? RunMode::dry : RunMode::run,
+    return {only, "", dry_run ? RunMode::dry : RunMode::run,
             keep_going ? AfterFailure::keep_going : AfterFailure::stop,
             retry ? AfterRestarts::retry : AfterRestarts::refuse};
   }
@@ -84,14 +86,46 @@ class Resume : public stages::Stage {
     run.positional = true;
     run.required = true;
     run.value_name = "RUN";
+    auto& section = table.add("section", &section_,
+                              "run this section alone (teacher, teacher/seed-2), while other "
+                              "sections may run beside it; what it needs must be done");
+    section.effect = OptionEffect::run;
+    section.value_name = "SECTION";
+    table
+        .add("here", &here_,
+             "run a plan that was submitted in this process; otherwise what is not done is "
+             "submitted "
+             "again (with several ranks or in a job, it runs here anyway)")
+        .effect = OptionEffect::run;
     common_.declare(table);
   }
+  void validate() const override {
+    if (!section_.empty() && !common_.only.empty())
+      throw core::UsageError(
+          "--section runs one section alone, --only what it needs, too; "
+          "give one of them");
+  }
   StageOutcome run(StageContext& context) override {
-    return run_plan(load_run(context.communicator, run_), common_.options(), context);
+    auto options = common_.options();
+    options.section = section_;
+    if (section_.empty() && !here_ && context.communicator.size() == 1 &&
+        std::getenv("SLURM_JOB_ID") == nullptr) {
+      if (auto record = read_submission(run_)) {
+        if (common_.keep_going)
+          throw core::UsageError("--keep-going is for a run in this process; give --here, too");
+        if (!common_.only.empty()) record->only = common_.only;
+        submit_run(load_run(context.communicator, run_), std::move(*record), options.mode,
+                   options.after_restarts, context);
+        return StageOutcome::done;
+      }
+    }
+    return run_plan(load_run(context.communicator, run_), options, context);
   }
 
  private:
   std::filesystem::path run_;
+  std::string section_;
+  bool here_ = false;
   CommonRunOptions common_;
 };
 

@@ -14,6 +14,7 @@
 #include "io/checkpoint.h"
 #include "pipeline/agreement.h"
 #include "pipeline/judge.h"
+#include "pipeline/plan_fence.h"
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
 
@@ -55,16 +56,17 @@ class PlanRun {
       : job_(job),
         options_(options),
         context_(context),
-        chosen_(selection(job.plan, job.graph, options.only)),
+        chosen_(options.section.empty() ? selection(job.plan, job.graph, options.only)
+                                        : alone(job.plan, job.graph, options.section, "--section")),
         courses_(job.graph.instances.size()),
-        judge_(job) {}
+        judge_(job, options.section.empty() ? DigestCache::kept : DigestCache::read) {}
 
   StageOutcome run() {
     bind_all(job_.plan, job_.graph, job_.place);  // every error of the plan comes before any work
     check_inputs([](std::size_t) { return true; });
     print_configuration();
     if (options_.mode == RunMode::dry) return print_forecast();
-    const auto fence = claim();
+    const auto fence = options_.section.empty() ? claim() : claim_alone();
     for (std::size_t i = 0; i < courses_.size() && !stopped_; ++i)
       if (chosen_[i] && needs_are_met(i)) run_instance(i);
     return report();
@@ -157,10 +159,7 @@ class PlanRun {
 
   /// Refuses a second start on this run folder, and keeps the plan for `resume`.
   io::RunFolder claim() {
-    using io::RunFolder;
-    auto fence =
-        RunFolder::open(context_.communicator, job_.place.run / ".plan", "plan",
-                        context_.take_over ? RunFolder::TakeOver::yes : RunFolder::TakeOver::no);
+    auto fence = claim_plan(context_.communicator, job_.place.run, take_over());
     from_root(context_.communicator, [this] {
       store(job_);
       for (const auto& line : judge_.clear_ways()) core::log_info("{}", line);
@@ -169,8 +168,34 @@ class PlanRun {
     return fence;
   }
 
+  /// Refuses a second start of this section only. What it needs must be there.
+  io::RunFolder claim_alone() {
+    auto fence =
+        claim_section(context_.communicator, job_.place.run, options_.section, take_over());
+    from_root(context_.communicator, [this] {
+      const std::vector<char> runs(courses_.size(), 0);
+      for (std::size_t i = 0; i < courses_.size(); ++i)
+        for (const auto need : job_.graph.instances[i].needs) {
+          if (!chosen_[i] || chosen_[need]) continue;
+          const auto judged = judge_.forecast(need, runs);
+          if (judged.standing != Standing::up_to_date)
+            throw core::DataError(fmt::format(
+                "--section {}: it needs {}, which is not done ({}); "
+                "run that first: retort resume {} --section {}",
+                options_.section, name(need), judged.why, job_.place.run.string(), name(need)));
+        }
+      return std::string();
+    });
+    return fence;
+  }
+
+  io::RunFolder::TakeOver take_over() const {
+    return context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no;
+  }
+
   bool needs_are_met(std::size_t index) {
     for (const auto need : job_.graph.instances[index].needs) {
+      if (!chosen_[need]) continue;  // a start of one section has looked at it already
       const auto fate = courses_[need].fate;
       if (fate == Fate::done || fate == Fate::up_to_date) continue;
       say(fmt::format("{}: not run, because {} {}", place_text(index), name(need),

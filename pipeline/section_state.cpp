@@ -150,19 +150,36 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
   return {Standing::up_to_date, "options, inputs and output are unchanged", recipe};
 }
 
-void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
-                                 AfterRestarts after) const {
-  SectionRecord before;
+SectionRecord SectionStates::record_before(const std::string& name, const Recipe& recipe) const {
   try {
-    if (auto known = record(name); known && known->recipe == recipe) before = std::move(*known);
+    if (auto known = record(name); known && known->recipe == recipe) return *known;
   } catch (const core::DataError& error) {
     core::log_warning("{}: its earlier starts are not counted", error.what());
   }
-  auto starts = next_start(before.starts, folder_progress(run_ / name));
+  return {};
+}
+
+std::string SectionStates::refusal(const std::string& name, const Recipe& recipe) const {
+  const auto before = record_before(name, recipe);
+  const auto next = next_start(before.starts, folder_progress(run_ / name));
+  return is_exhausted(next) ? exhausted_text(name, before.starts, next, before.failure) : "";
+}
+
+void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
+                                 AfterRestarts after) const {
+  if (after == AfterRestarts::refuse)
+    if (const auto why = refusal(name, recipe); !why.empty()) throw core::DataError(why);
+  auto starts = next_start(record_before(name, recipe).starts, folder_progress(run_ / name));
   if (after == AfterRestarts::retry) starts.without_progress = 0;
-  if (is_exhausted(starts))
-    throw core::DataError(exhausted_text(name, before.starts, starts, before.failure));
   write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
+}
+
+void SectionStates::forgive(const std::string& name) const {
+  auto known = record(name);
+  if (!known) return;
+  known->starts.without_progress = 0;
+  known->starts.end = StartEnd::stopped;  // else the very next start counts again
+  write_record(name, *known);
 }
 
 void SectionStates::mark_stopped(const std::string& name) const {

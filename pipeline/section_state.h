@@ -62,6 +62,10 @@ class SectionStates {
   /// progress too many. A start with another recipe is the first one.
   void mark_started(const std::string& name, const Recipe& recipe,
                     AfterRestarts after = AfterRestarts::refuse) const;
+  /// Why mark_started would refuse this start; empty: it would not.
+  std::string refusal(const std::string& name, const Recipe& recipe) const;
+  /// The count of restarts without progress begins anew. Nothing if the section has no record.
+  void forgive(const std::string& name) const;
   /// The section checkpointed on request.
   void mark_stopped(const std::string& name) const;
   /// Keeps why the section failed. Nothing if it has no record.
@@ -77,6 +81,8 @@ class SectionStates {
   std::filesystem::path set_aside(const std::string& name) const;
 
  private:
+  /// The record that a start with this recipe goes on from: an empty one if it is the first.
+  SectionRecord record_before(const std::string& name, const Recipe& recipe) const;
   void write_record(const std::string& name, const SectionRecord& record) const;
 
   std::filesystem::path run_;

@@ -120,6 +120,18 @@ bool is_exhausted(const StartHistory& next) {
   return next.without_progress > kRestartsWithoutProgress;
 }
 
+std::uint64_t idle_starts(const StartHistory& last) {
+  const auto job = variable("SLURM_JOB_ID");
+  if (job.empty()) return 0;
+  const auto number = [](const std::string& text) {
+    return std::strtoull(text.c_str(), nullptr, 10);
+  };
+  const auto now = number(variable("SLURM_RESTART_COUNT"));
+  if (last.slurm_job != job) return now + 1;
+  const auto then = number(last.slurm_restart_count);
+  return now > then ? now - then : 0;
+}
+
 std::string exhausted_text(const std::string& section, const StartHistory& before,
                            const StartHistory& next, const std::string& failure) {
   return fmt::format(

@@ -48,6 +48,10 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now);
 /// True if `next` is one restart too many.
 bool is_exhausted(const StartHistory& next);
 
+/// How many starts of the Slurm job that this process belongs to have passed, up to this one,
+/// without starting the section; `last`: on record. 0 outside Slurm.
+std::uint64_t idle_starts(const StartHistory& last);
+
 /// Why a section starts no more and what to do: `before` and `next` as of next_start(). `failure`:
 /// what the last start said, if it failed.
 std::string exhausted_text(const std::string& section, const StartHistory& before,

@@ -1,15 +1,22 @@
 // status: how far the sections of a plan are. Changes nothing, and may look on while a run goes on.
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
 #include "pipeline/folder_progress.h"
+#include "pipeline/graph.h"
 #include "pipeline/job.h"
 #include "pipeline/judge.h"
+#include "pipeline/plan_fence.h"
 #include "pipeline/results.h"
+#include "pipeline/submission_record.h"
 #include "stages/stage.h"
 
 namespace retort::pipeline {
@@ -50,15 +57,22 @@ class Status : public stages::Stage {
     auto& out = table.add("out", &out_, "run folder of the plan; by default runs/NAME of the plan");
     out.effect = core::OptionEffect::run;
     out.value_name = "DIR";
+    auto& decide =
+        table.add("decide", &decide_,
+                  "for job scripts: end with 0 if the section is done, 75 if it is to go "
+                  "on, 65 and the reason if it was restarted without progress too often");
+    decide.effect = core::OptionEffect::run;
+    decide.value_name = "SECTION";
   }
 
   StageOutcome run(StageContext& context) override {
     const Job job = std::filesystem::is_directory(path_)
                         ? load_run(context.communicator, path_)
                         : load_plan(context.communicator, path_, {}, out_);
+    if (!decide_.empty()) return decide(job);
     if (!context.communicator.root()) return StageOutcome::done;
     const auto plan = folder_progress(job.place.run / ".plan");
-    const Json sections = describe(job, is_alive(plan));
+    const Json sections = describe(job, is_alive(plan), jobs_of(job.place.run));
     if (context.json) {
       Json json = {{"plan", job.plan.settings.name},
                    {"run", job.place.run.string()},
@@ -73,7 +87,60 @@ class Status : public stages::Stage {
   }
 
  private:
-  static Json describe(const Job& job, bool plan_alive) {
+  /// A section with seeds is done when each of them is. A name with its seed names that one alone.
+  StageOutcome decide(const Job& job) const {
+    const auto chosen = alone(job.plan, job.graph, decide_, "--decide");
+    Judge judge(job);
+    std::vector<char> runs(job.graph.instances.size(), 0);
+    auto outcome = StageOutcome::done;
+    for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
+      const auto& instance = job.graph.instances[i];
+      const auto judged = judge.forecast(i, runs);
+      runs[i] = judged.standing != Standing::up_to_date;
+      if (!chosen[i] || !runs[i]) continue;
+      outcome = StageOutcome::stopped;
+      if (!judged.recipe) continue;
+      if (const auto why = judge.states().refusal(instance.name, *judged.recipe); !why.empty())
+        throw core::DataError(why);
+      require_begun(judge, instance.name);
+    }
+    return outcome;
+  }
+
+  /// A job whose starts never get as far as the section would requeue itself for ever.
+  static void require_begun(const Judge& judge, const std::string& name) {
+    const auto record = judge.states().record(name);
+    const auto idle = idle_starts(record ? record->starts : StartHistory());
+    if (idle > kRestartsWithoutProgress)
+      throw core::DataError(
+          fmt::format("the last {} starts of Slurm job {} did not even begin section {}; the job's "
+                      "log says why (retort not found? no PMIx? the run folder in use?)",
+                      idle, std::getenv("SLURM_JOB_ID"), name));
+  }
+
+  /// A section's job and what Slurm says of it.
+  struct SectionJob {
+    std::string job;
+    std::string state;
+  };
+  static std::map<std::string, SectionJob> jobs_of(const std::filesystem::path& run) {
+    std::map<std::string, SectionJob> jobs;
+    const auto record = read_submission(run);
+    if (!record) return jobs;
+    for (const auto& [section, id] : record->jobs) jobs[section].job = id;
+    try {
+      if (has_slurm())
+        for (const auto& [section, state] : section_jobs(*record))
+          jobs[section].state =
+              state.state + (state.reason.empty() ? "" : " (" + state.reason + ")");
+    } catch (const core::IoError& error) {
+      core::log_warning("{}", error.what());  // the folders tell enough
+    }
+    return jobs;
+  }
+
+  static Json describe(const Job& job, bool plan_alive,
+                       const std::map<std::string, SectionJob>& jobs) {
     Judge judge(job);
     Json sections = Json::array();
     std::vector<char> runs(job.graph.instances.size(), 0);
@@ -82,13 +149,20 @@ class Status : public stages::Stage {
       const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
       const auto progress = folder_progress(job.place.run / name);
-      Json row = {{"name", name},
-                  {"stage", job.plan.sections[job.graph.instances[i].section].stage},
-                  {"state", state_text(judged.standing, progress, plan_alive)}};
+      Json row = {
+          {"name", name},
+          {"stage", job.plan.sections[job.graph.instances[i].section].stage},
+          {"state",
+           state_text(judged.standing, progress,
+                      plan_alive || is_alive(folder_progress(start_folder(job.place.run, name))))}};
       if (progress.step) row["step"] = *progress.step;
       if (progress.generation_age) row["checkpoint_age"] = *progress.generation_age;
       if (progress.members > 0) row["shards"] = progress.members;
       if (progress.heartbeat_age) row["heartbeat_age"] = *progress.heartbeat_age;
+      if (const auto at = jobs.find(name); at != jobs.end()) {
+        row["job"] = at->second.job;
+        if (!at->second.state.empty()) row["job_state"] = at->second.state;
+      }
       row["why"] = judged.why;
       sections.push_back(std::move(row));
     }
@@ -101,8 +175,10 @@ class Status : public stages::Stage {
                    ? "running, last sign " + core::duration_text(*plan.heartbeat_age) + " ago"
                    : "not running");
     std::vector<std::vector<std::string>> rows = {
-        {"section", "stage", "state", "step", "checkpoint", "shards", "why"}};
+        {"section", "stage", "state", "step", "checkpoint", "shards", "job", "why"}};
     for (const auto& row : sections) {
+      const auto job_text = row.value("job", "") + (row.contains("job_state") ? " " : "") +
+                            row.value("job_state", "");
       const auto number = [&row](const char* key) {
         return row.contains(key) ? row[key].dump() : std::string();
       };
@@ -110,13 +186,14 @@ class Status : public stages::Stage {
                       row.contains("checkpoint_age")
                           ? core::duration_text(row["checkpoint_age"].get<double>()) + " ago"
                           : "",
-                      number("shards"), row["why"]});
+                      number("shards"), job_text, row["why"]});
     }
     fmt::print("{}", aligned(rows));
   }
 
   std::filesystem::path path_;
   std::filesystem::path out_;
+  std::string decide_;
 };
 
 }  // namespace

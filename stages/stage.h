@@ -22,6 +22,7 @@ struct StageContext {
   bool in_plan =
       false;  // a plan runs this stage and reports results.json: nothing on standard output
   bool threads_given = false;  // --threads was said: it beats a plan's own setting
+  int ranks_wanted = 0;        // -n as said, for commands that have others start ranks; 0: not said
   /// Who runs and with what, set by whoever starts the stage from the stage's own OptionTable.
   std::string stage;          // "train"
   std::string recipe;         // OptionTable::recipe()

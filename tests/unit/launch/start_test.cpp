@@ -1,12 +1,9 @@
-#include <csignal>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/version.h"
 #include "launch/agreement.h"
-#include "launch/captured_run.h"
-#include "launch/find_program.h"
+#include "launch/allocated_ranks.h"
 #include "launch/local_ranks.h"
 #include "launch/machine_checks.h"
 
@@ -24,6 +21,14 @@ TEST(MpirunWords, RanksYieldOnlyWhereTheyShareCores) {
               ElementsAre("mpirun", "-q", "--bind-to", "none", "--oversubscribe", "--mca",
                           "mpi_yield_when_idle", "1", "-n", "3", "r"));
   EXPECT_GE(usable_cores(), 1);
+}
+
+TEST(SrunWords, TakeTheAllocationsCpusAndTheSitesMpi) {
+  EXPECT_THAT(srun_words(4, "", "2", "/bin/retort", {"run", "p.ini"}),
+              ElementsAre("srun", "--kill-on-bad-exit=1", "--quit-on-interrupt", "--mpi=pmix",
+                          "--cpus-per-task=2", "-n", "4", "/bin/retort", "run", "p.ini"));
+  EXPECT_THAT(srun_words(2, "pmi2", "", "r", {}),
+              ElementsAre("srun", "--kill-on-bad-exit=1", "--quit-on-interrupt", "-n", "2", "r"));
 }
 
 TEST(Agreement, NamesTheFirstDifference) {
@@ -47,25 +52,6 @@ TEST(Agreement, CoversCommandVersionAndEveryOption) {
   EXPECT_EQ(shared_options("train", table),
             "command = train\nprogram version = " + std::string(core::kVersion) +
                 "\na = 1\nb = 2\nout = \"o # 1\"\n");
-}
-
-TEST(CapturedRun, TakesOutputErrorsAndExitCode) {
-  const auto run =
-      run_captured({"sh", "-c", "echo out; echo err >&2; exit 7"}, std::chrono::seconds(20));
-  EXPECT_EQ(run.exit_code, 7);
-  EXPECT_EQ(run.output, "out\n");
-  EXPECT_EQ(run.errors, "err\n");
-  EXPECT_EQ(run_captured({"no-such-program-here"}, std::chrono::seconds(20)).exit_code, 127);
-}
-
-TEST(CapturedRun, EndsWhatTakesTooLong) {
-  const auto run = run_captured({"sh", "-c", "sleep 100 & sleep 100"}, std::chrono::seconds(1));
-  EXPECT_EQ(run.exit_code, 128 + SIGKILL);
-}
-
-TEST(FindProgram, LooksAlongPath) {
-  EXPECT_EQ(find_program("sh").filename(), "sh");
-  EXPECT_TRUE(find_program("no-such-program-here").empty());
 }
 
 TEST(MachineChecks, SayWhatTheyFound) {

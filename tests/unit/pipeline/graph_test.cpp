@@ -112,5 +112,15 @@ TEST(Graph, OnlyTakesASectionWithWhatItNeeds) {
   EXPECT_THROW(selection(plan, graph, {"d"}), core::UsageError);
 }
 
+TEST(Graph, OneSectionAloneLeavesOutWhatItNeeds) {
+  const auto plan = parse(section("a", {"1"}) + section("b", {"@a"}, "1,2"));
+  const auto graph = build_graph(plan);
+  EXPECT_THAT(alone(plan, graph, "b", "--section"), ElementsAre(0, 1, 1));
+  EXPECT_THAT(alone(plan, graph, "b/seed-2", "--section"), ElementsAre(0, 0, 1));
+  EXPECT_THROW(alone(plan, graph, "b/seed-3", "--section"), core::UsageError);
+  EXPECT_THROW(alone(plan, graph, "a/seed-1", "--section"), core::UsageError);
+  EXPECT_THROW(alone(plan, graph, "c", "--section"), core::UsageError);
+}
+
 }  // namespace
 }  // namespace retort::pipeline

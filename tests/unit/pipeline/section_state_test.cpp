@@ -58,6 +58,20 @@ TEST_F(SectionStateTest, KeepsWhyASectionFailedUntilItStartsAgain) {
   EXPECT_EQ(states_.record("teacher")->failure, "");
 }
 
+TEST_F(SectionStateTest, ForgivenRestartsAreCountedAnew) {
+  states_.forgive("teacher");  // without a record there is nothing to forgive
+  EXPECT_FALSE(states_.record("teacher"));
+  for (int start = 0; start <= kRestartsWithoutProgress; ++start)
+    states_.mark_started("teacher", recipe("0.1"));
+  EXPECT_NE(states_.refusal("teacher", recipe("0.1")), "");
+  states_.forgive("teacher");
+  for (int start = 0; start <= kRestartsWithoutProgress; ++start) {
+    EXPECT_EQ(states_.refusal("teacher", recipe("0.1")), "") << start;
+    states_.mark_started("teacher", recipe("0.1"));
+  }
+  EXPECT_NE(states_.refusal("teacher", recipe("0.1")), "");
+}
+
 TEST_F(SectionStateTest, FromNothingToUpToDate) {
   EXPECT_EQ(assess().standing, Standing::start);
   states_.mark_started("teacher", recipe("0.1"));

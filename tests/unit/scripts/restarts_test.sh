@@ -14,7 +14,16 @@ dies_at() {
 }
 
 # The first generation is never committed: a start and three restarts, then no more.
-for start in 1 2 3 4; do dies_at checkpoint/atomic-rename:1:kill; done
+for start in 1 2 3 4; do
+  run 75 status dies --decide teacher
+  dies_at checkpoint/atomic-rename:1:kill
+done
+run 65 status dies --decide teacher
+warns "section teacher made no progress in 3 restarts"
+run 0 status dies --decide data
+run 75 status dies --decide score # it waits for others
+run 64 status dies --decide nobody
+run 64 status dies --decide data/seed-1
 for again in 1 2; do
   run 65 run tiny.ini --out dies
   warns "section teacher made no progress in 3 restarts"
@@ -25,7 +34,9 @@ run 65 resume dies
 # With --retry it starts, and dies again as a first restart would.
 RETORT_FAULT_POINT=checkpoint/atomic-rename:1:kill "$RETORT" resume dies --retry >out 2>err
 [ $? -eq 137 ] || fail "--retry did not start the section"
+run 75 status dies --decide teacher
 run 0 resume dies
+run 0 status dies --decide score
 [ "$(digest dies)" = "$(digest reference)" ] || fail "another result after bounded restarts"
 
 # A failure is told with its line.
@@ -40,10 +51,11 @@ run 0 run tiny.ini --out fails --set teacher.epochs=5
 
 # Stops on request count for nothing, however many.
 for start in 1 2 3 4 5 6; do
+  rm -f out  # what the start before said is no sign of this one
   "$RETORT" run tiny.ini --out stops --set teacher.epochs=40000 >out 2>err &
   program=$!
   for _ in $(seq 300); do
-    grep -q "teacher: " out && break
+    grep -qs "teacher: " out && break
     sleep 0.1
   done
   kill -TERM $program

@@ -1,11 +1,11 @@
-#include "launch/find_program.h"
+#include "core/find_program.h"
 
 #include <unistd.h>
 
 #include <cstdlib>
 #include <string>
 
-namespace retort::launch {
+namespace retort::core {
 
 std::filesystem::path find_program(std::string_view name) {
   const char* path = std::getenv("PATH");
@@ -23,4 +23,4 @@ std::filesystem::path find_program(std::string_view name) {
   }
 }
 
-}  // namespace retort::launch
+}  // namespace retort::core

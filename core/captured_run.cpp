@@ -1,4 +1,4 @@
-#include "launch/captured_run.h"
+#include "core/captured_run.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -14,14 +14,14 @@
 
 #include "core/error.h"
 
-namespace retort::launch {
+namespace retort::core {
 namespace {
 
 struct Pipe {
   std::array<int, 2> ends{-1, -1};
   Pipe() {
     if (pipe2(ends.data(), O_CLOEXEC) != 0)
-      throw core::IoError(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+      throw IoError(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   }
   ~Pipe() {
     for (int& end : ends) shut(end);
@@ -45,8 +45,7 @@ CapturedRun run_captured(const std::vector<std::string>& words, std::chrono::sec
   Pipe out;
   Pipe err;
   const pid_t child = fork();
-  if (child < 0)
-    throw core::IoError(fmt::format("cannot start {}: {}", words[0], std::strerror(errno)));
+  if (child < 0) throw IoError(fmt::format("cannot start {}: {}", words[0], std::strerror(errno)));
   if (child == 0) {
     setpgid(0, 0);
     dup2(out.ends[1], STDOUT_FILENO);
@@ -89,4 +88,4 @@ CapturedRun run_captured(const std::vector<std::string>& words, std::chrono::sec
   return run;
 }
 
-}  // namespace retort::launch
+}  // namespace retort::core

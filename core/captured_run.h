@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace retort::launch {
+namespace retort::core {
 
 struct CapturedRun {
   int exit_code = 0;   // 128 + signal if one ended it
@@ -16,4 +16,4 @@ struct CapturedRun {
 /// IoError if it cannot be started at all; exit code 127 if there is no such program.
 CapturedRun run_captured(const std::vector<std::string>& words, std::chrono::seconds limit);
 
-}  // namespace retort::launch
+}  // namespace retort::core

@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <string_view>
 
-namespace retort::launch {
+namespace retort::core {
 
 /// The file that a shell would run for `name`; empty if there is none.
 std::filesystem::path find_program(std::string_view name);
 
-}  // namespace retort::launch
+}  // namespace retort::core

@@ -1,0 +1,24 @@
+// Who may run sections of a run folder at the same time: one start of the whole plan alone, or
+// starts of single sections beside each other, one per section (jobs of `submit`).
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "comm/communicator.h"
+#include "io/checkpoint.h"
+
+namespace retort::pipeline {
+
+/// RUN/.plan/starts/NAME (teacher.seed-2): lock, heartbeat and claims of a start of one section.
+std::filesystem::path start_folder(const std::filesystem::path& run, const std::string& section);
+
+/// Collective. UsageError while another start of the plan or of any of its sections lives.
+io::RunFolder claim_plan(comm::Communicator& communicator, const std::filesystem::path& run,
+                         io::RunFolder::TakeOver take_over);
+
+/// Collective. UsageError while another start of this section or of the whole plan lives.
+io::RunFolder claim_section(comm::Communicator& communicator, const std::filesystem::path& run,
+                            const std::string& section, io::RunFolder::TakeOver take_over);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Job teacher of the plan digits, written by `retort submit`. docs/slurm.md explains it.
+#SBATCH --job-name=digits.teacher
+#SBATCH --output=/work/you/runs/digits/.slurm/teacher.seed-%a.log
+#SBATCH --open-mode=append
+#SBATCH --chdir=/work/you
+#SBATCH --requeue
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --signal=USR2@120
+#SBATCH --partition=normal
+#SBATCH --account=project
+#SBATCH --time=12:00:00
+#SBATCH --nodes=2
+#SBATCH --ntasks=4
+#SBATCH --ntasks-per-node=2
+#SBATCH --cpus-per-task=8
+#SBATCH --mail-type=FAIL
+
+# What the site file says.
+type module >/dev/null 2>&1 || . /etc/profile
+module load openmpi/4.1
+export OMPI_MCA_btl=tcp,self
+
+set -u
+retort=/opt/retort/bin/retort
+run=/work/you/runs/digits
+launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores)
+inside=()
+alone=()
+threads=()
+
+# Submitted from a step of another job? Its ranks are none of this job's.
+unset PMIX_RANK PMIX_NAMESPACE PMI_RANK PMI_SIZE OMPI_COMM_WORLD_SIZE
+# Workers are threads of retort's own: OpenMP is neither to multiply nor to pin them.
+export OMP_NUM_THREADS=1 OMP_PROC_BIND=false
+# A stop is for the ranks; this shell is to see how they end.
+trap : TERM USR2
+# The last task of an array has the SLURM_JOB_ID of the whole array.
+job=$SLURM_JOB_ID
+if [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+start=${SLURM_RESTART_COUNT:-0}
+say() { echo "$(date '+%F %T') job $job, start $start: $*"; }
+
+go_on() {
+  # `retort cancel` leaves this mark: nobody wants the job to go on.
+  if [ -e "$run/.slurm/cancelled" ]; then say "cancelled"; exit 75; fi
+  # A start that was requeued meanwhile (preempted; its node cut off, now back) must not requeue the
+  # job again: that would end the start that took over.
+  for _ in 1 2 3 4 5 6; do
+    if now=$(scontrol show job "$job"); then break; fi
+    sleep 10
+  done
+  case "$now " in *"JobState=RUNNING "*) ;; *) say "not running any more"; exit 75 ;; esac
+  case "$now " in *" Restarts=$start "*) ;; *) say "started anew elsewhere"; exit 75 ;; esac
+  say "goes on in the next start"
+  scontrol requeue "$job"
+  exit 75
+}
+
+# section NAME SRUN-OPTIONS...: its ranks, then what the run folder says; srun's exit code gets lost.
+section() {
+  local name=$1
+  shift
+  if [ -e "$run/.slurm/cancelled" ]; then say "cancelled"; exit 75; fi
+  say "section $name on $SLURM_JOB_NODELIST"
+  srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" "${threads[@]}"
+  say "srun ended with $?"
+  "${alone[@]}" "$retort" status "$run" --decide "$name"
+  local decision=$?
+  case $decision in
+    0) say "section $name is done" ;;
+    75) go_on ;;
+    *) say "section $name: given up"; exit $decision ;;
+  esac
+}
+
+threads=(--threads 8)
+section "teacher/seed-$SLURM_ARRAY_TASK_ID" --nodes=2 --ntasks=4 --ntasks-per-node=2 --cpus-per-task=8
