@@ -111,6 +111,36 @@ std::string table_html(const std::vector<Spent>& all, const std::vector<LegendEn
       head, rows);
 }
 
+/// What the generations of trainings cost: one line a section, the mean over its seeds.
+std::string checkpoints_html(const Report& report) {
+  constexpr std::array<const char*, 4> kFields = {"generations", "bytes", "stall_seconds",
+                                                  "behind_seconds"};
+  std::string rows;
+  for (const auto& group : report.groups()) {
+    std::array<double, kFields.size()> sums{};
+    double count = 0, seconds = 0;
+    for (const auto* section : report.members(group)) {
+      const auto costs = section->results.find("checkpoints");
+      if (costs == section->results.end() || !costs->is_object() || !section->seconds) continue;
+      count += 1;
+      seconds += *section->seconds;
+      for (std::size_t i = 0; i < kFields.size(); ++i) sums[i] += costs->value(kFields[i], 0.0);
+    }
+    if (count == 0) continue;
+    rows += fmt::format(
+        "<tr><td>{}</td><td>{:.3g}</td><td>{:.4g}</td><td>{:.2f}</td><td>{:.2f}</td><td>{:.2f}</td>"
+        "</tr>",
+        escape_html(group), sums[0] / count, sums[1] / count / 1e6, sums[2] / count,
+        seconds > 0 ? 100 * sums[2] / seconds : 0, sums[3] / count);
+  }
+  if (rows.empty()) return "";
+  return fmt::format(
+      R"(<h3>Checkpoints</h3><div class="wide"><table class="sortable"><thead><tr><th>section</th>
+<th>generations</th><th>MB written</th><th>steps waited, s</th><th>% of the time</th>
+<th>written behind them, s</th></tr></thead><tbody>{}</tbody></table></div>)",
+      rows);
+}
+
 }  // namespace
 
 std::string time_html(const Report& report) {
@@ -139,8 +169,8 @@ std::string time_html(const Report& report) {
       R"(<section id="time"><h2>Time</h2>{}<div class="wide">{}</div><p class="muted">Phases in per
 cent of their section&rsquo;s time; <em>outside</em>: set-up, the writing of results. Of the start that
 completed each section; mean over ranks and seeds. Sections of a stage that measures no phases stand
-together.</p>{}</section>)",
-      legend_html(phases), svg, table_html(all, phases));
+together.</p>{}{}</section>)",
+      legend_html(phases), svg, table_html(all, phases), checkpoints_html(report));
 }
 
 }  // namespace retort::pipeline

@@ -111,6 +111,27 @@ TEST(Time, PhasesOfBothPartsAndOneLineForWhatHasNone) {
   EXPECT_THAT(html, Not(HasSubstr("a-test")));
 }
 
+TEST(Time, WhatCheckpointsCostIsToldBySection) {
+  Report report;
+  const auto training = [](const std::string& seed, double stall) {
+    auto section = section_of("pupil", seed, "train",
+                              {{"checkpoints",
+                                {{"generations", 4},
+                                 {"bytes", 5e6},
+                                 {"stall_seconds", stall},
+                                 {"behind_seconds", 1.5}}}});
+    section.seconds = 40;
+    return section;
+  };
+  report.sections = {training("1", 0.5), training("2", 1.5)};
+  const std::string html = time_html(report);
+  EXPECT_THAT(html, HasSubstr("<h3>Checkpoints</h3>"));
+  EXPECT_THAT(html, HasSubstr("<tr><td>pupil</td><td>4</td><td>5</td><td>1.00</td><td>2.50</td>"
+                              "<td>1.50</td></tr>"));
+  for (auto& section : report.sections) section.results.erase("checkpoints");
+  EXPECT_THAT(time_html(report), Not(HasSubstr("Checkpoints")));
+}
+
 TEST(Training, ObjectiveAndValidationHaveAnAxisEach) {
   Report report;
   report.sections.push_back(section_of("pupil", "", "distill", json::object()));
