@@ -39,6 +39,7 @@ std::span<const Fault> faults() {
       Fault{"read-wrong", "a file cut short, zeroed in part, of another or an older run",
             read_wrong_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},
+      Fault{"job-stop", "USR2 or TERM at random moments, resumed on other ranks", stop_jobs},
   };
   return kFaults;
 }
