@@ -40,6 +40,8 @@ std::span<const Fault> faults() {
             read_wrong_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},
       Fault{"job-stop", "USR2 or TERM at random moments, resumed on other ranks", stop_jobs},
+      Fault{"write-error", "ENOSPC and EIO at each passage of a fault point", fail_writes,
+            Cases::finite},
       Fault{"small-disk", "file systems too small for the run", shrink_disk},
   };
   return kFaults;

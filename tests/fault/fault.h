@@ -76,6 +76,7 @@ Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Re
 Tally flip_read_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally read_wrong_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally shrink_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally stop_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 
