@@ -43,6 +43,10 @@ std::span<const Fault> faults() {
       Fault{"write-error", "ENOSPC and EIO at each passage of a fault point", fail_writes,
             Cases::finite},
       Fault{"small-disk", "file systems too small for the run", shrink_disk},
+      Fault{"stale-heartbeat", "the heartbeat of another host, dead or alive, of any clock",
+            leave_heartbeats},
+      Fault{"world-pairs", "stopped on 1 to 4 ranks, resumed on 1 to 4 others", pair_worlds,
+            Cases::finite},
   };
   return kFaults;
 }

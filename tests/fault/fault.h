@@ -78,6 +78,8 @@ Tally read_wrong_files(const TinyPlan& plan, const FaultOptions& options, const 
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally shrink_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally leave_heartbeats(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally pair_worlds(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally stop_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 
 struct Undisturbed {
