@@ -180,13 +180,17 @@ struct RunFence::State {
   }
 
   // Watches the heartbeat of another host until it changes (alive) or has been still for long
-  // enough (dead).
+  // enough (dead). Its own times are only believed so far: a clock that is wrong by minutes would
+  // make a heart that beats look long dead, and keep a dead one fresh for as long.
   bool alive_elsewhere(const Beat& first) const {
+    const milliseconds age = now() - first.changed;
+    const milliseconds rest = age < milliseconds(0) ? times.fresh : times.fresh - age;
+    const auto end = std::chrono::steady_clock::now() + std::max(rest, 3 * times.beat);
     while (true) {
-      const auto age = now() - first.changed;
-      if (age >= times.fresh) return false;
+      const auto left = end - std::chrono::steady_clock::now();
+      if (left <= left.zero()) return false;
       std::this_thread::sleep_for(
-          std::min(std::max(times.beat / 8, milliseconds(5)), times.fresh - age));
+          std::min<std::chrono::nanoseconds>(std::max(times.beat / 8, milliseconds(5)), left));
       const std::optional<Beat> again = read_beat();
       if (!again) return false;  // it ended in the meantime
       if (again->text != first.text || again->changed != first.changed) return true;

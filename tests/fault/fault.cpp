@@ -39,6 +39,14 @@ std::span<const Fault> faults() {
       Fault{"read-wrong", "a file cut short, zeroed in part, of another or an older run",
             read_wrong_files},
       Fault{"disk-full", "a write that finds no room", fill_disk},
+      Fault{"job-stop", "USR2 or TERM at random moments, resumed on other ranks", stop_jobs},
+      Fault{"write-error", "ENOSPC and EIO at each passage of a fault point", fail_writes,
+            Cases::finite},
+      Fault{"small-disk", "file systems too small for the run", shrink_disk},
+      Fault{"stale-heartbeat", "the heartbeat of another host, dead or alive, of any clock",
+            leave_heartbeats},
+      Fault{"world-pairs", "stopped on 1 to 4 ranks, resumed on 1 to 4 others", pair_worlds,
+            Cases::finite},
   };
   return kFaults;
 }

@@ -19,7 +19,7 @@ namespace retort::fault {
 struct FaultOptions {
   std::string fault;
   std::uint64_t seed = 1;
-  int count = 10;
+  int count = 10;  // 0: every case that there is, for faults that have so many and no more
 };
 
 /// One case ends in exactly one of these.
@@ -41,18 +41,28 @@ struct Tally {
   std::map<std::string, int> kills_by_place;
   int named = 0;       // ends in which the watchdog named rank and collective
   Seconds slowest{0};  // from the watchdog's limit until the job was down
-  int refused = 0;     // cases that ended with 65 or 74 and named the file
+  int refused = 0;     // cases that ended with 64, 65 or 74 as they had to, and said why
+  int stops = 0;       // starts that were asked to stop and ended with 75
+  std::map<std::string, int> stops_by_signal, stops_by_place;
+  int lost_steps = 0;  // the most that one of them lost
+  int passages = 0;    // of fault points, times errors: all cases that there are
   std::string missed;  // what all cases together had to show and did not; empty: nothing
+  std::string skipped;  // why this machine cannot show the fault at all; empty: it can
   void add(Outcome outcome);
+  int cases() const { return identical + silent + crashes + hangs + restarted; }
 };
 
 /// Where cases report what went wrong, a line each.
 using Report = std::function<void(const std::string&)>;
 
+/// Whether draws make ever new cases, or there are only so many.
+enum class Cases { drawn, finite };
+
 struct Fault {
   std::string_view name;
   std::string_view summary;
   Tally (*run)(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+  Cases cases = Cases::drawn;
 };
 std::span<const Fault> faults();
 
@@ -66,6 +76,11 @@ Tally truncate_files(const TinyPlan& plan, const FaultOptions& options, const Re
 Tally flip_read_bits(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally read_wrong_files(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally fill_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally shrink_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally leave_heartbeats(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally pair_worlds(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally stop_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 
 struct Undisturbed {
   TinyPlan::Fingerprint fingerprint;

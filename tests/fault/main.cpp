@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kSkipped = 77;  // as CTest and automake know it
+
 struct Settings {
   FaultOptions fault;
   bool json = false;
@@ -26,7 +28,7 @@ struct Settings {
 
   void declare(core::OptionTable& table) {
     table.add("fault", &fault.fault, "What to do to the program").required = true;
-    table.add("count", &fault.count, "Cases");
+    table.add("count", &fault.count, "Cases; 0: all, of a fault that has so many and no more");
     table.add("seed", &fault.seed, "Seed of all draws");
     table.add("json", &json, "The result as one JSON line");
     table.add("keep", &keep, "Leave the folders of all cases behind");
@@ -48,7 +50,6 @@ Settings parse(int count, char** words) {
     table.set(word.substr(2), is_switch ? "true" : words[++i]);
   }
   table.require();
-  if (settings.fault.count < 1) throw core::UsageError("--count: at least 1");
   return settings;
 }
 
@@ -63,6 +64,8 @@ const Fault& find(const std::string& name) {
 
 int drive(const Settings& settings) {
   const Fault& fault = find(settings.fault.fault);
+  if (settings.fault.count < (fault.cases == Cases::finite ? 0 : 1))
+    throw core::UsageError("--count: at least 1");
   std::string pattern = (fs::temp_directory_path() / "retort-fault-XXXXXX").string();
   const bool temporary = settings.work.empty();
   if (temporary && ::mkdtemp(pattern.data()) == nullptr)
@@ -73,14 +76,20 @@ int drive(const Settings& settings) {
   const Tally tally = fault.run(plan, settings.fault, [](const std::string& line) {
     std::cerr << "retort-fault: " << line << std::endl;
   });
+  if (!tally.skipped.empty()) {
+    fs::remove_all(work);
+    std::cerr << "retort-fault: " << tally.skipped << '\n';
+    return kSkipped;
+  }
   if (!tally.missed.empty()) std::cerr << "retort-fault: " << tally.missed << '\n';
-  const bool good = tally.identical == settings.fault.count && tally.missed.empty();
+  const bool good = tally.identical == tally.cases() && tally.cases() > 0 &&
+                    tally.cases() >= settings.fault.count && tally.missed.empty();
   if (good && temporary && !settings.keep)
     fs::remove_all(work);
   else
     std::cerr << "retort-fault: folders are in " << work.string() << '\n';
   const nlohmann::ordered_json line = {{"fault", settings.fault.fault},
-                                       {"count", settings.fault.count},
+                                       {"count", tally.cases()},
                                        {"identical", tally.identical},
                                        {"silent", tally.silent},
                                        {"crashes", tally.crashes},
@@ -92,6 +101,11 @@ int drive(const Settings& settings) {
                                        {"kills_by_place", tally.kills_by_place},
                                        {"kills_single_rank", tally.kills_single_rank},
                                        {"refused", tally.refused},
+                                       {"stops", tally.stops},
+                                       {"stops_by_signal", tally.stops_by_signal},
+                                       {"stops_by_place", tally.stops_by_place},
+                                       {"lost_steps", tally.lost_steps},
+                                       {"passages", tally.passages},
                                        {"named", tally.named},
                                        {"slowest_down_s", tally.slowest.count()}};
   if (settings.json)

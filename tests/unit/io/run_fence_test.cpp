@@ -133,8 +133,35 @@ TEST_F(RunFenceTest, AStillHeartOnAnotherHostIsWaitedOut) {
   write_beat("elsewhere", 0);
   age_beat(16s);
   const auto again = std::chrono::steady_clock::now();
-  const RunFence fence(run_, TakeOver::no);
-  EXPECT_LT(std::chrono::steady_clock::now() - again, 2s);
+  const RunFence fence(run_, TakeOver::no);  // with the real times: three beats, no more
+  EXPECT_LT(std::chrono::steady_clock::now() - again, 8s);
+}
+
+TEST_F(RunFenceTest, AStillHeartWithAClockTenMinutesAheadIsWaitedOut) {
+  write_beat("elsewhere", 0);
+  age_beat(-600s);
+  const auto begin = std::chrono::steady_clock::now();
+  const RunFence fence(run_, TakeOver::no, kFast);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 300ms);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+}
+
+TEST_F(RunFenceTest, ABeatingHeartWithAClockTenMinutesOffIsRefused) {
+  for (const auto off : {600s, -600s}) {
+    write_beat("elsewhere", 0);
+    age_beat(off);
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+      for (int i = 1; !stop; ++i) {
+        std::this_thread::sleep_for(40ms);
+        write_beat("elsewhere", i);
+        age_beat(off);
+      }
+    });
+    EXPECT_THROW(RunFence(run_, TakeOver::no, kFast), core::UsageError) << off.count();
+    stop = true;
+    other.join();
+  }
 }
 
 TEST_F(RunFenceTest, ATornHeartbeatIsWatchedLikeAForeignOne) {

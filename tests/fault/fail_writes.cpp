@@ -1,0 +1,128 @@
+// write-error: ENOSPC and EIO at every passage of a fault point, on one rank and on two, one at a
+// time: exit code 74, one line that names the path, nothing half-written, and a start without the
+// fault goes on to the undisturbed result.
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "tests/fault/going_on.h"
+
+namespace retort::fault {
+namespace {
+
+namespace fs = std::filesystem;
+using core::RandomStream;
+
+constexpr Seconds kLimit{120};
+constexpr int kMostRanks = 2;
+
+/// One error at one passage.
+struct WriteError {
+  int ranks = 1;
+  std::uint64_t passage = 1;  // of each process; the first that comes there has the error
+  const char* error = "";
+
+  std::string text() const {
+    return std::string(error) == "EIO" ? "Input/output error" : "No space left on device";
+  }
+};
+
+/// The most points that one process passes.
+std::uint64_t most_passages(const std::vector<Passage>& passages) {
+  std::map<pid_t, std::uint64_t> counts;
+  std::uint64_t most = 0;
+  for (const Passage& passage : passages) most = std::max(most, ++counts[passage.process]);
+  return most;
+}
+
+std::vector<WriteError> all_errors(const TinyPlan& plan, const Undisturbed& reference) {
+  std::vector<WriteError> errors;
+  for (int ranks = 1; ranks <= kMostRanks; ++ranks) {
+    std::vector<Passage> passages = reference.passages;  // on two ranks
+    if (ranks == 1) {
+      const fs::path folder = plan.work() / "undisturbed-alone";
+      Start start = plan.start(folder, ranks, 1);
+      arm(start, "*:1:trace", folder.string() + ".passages");
+      if (const Ending ending = run(start); ending.exit_code != 0)
+        throw std::runtime_error("the undisturbed run failed: " + ending.output + ending.state);
+      passages = read_passages(folder.string() + ".passages");
+      fs::remove_all(folder);
+    }
+    for (std::uint64_t passage = 1; passage <= most_passages(passages); ++passage)
+      for (const char* error : {"ENOSPC", "EIO"}) errors.push_back({ranks, passage, error});
+  }
+  return errors;
+}
+
+/// Empty if the job ended as it should.
+std::string wrong_refusal(const Ending& ending, const WriteError& error,
+                          const std::vector<Passage>& passages) {
+  // Several ranks may have met the error; the first to fail speaks for all.
+  const auto names_one = [&](const std::string& text) {
+    return std::any_of(passages.begin(), passages.end(), [&](const Passage& passage) {
+      return text.find(passage.path + ": " + error.text()) != std::string::npos;
+    });
+  };
+  // What is too much on a disk costs room, not the run: it goes on with a warning.
+  const bool only_prunes =
+      std::all_of(passages.begin(), passages.end(),
+                  [](const Passage& passage) { return passage.point == "checkpoint-prune"; });
+  if (only_prunes && ending.exit_code == 0)
+    return names_one(ending.output) ? "" : "no warning names what could not be removed";
+  if (ending.exit_code != static_cast<int>(core::ExitCode::io))
+    return fmt::format("exit code {}, not 74", ending.exit_code);
+  const std::vector<std::string> lines = error_lines(ending.output);
+  if (lines.size() != 1) return fmt::format("{} lines of errors, not one", lines.size());
+  return names_one(lines[0]) ? "" : "the line does not name the path that could not be written";
+}
+
+Outcome fail_one_write(Scene& scene, const WriteError& error, int ranks_after, Tally& tally) {
+  Start start = scene.plan.start(scene.folder, error.ranks, 1);
+  start.limit = kLimit;
+  const fs::path strikes = scene.folder.string() + ".passages";
+  arm(start, fmt::format("*:{}:{}", error.passage, error.error), strikes);
+  const Ending ending = run(start);
+  const std::vector<Passage> passages = read_passages(strikes);
+  fs::remove(strikes);
+  scene.story += fmt::format(": {} ranks, {} at passage {}", error.ranks, error.error, error.passage);
+  for (const Passage& passage : passages)
+    scene.story += fmt::format(" ({} {} {})", passage.place, passage.point, passage.path);
+  if (ending.timed_out) return scene.ended_wrong(ending, "");
+  // Threads pass in no fixed order: the last passages may not come on another start.
+  if (passages.empty())
+    return ending.exit_code == 0 ? scene.compare()
+                                 : scene.ended_wrong(ending, "failed without the error");
+  if (const std::string wrong = wrong_refusal(ending, error, passages); !wrong.empty())
+    return scene.ended_wrong(ending, wrong);
+  if (const Ending checked = check(scene.plan, scene.folder); checked.exit_code != 0) {
+    scene.ended_wrong(checked, fmt::format("check afterwards: exit code {}", checked.exit_code));
+    return Outcome::silent;
+  }
+  if (ending.exit_code == 0) return scene.compare();
+  ++tally.refused;
+  return go_on(scene, ranks_after, tally);
+}
+
+}  // namespace
+
+Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
+  const Undisturbed reference = run_undisturbed(plan);
+  const std::vector<WriteError> errors = all_errors(plan, reference);
+  const auto total = static_cast<std::uint64_t>(errors.size());
+  const std::uint64_t count = options.count == 0 ? total : static_cast<std::uint64_t>(options.count);
+  RandomStream random(options.seed, core::RandomUse::test, {6});
+  const std::uint64_t first = options.count == 0 ? 0 : random.below(total);
+  Tally all = run_cases(
+      plan, static_cast<int>(count), report, [&](int i, const fs::path& folder, Tally& tally) {
+        Scene scene{plan, reference, folder, folder.filename().string(), report};
+        const auto number = static_cast<std::uint64_t>(i);
+        const WriteError& error = errors[(first + number * total / count) % total];
+        return fail_one_write(scene, error, 1 + (error.ranks + i) % 4, tally);
+      });
+  all.passages = static_cast<int>(total);
+  return all;
+}
+
+}  // namespace retort::fault
