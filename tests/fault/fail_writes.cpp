@@ -86,7 +86,8 @@ Outcome fail_one_write(Scene& scene, const WriteError& error, int ranks_after, T
   const Ending ending = run(start);
   const std::vector<Passage> passages = read_passages(strikes);
   fs::remove(strikes);
-  scene.story += fmt::format(": {} ranks, {} at passage {}", error.ranks, error.error, error.passage);
+  scene.story +=
+      fmt::format(": {} ranks, {} at passage {}", error.ranks, error.error, error.passage);
   for (const Passage& passage : passages)
     scene.story += fmt::format(" ({} {} {})", passage.place, passage.point, passage.path);
   if (ending.timed_out) return scene.ended_wrong(ending, "");
@@ -111,7 +112,8 @@ Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Repor
   const Undisturbed reference = run_undisturbed(plan);
   const std::vector<WriteError> errors = all_errors(plan, reference);
   const auto total = static_cast<std::uint64_t>(errors.size());
-  const std::uint64_t count = options.count == 0 ? total : static_cast<std::uint64_t>(options.count);
+  const std::uint64_t count =
+      options.count == 0 ? total : static_cast<std::uint64_t>(options.count);
   RandomStream random(options.seed, core::RandomUse::test, {6});
   const std::uint64_t first = options.count == 0 ? 0 : random.below(total);
   Tally all = run_cases(

@@ -44,9 +44,9 @@ struct Tally {
   int refused = 0;     // cases that ended with 64, 65 or 74 as they had to, and said why
   int stops = 0;       // starts that were asked to stop and ended with 75
   std::map<std::string, int> stops_by_signal, stops_by_place;
-  int lost_steps = 0;  // the most that one of them lost
-  int passages = 0;    // of fault points, times errors: all cases that there are
-  std::string missed;  // what all cases together had to show and did not; empty: nothing
+  int lost_steps = 0;   // the most that one of them lost
+  int passages = 0;     // of fault points, times errors: all cases that there are
+  std::string missed;   // what all cases together had to show and did not; empty: nothing
   std::string skipped;  // why this machine cannot show the fault at all; empty: it can
   void add(Outcome outcome);
   int cases() const { return identical + silent + crashes + hangs + restarted; }

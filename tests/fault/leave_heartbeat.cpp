@@ -1,6 +1,6 @@
-// stale-heartbeat: a stopped run has the heartbeat of a start on another host, fresh, old, torn, or of
-// a clock that is ten minutes off. One that does not beat is waited out, and the run goes on to the
-// undisturbed result; one that beats is refused (64), and the run goes on once it has ended.
+// stale-heartbeat: a stopped run has the heartbeat of a start on another host, fresh, old, torn, or
+// of a clock that is ten minutes off. One that does not beat is waited out, and the run goes on to
+// the undisturbed result; one that beats is refused (64), and the run goes on once it has ended.
 #include <signal.h>
 
 #include <array>

@@ -1,5 +1,5 @@
-// world-pairs: each of the 12 ordered pairs of 1, 2, 3 and 4 ranks in turn: asked to stop on one at a
-// random moment, resumed on the other. The result must be the same, bit for bit.
+// world-pairs: each of the 12 ordered pairs of 1, 2, 3 and 4 ranks in turn: asked to stop on one at
+// a random moment, resumed on the other. The result must be the same, bit for bit.
 #include <signal.h>
 
 #include <vector>
@@ -63,7 +63,8 @@ Tally pair_worlds(const TinyPlan& plan, const FaultOptions& options, const Repor
     Scene scene{plan, reference, folder, folder.filename().string(), report};
     const auto number = static_cast<std::uint64_t>(i);
     const Pair& pair = pairs[(options.seed - 1 + number) % pairs.size()];
-    return resume_on_another(scene, pair, {options.seed, core::RandomUse::test, {8, number}}, tally);
+    return resume_on_another(scene, pair, {options.seed, core::RandomUse::test, {8, number}},
+                             tally);
   });
 }
 

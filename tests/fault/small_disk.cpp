@@ -1,5 +1,6 @@
-// small-disk: the run lives on a file system of its own (tmpfs) that is too small for it, by a little
-// or by far. Exit code 74, one line, nothing half-written; with room again the undisturbed result.
+// small-disk: the run lives on a file system of its own (tmpfs) that is too small for it, by a
+// little or by far. Exit code 74, one line, nothing half-written; with room again the undisturbed
+// result.
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
@@ -44,7 +45,8 @@ class SmallDisk {
 
  private:
   [[noreturn]] void fail(const char* what) const {
-    throw std::runtime_error(fmt::format("{} {}: {}", what, folder_.string(), std::strerror(errno)));
+    throw std::runtime_error(
+        fmt::format("{} {}: {}", what, folder_.string(), std::strerror(errno)));
   }
   void call(unsigned long flags, const std::string& size) const {
     if (::mount("retort-fault", folder_.c_str(), "tmpfs", flags, size.c_str()) != 0) fail("mount");
@@ -54,7 +56,8 @@ class SmallDisk {
 
 /// Why there can be no mounts here; empty: there can. From then on nobody else sees those made.
 std::string leave_mount_namespace() {
-  if (::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0)
+  if (::unshare(CLONE_NEWNS) == 0 &&
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0)
     return "";
   return fmt::format("small-disk needs root, to mount file systems of its own: {}",
                      std::strerror(errno));
@@ -112,16 +115,18 @@ Tally shrink_disk(const TinyPlan& plan, const FaultOptions& options, const Repor
   if (!none.skipped.empty()) return none;
   const Undisturbed reference = run_undisturbed(plan);
   const std::uint64_t enough = room_needed(plan) + 8 * kPage;
-  Tally all = run_cases(plan, options.count, report, [&](int i, const fs::path& folder, Tally& tally) {
-    RandomStream random(options.seed, core::RandomUse::test, {7, static_cast<std::uint64_t>(i)});
-    const SmallDisk disk(folder);
-    Scene scene{plan, reference, disk.folder() / "run", folder.filename().string(), report};
-    // One of each of so many equal steps from nothing to enough.
-    const double part = (i + random.uniform()) / options.count;
-    const auto room = static_cast<double>(enough - kLeast) * part;
-    const std::uint64_t size = (kLeast + static_cast<std::uint64_t>(room)) / kPage * kPage;
-    return fill_one(scene, disk, size, 1 + static_cast<int>(random.below(3)), random, tally);
-  });
+  Tally all =
+      run_cases(plan, options.count, report, [&](int i, const fs::path& folder, Tally& tally) {
+        RandomStream random(options.seed, core::RandomUse::test,
+                            {7, static_cast<std::uint64_t>(i)});
+        const SmallDisk disk(folder);
+        Scene scene{plan, reference, disk.folder() / "run", folder.filename().string(), report};
+        // One of each of so many equal steps from nothing to enough.
+        const double part = (i + random.uniform()) / options.count;
+        const auto room = static_cast<double>(enough - kLeast) * part;
+        const std::uint64_t size = (kLeast + static_cast<std::uint64_t>(room)) / kPage * kPage;
+        return fill_one(scene, disk, size, 1 + static_cast<int>(random.below(3)), random, tally);
+      });
   if (all.refused == 0) all.missed = "no disk was too small";
   return all;
 }

@@ -39,8 +39,7 @@ Outcome stop_one(Scene& scene, int number, const FaultOptions& options, Tally& t
     scene.story += fmt::format("; {} ranks, {}", ranks, request.story());
     const int threads = 1 + static_cast<int>(random.below(2));
     const StoppedJob job = stop_job(scene.plan, scene.folder, ranks, threads, request);
-    if (job.ending.timed_out || !job.wrong.empty())
-      return scene.ended_wrong(job.ending, job.wrong);
+    if (job.ending.timed_out || !job.wrong.empty()) return scene.ended_wrong(job.ending, job.wrong);
     if (job.stopped()) {
       ++stops;
       ++tally.stops;
@@ -55,7 +54,8 @@ Outcome stop_one(Scene& scene, int number, const FaultOptions& options, Tally& t
     scene.story = scene.folder.filename().string();
   }
   if (stops == 0) {
-    scene.report(fmt::format("{}: done before it could be asked, {} times", scene.story, kMostStarts));
+    scene.report(
+        fmt::format("{}: done before it could be asked, {} times", scene.story, kMostStarts));
     return Outcome::crash;
   }
   ranks = 1 + static_cast<int>((ranks + random.below(3)) % 4);

@@ -78,9 +78,8 @@ int lost_steps(const std::string& output, const fs::path& folder) {
   for (const SectionState& section : state_of_run(folder)) {
     const std::uint64_t done = std::max(said, last_step_published(section.folder));
     if (section.finished || section.claims.empty() || done == 0) continue;
-    const std::uint64_t held = section.newest_generation.empty()
-                                   ? 0
-                                   : number_after(section.newest_generation, "gen-");
+    const std::uint64_t held =
+        section.newest_generation.empty() ? 0 : number_after(section.newest_generation, "gen-");
     if (done > held) lost = std::max(lost, done - held);
   }
   return static_cast<int>(lost);
@@ -103,8 +102,8 @@ bool StoppedJob::stopped() const {
   return ending.exit_code == static_cast<int>(core::ExitCode::requeue);
 }
 
-StopRequest draw_request(const Undisturbed& reference, std::string_view place, int ranks, int signal,
-                         double shrink, RandomStream& random) {
+StopRequest draw_request(const Undisturbed& reference, std::string_view place, int ranks,
+                         int signal, double shrink, RandomStream& random) {
   StopRequest request;
   request.signal = signal;
   request.audience = static_cast<Audience>(random.below(3));
@@ -113,7 +112,8 @@ StopRequest draw_request(const Undisturbed& reference, std::string_view place, i
     request.moment = Seconds(random.uniform() * reference.wall.count() * shrink);
   } else {
     const auto most = static_cast<double>(reach(reference.passages, place, ranks)) * shrink;
-    request.passage = 1 + random.below(std::max<std::uint64_t>(1, static_cast<std::uint64_t>(most)));
+    request.passage =
+        1 + random.below(std::max<std::uint64_t>(1, static_cast<std::uint64_t>(most)));
   }
   return request;
 }

@@ -10,7 +10,8 @@
 
 namespace retort::fault {
 
-/// Who gets the signal: `retort -n R` alone; it and its ranks, as steps do; mpirun between them, too.
+/// Who gets the signal: `retort -n R` alone; it and its ranks, as steps do; mpirun between them,
+/// too.
 enum class Audience { starter, ranks, all };
 
 struct StopRequest {
@@ -37,10 +38,10 @@ struct StoppedJob {
   bool stopped() const;  // with exit code 75
 };
 
-/// A request as the stream has it, for a job on `ranks` ranks. `shrink`: the part of the undisturbed
-/// run in which it may fall.
-StopRequest draw_request(const Undisturbed& reference, std::string_view place, int ranks, int signal,
-                         double shrink, core::RandomStream& random);
+/// A request as the stream has it, for a job on `ranks` ranks. `shrink`: the part of the
+/// undisturbed run in which it may fall.
+StopRequest draw_request(const Undisturbed& reference, std::string_view place, int ranks,
+                         int signal, double shrink, core::RandomStream& random);
 
 /// Runs the plan in `folder` and asks it to stop, not before all who are asked can hear it.
 StoppedJob stop_job(const TinyPlan& plan, const std::filesystem::path& folder, int ranks,
