@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "tests/fault/going_on.h"
+#include "tests/fault/resumption.h"
 #include "tests/fault/stopping.h"
 
 namespace retort::fault {
@@ -31,6 +32,7 @@ Outcome stop_one(Scene& scene, int number, const FaultOptions& options, Tally& t
   const int signal = signal_of(options.seed, number);
   int stops = 0;
   int ranks = 0;
+  bool resumed = false;
   double shrink = 1;
   for (int starts = 0; starts < kMostStarts && stops < wanted; ++starts) {
     ranks = 1 + static_cast<int>((ranks + random.below(3)) % 4);  // never as before
@@ -38,8 +40,15 @@ Outcome stop_one(Scene& scene, int number, const FaultOptions& options, Tally& t
         draw_request(scene.reference, place_of(number), ranks, signal, shrink, random);
     scene.story += fmt::format("; {} ranks, {}", ranks, request.story());
     const int threads = 1 + static_cast<int>(random.below(2));
+    const std::vector<SectionState> before = state_of_run(scene.folder);
     const StoppedJob job = stop_job(scene.plan, scene.folder, ranks, threads, request);
     if (job.ending.timed_out || !job.wrong.empty()) return scene.ended_wrong(job.ending, job.wrong);
+    const Resumption resumption = judge_resumption(before, job.ending);
+    if (!resumption.restarted.empty()) {
+      scene.report(fmt::format("{}: not resumed; {}", scene.story, resumption.restarted));
+      return Outcome::restarted;
+    }
+    resumed = resumed || resumption.sections > 0;
     if (job.stopped()) {
       ++stops;
       ++tally.stops;
@@ -59,7 +68,10 @@ Outcome stop_one(Scene& scene, int number, const FaultOptions& options, Tally& t
     return Outcome::crash;
   }
   ranks = 1 + static_cast<int>((ranks + random.below(3)) % 4);
-  return go_on(scene, ranks, tally);
+  const int others = tally.resumed;
+  const Outcome outcome = go_on(scene, ranks, tally);
+  tally.resumed = others + (resumed || tally.resumed > others ? 1 : 0);  // a case counts once
+  return outcome;
 }
 
 }  // namespace

@@ -85,6 +85,15 @@ int lost_steps(const std::string& output, const fs::path& folder) {
   return static_cast<int>(lost);
 }
 
+/// Complete shards that a capture said it left, less those that are there.
+int lost_shards(const std::string& output, const fs::path& folder) {
+  int held = 0;
+  for (const SectionState& section : state_of_run(folder))
+    if (!section.finished) held = std::max(held, section.shards);
+  const int said = static_cast<int>(number_after(output, "stopped on request with "));
+  return std::max(0, said - held);
+}
+
 }  // namespace
 
 std::string StopRequest::story() const {
@@ -153,6 +162,8 @@ StoppedJob stop_job(const TinyPlan& plan, const fs::path& folder, int ranks, int
     job.wrong = "an error although it was only asked to stop";
   else if (!request.kills_ranks() && job.lost_steps > 1)
     job.wrong = fmt::format("{} steps lost", job.lost_steps);
+  else if (const int lost = lost_shards(job.ending.output, folder); lost > 0)
+    job.wrong = fmt::format("{} shards lost that it said were complete", lost);
   return job;
 }
 
