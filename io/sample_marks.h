@@ -9,6 +9,7 @@
 
 namespace retort::io {
 
+/// Of samples that are decoded or cut into words: what is copied as it is kills nobody.
 /// FOLDER/reading/rank-RRRRR.bin: u64 little-endian, one for each thread, sample + 1, 0: none. One
 /// pwrite(2) per mark, no fsync: it outlives the process, not the host. Where the file cannot be
 /// written (a full disk), nothing is marked.

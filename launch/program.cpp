@@ -21,6 +21,7 @@
 #include "comm/communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "io/agreement.h"
 #include "launch/agreement.h"
 #include "launch/allocated_ranks.h"
 #include "launch/command_line.h"
@@ -199,7 +200,7 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
   }
   made->table.require();
   made->stage->validate();
-  stages::require_inputs(made->table);
+  if (!comm::started_with_ranks()) stages::require_inputs(made->table);
   const bool many = command.entry.ranks == stages::Ranks::many;
   const int wanted = made->common.ranks;
   if (comm::started_with_ranks()) {
@@ -214,11 +215,13 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
   if (many) {
     started.watch(std::chrono::seconds(made->common.watchdog));
     require_agreement(started, command.entry.name, made->table);
+    io::on_root(started, [&] { stages::require_inputs(made->table); });
     return static_cast<int>(run_stage(*made, started));
   }
   // A command for one process, started as several: rank 0 runs, the others wait for it.
   ExitCode code = ExitCode::done;
   if (started.root()) {
+    stages::require_inputs(made->table);
     auto alone = comm::Communicator::single();
     code = run_stage(*made, alone);
   }

@@ -27,7 +27,7 @@ printf '# theirs, ours\nc\tcorner 0\nb\tcorner 1\na\tcorner 2\n' >map.tsv
 evaluate=(evaluate --model model --split train)
 refuse 65 "--class-map" retort "${evaluate[@]}" --data ours.data --out refused
 refuse 65 "bad.tsv:1" retort "${evaluate[@]}" --data ours.data --class-map bad.tsv --out refused
-refuse 74 "nowhere.tsv" retort "${evaluate[@]}" --data ours.data --class-map nowhere.tsv --out refused
+refuse 64 "nowhere.tsv" retort "${evaluate[@]}" --data ours.data --class-map nowhere.tsv --out refused
 refuse 64 "--pixel-mean is for TorchScript files" retort "${evaluate[@]}" --data theirs.data \
   --pixel-mean 0.5 --out refused
 refuse 64 "--classes is for TorchScript files" retort "${evaluate[@]}" --data theirs.data \
