@@ -31,6 +31,12 @@ LostRank lost(std::span<const RankView> ranks, std::size_t rank, const std::stri
                       rank, ranks[rank].host, what)};
 }
 
+LostRank silent(std::span<const RankView> ranks, std::size_t rank, WatchClock::time_point now) {
+  return lost(ranks, rank,
+              fmt::format("has been silent for {:.1f} s; last seen {}",
+                          seconds(since(ranks[rank].heard, now)), place_of(ranks[rank].sign)));
+}
+
 bool present(const RankView& rank) { return rank.watched && !rank.left && !rank.gone; }
 
 /// The rank that the others wait for; none if nobody has waited for `limit`.
@@ -80,14 +86,13 @@ std::optional<LostRank> find_lost(std::span<const RankView> ranks, milliseconds 
       return lost(ranks, i, "has died " + place_of(rank.sign));
   }
   for (std::size_t i = 0; i < ranks.size(); ++i) {
-    if (present(ranks[i]) && since(ranks[i].heard, now) >= limit)
-      return lost(ranks, i,
-                  fmt::format("has been silent for {:.1f} s; last seen {}",
-                              seconds(since(ranks[i].heard, now)), place_of(ranks[i].sign)));
+    if (present(ranks[i]) && since(ranks[i].heard, now) >= limit) return silent(ranks, i, now);
   }
   const auto late = waited_for(ranks, limit, now);
   if (!late) return std::nullopt;
   const RankView& rank = ranks[*late];
+  // Both limits run out together for one that stands still; its silence tells more.
+  if (since(rank.heard, now) >= limit / 2) return silent(ranks, *late, now);
   const milliseconds still = since(rank.changed, now);
   const bool inside = !rank.sign.operation.empty();
   if (!inside && computes(rank, now) && still < kComputing * limit) return std::nullopt;

@@ -47,6 +47,9 @@ void remove_temporaries(const std::filesystem::path& folder) {
   std::error_code error;
   for (auto entry = fs::recursive_directory_iterator(folder, error);
        !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    // A folder with a start of its own is not ours to clear.
+    std::error_code ignored;
+    if (fs::exists(entry->path() / "lock", ignored)) entry.disable_recursion_pending();
     const std::string name = entry->path().filename().string();
     if (std::regex_match(name, kName) && !name.ends_with(own)) found.push_back(entry->path());
   }

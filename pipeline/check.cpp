@@ -295,9 +295,11 @@ class Checker {
       if (!record || record->completion == Completion::started) continue;
       if (!io::has_manifest(run / name)) {
         fault(run / name, "was complete, but its manifest.json is missing");
-      } else if (const auto wrong = quick_fault(run / name, record->manifest_sha256);
-                 wrong == kForeignManifest) {
-        fault(run / name, wrong);
+      } else {
+        guarded(run / name, [&] {
+          const auto wrong = quick_fault(run / name, record->manifest_sha256);
+          if (wrong == kForeignManifest) throw core::DataError(wrong);
+        });
       }
       const auto results = run / name / io::kResultsName;
       guarded(results, [&] {

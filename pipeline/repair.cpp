@@ -94,7 +94,11 @@ class Repair {
       kinds[owner.folder] = owner.kind;
       fences.hold(owner.folder);
     }
-    for (const auto& [folder, of_folder] : faults) mend(folder, kinds[folder], of_folder);
+    // The plan's records last: what they tell is needed for their sections.
+    for (const bool records : {false, true})
+      for (const auto& [folder, of_folder] : faults)
+        if ((kinds[folder] == OwnerKind::record) == records) mend(folder, kinds[folder], of_folder);
+    finish_generations();
     return std::move(report_);
   }
 
@@ -128,7 +132,9 @@ class Repair {
         for (const auto& fault : faults) {
           if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
           rename_bad(fault.path);
-          aside(fault.path, "its section is made anew as a whole");
+          aside(fault.path, fs::path(fault.path).filename() == "settings.json"
+                                ? "start the plan again by `retort run`, with its --set options"
+                                : "its section is made anew as a whole");
         }
         return;
       case OwnerKind::model:
@@ -148,14 +154,21 @@ class Repair {
 
   void mend_generation(const fs::path& folder) {
     rename_bad(folder);
-    const fs::path all = folder.parent_path();
-    const bool another = std::any_of(
-        fs::directory_iterator(all), fs::directory_iterator(),
-        [](const auto& entry) { return io::generation_id(entry.path().filename().string()); });
-    if (another) return aside(folder, "a start resumes from the generation before");
-    // A start refuses to begin anew where generations were; here it was asked for.
-    rename_bad(all);
-    aside(all, "no generation is right: the training begins anew");
+    generations_[folder.parent_path().parent_path()].push_back(folder);
+  }
+
+  /// Once all are set aside: a start refuses to begin anew where generations were; here it was
+  /// asked for.
+  void finish_generations() {
+    for (const auto& [run, folders] : generations_) {
+      const auto chain = io::chain_of(io::list_run(run));
+      const bool another = std::any_of(chain.entries.begin(), chain.entries.end(),
+                                       [](const auto& entry) { return !entry.set_aside; });
+      for (const auto& folder : folders)
+        aside(folder, another ? "a start resumes from the generation before"
+                              : "no generation is right: the training begins anew");
+      if (!another) rename_bad(io::generations_folder(run));
+    }
   }
 
   /// The files among the faults that are there.
@@ -204,6 +217,7 @@ class Repair {
   }
 
   RepairReport report_;
+  std::map<fs::path, std::vector<fs::path>> generations_;  // set aside, by run folder
 };
 
 }  // namespace

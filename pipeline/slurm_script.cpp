@@ -1,5 +1,6 @@
 #include "pipeline/slurm_script.h"
 
+#include <cctype>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -61,14 +62,22 @@ section() {
 
 )";
 
-/// A path in an #SBATCH line: blanks need quotation marks, and Slurm replaces % and \ in some.
-std::string sbatch_path(const std::string& path) {
+/// A plan's name may be that of any file: it must neither part a line nor end it.
+std::string plain(std::string name) {
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '-') c = '_';
+  return name;
+}
+
+/// A path for an #SBATCH line, where it stands in quotation marks: blanks part words and # begins a
+/// comment there; Slurm replaces % and \ in some.
+const std::string& sbatch_path(const std::string& path) {
   if (path.find_first_of("\"'\\%\n") != std::string::npos)
     throw core::UsageError(fmt::format(
         "{}: Slurm reads quotation marks, %, \\ and line ends in a path in its own way; choose "
         "another folder",
         path));
-  return path.find(' ') == std::string::npos ? path : "\"" + path + "\"";
+  return path;
 }
 
 std::string array_of(const std::vector<std::string>& words) {
@@ -90,16 +99,13 @@ std::vector<std::string> size_options(const JobRequest& request) {
 
 std::vector<std::string> batch_options(const ScriptInput& input) {
   const auto& settings = input.settings;
-  const auto log = (input.run / ".slurm" / input.log).string();
-  // %a is Slurm's: the task of an array.
-  const auto mark = log.find("%a");
-  const auto plain = mark == std::string::npos ? log : log.substr(0, mark) + log.substr(mark + 2);
-  std::string quoted = sbatch_path(plain) == plain ? log : "\"" + log + "\"";
+  // Its %a is Slurm's: the task of an array.
+  const auto log = sbatch_path((input.run / ".slurm").string()) + "/" + input.log;
   std::vector<std::string> words = {
-      "--job-name=" + input.plan + "." + input.name,
-      "--output=" + quoted,
+      "--job-name=" + plain(input.plan) + "." + input.name,
+      "--output=\"" + log + "\"",
       "--open-mode=append",
-      "--chdir=" + sbatch_path(input.started.string()),
+      "--chdir=\"" + sbatch_path(input.started.string()) + "\"",
       "--requeue",
       "--kill-on-invalid-dep=yes",
   };
@@ -169,7 +175,7 @@ std::string job_script(const ScriptInput& input) {
   std::string text = "#!/bin/bash\n";
   text += fmt::format(
       "# Job {} of the plan {}, written by `retort submit`. docs/slurm.md explains it.\n",
-      input.name, input.plan);
+      input.name, plain(input.plan));
   for (const auto& word : batch_options(input)) text += fmt::format("#SBATCH {}\n", word);
   if (!settings.modules.empty() || !settings.prolog.empty())
     text += "\n# What the site file says.\n";

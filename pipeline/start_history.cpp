@@ -120,15 +120,19 @@ bool is_exhausted(const StartHistory& next) {
   return next.without_progress > kRestartsWithoutProgress;
 }
 
-std::uint64_t idle_starts(const StartHistory& last) {
+std::uint64_t idle_starts(const StartHistory& last, std::span<const StartHistory> others) {
   const auto job = variable("SLURM_JOB_ID");
   if (job.empty()) return 0;
-  const auto number = [](const std::string& text) {
+  const auto number = [](const std::string& text) -> std::uint64_t {
     return std::strtoull(text.c_str(), nullptr, 10);
   };
   const auto now = number(variable("SLURM_RESTART_COUNT"));
-  if (last.slurm_job != job) return now + 1;
-  const auto then = number(last.slurm_restart_count);
+  std::optional<std::uint64_t> reached;  // the newest start in which any section began
+  for (const StartHistory& other : others)
+    if (other.slurm_job == job)
+      reached = std::max(reached.value_or(0), number(other.slurm_restart_count));
+  if (last.slurm_job != job) return reached ? now - std::min(now, *reached) + 1 : now + 1;
+  const auto then = std::max(reached.value_or(0), number(last.slurm_restart_count));
   return now > then ? now - then : 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,8 @@ bool is_exhausted(const StartHistory& next);
 
 /// How many starts of the Slurm job that this process belongs to have passed, up to this one,
 /// without starting the section; `last`: on record. 0 outside Slurm.
-std::uint64_t idle_starts(const StartHistory& last);
+/// `others`: on record of other sections; one job may have spent its starts on those before.
+std::uint64_t idle_starts(const StartHistory& last, std::span<const StartHistory> others = {});
 
 /// Why a section starts no more and what to do: `before` and `next` as of next_start(). `failure`:
 /// what the last start said, if it failed.

@@ -90,31 +90,48 @@ class Status : public stages::Stage {
   /// A section with seeds is done when each of them is. A name with its seed names that one alone.
   StageOutcome decide(const Job& job) const {
     const auto chosen = alone(job.plan, job.graph, decide_, "--decide");
+    // What it has nothing to do with may be missing or large: not looked at.
+    auto concerned = chosen;
+    for (std::size_t i = concerned.size(); i-- > 0;)
+      if (concerned[i] != 0)
+        for (const std::size_t need : job.graph.instances[i].needs) concerned[need] = 1;
     Judge judge(job);
     std::vector<char> runs(job.graph.instances.size(), 0);
     auto outcome = StageOutcome::done;
     for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
+      if (concerned[i] == 0) continue;
       const auto& instance = job.graph.instances[i];
       const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
       if (!chosen[i] || !runs[i]) continue;
       outcome = StageOutcome::stopped;
+      // A job whose section waits for what nobody makes begins nothing, either.
+      require_begun(judge, instance.name);
       if (!judged.recipe) continue;
       if (const auto why = judge.states().refusal(instance.name, *judged.recipe); !why.empty())
         throw core::DataError(why);
-      require_begun(judge, instance.name);
     }
     return outcome;
   }
 
   /// A job whose starts never get as far as the section would requeue itself for ever.
   static void require_begun(const Judge& judge, const std::string& name) {
-    const auto record = judge.states().record(name);
-    const auto idle = idle_starts(record ? record->starts : StartHistory());
+    StartHistory last;
+    std::vector<StartHistory> others;
+    for (const auto& section : judge.states().names()) {
+      const auto record = judge.states().record(section);
+      if (!record) continue;
+      if (section == name)
+        last = record->starts;
+      else
+        others.push_back(record->starts);
+    }
+    const auto idle = idle_starts(last, others);
     if (idle > kRestartsWithoutProgress)
       throw core::DataError(
           fmt::format("the last {} starts of Slurm job {} did not even begin section {}; the job's "
-                      "log says why (retort not found? no PMIx? the run folder in use?)",
+                      "log says why (retort not found? no PMIx? the run folder in use? what it "
+                      "needs not done?)",
                       idle, std::getenv("SLURM_JOB_ID"), name));
   }
 

@@ -48,7 +48,10 @@ void clear_failed_pack(const fs::path& folder, const io::MemberLedger& ledger,
                        const std::string& stamp) {
   if (!is_there(folder / kFailedPackName) || was_complete(folder)) return;
   (void)io::read_sealed(folder, kFailedPackName);  // it decides what is removed: it must be whole
-  if (!ledger.holds_others() && same_source_stamp(folder, stamp)) return;
+  if (!ledger.holds_others() && same_source_stamp(folder, stamp)) {
+    remove_file(folder / kFailedPackName);  // goes on: from here on it did not end with an error
+    return;
+  }
   core::log_info("{}: an earlier start ended with an error; what it packed is packed anew",
                  folder.string());
   ledger.discard();

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Job teacher of the plan digits, written by `retort submit`. docs/slurm.md explains it.
 #SBATCH --job-name=digits.teacher
-#SBATCH --output=/work/you/runs/digits/.slurm/teacher.log
+#SBATCH --output="/work/you/runs/digits/.slurm/teacher.log"
 #SBATCH --open-mode=append
-#SBATCH --chdir=/work/you
+#SBATCH --chdir="/work/you"
 #SBATCH --requeue
 #SBATCH --kill-on-invalid-dep=yes
 #SBATCH --signal=USR2@120

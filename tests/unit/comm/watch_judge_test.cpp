@@ -69,6 +69,18 @@ TEST_F(WatchJudge, ASilentRankIsNamedWithItsLastPlace) {
   EXPECT_THAT(lost->line, HasSubstr("in all_reduce, collective 103, at step 41"));
 }
 
+TEST_F(WatchJudge, OfOneThatStandsStillTheSilenceIsTold) {
+  for (const std::size_t other : {0, 1}) say(other, 101, "all_reduce");
+  const auto before = now_;
+  wait(kLimit);
+  // Its last sign came a little after its last step: the limit for steps runs out first.
+  ranks_[2].heard = before + milliseconds(700);
+  const auto lost = judge();
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(lost->rank, 2);
+  EXPECT_THAT(lost->line, HasSubstr("has been silent for 9.3 s; last seen before collective 100"));
+}
+
 TEST_F(WatchJudge, ABrokenConnectionIsADeathAfterItsGraceUnlessGoodbyeWasSaid) {
   ranks_[1].gone = now_;
   wait(kGoneGrace - milliseconds(1));

@@ -70,13 +70,19 @@ TEST_F(AtomicFileTest, WhatOthersLeftIsRemovedAndNothingElse) {
   const auto deep = folder_.path() / "model" / "weights";
   for (const auto& path : {path_, deep})
     ASSERT_TRUE(WIFSIGNALED(in_child("atomic-rename:1:kill", [&] { write_file(path, "x"); })));
+  const auto live = folder_.path() / "live";  // a start of its own
+  std::filesystem::create_directory(live);
+  write_file(live / "lock", "");
+  ASSERT_TRUE(
+      WIFSIGNALED(in_child("atomic-rename:1:kill", [&] { write_file(live / "part", "x"); })));
   const auto foreign = folder_.path() / "notes.tmp";
   write_file(foreign, "a user's");
   AtomicFile mine(path_);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 4);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 5);
   remove_temporaries(folder_.path());
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "model"));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 3);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 4);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(live), {}), 2);
   EXPECT_EQ(text_of(foreign), "a user's");
   mine.write("mine");
   mine.commit();

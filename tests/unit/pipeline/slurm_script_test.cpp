@@ -94,7 +94,12 @@ TEST(JobScript, PathsThatSlurmReadsInItsOwnWayAreRefused) {
   EXPECT_THAT(job_script(input),
               HasSubstr("#SBATCH --output=\"/work/my runs/.slurm/teacher.log\"\n"));
   EXPECT_THAT(job_script(input), HasSubstr("run='/work/my runs'\n"));
-  for (const char* bad : {"/work/100%", "/work/a\"b", "/work/a\\b"}) {
+  input.run = "/work/p#2";
+  EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --output=\"/work/p#2/.slurm/teacher.log\"\n"));
+  input.plan = "it's my plan\nrm";  // of a file of that name
+  EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --job-name=it_s_my_plan_rm.teacher\n"));
+  EXPECT_THAT(job_script(input), Not(HasSubstr("my plan")));
+  for (const char* bad : {"/work/100%", "/work/x%a", "/work/a\"b", "/work/a\\b"}) {
     input.run = bad;
     EXPECT_THROW(job_script(input), core::UsageError) << bad;
   }

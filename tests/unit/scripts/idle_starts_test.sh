@@ -22,5 +22,24 @@ decide 65 7 5
 decide 75 8 0
 decide 65 8 3
 run 75 status run --decide teacher
+# One job with all sections: starts that the teacher needed are not the student's.
+run 0 run tiny.ini --out one --only data
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=5 "$RETORT" run tiny.ini --out one --only logits >out 2>err ||
+  fail "the logits"
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=5 run 75 status one --decide student
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=7 run 75 status one --decide student
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=8 run 65 status one --decide student
+# What it needs is gone and nobody makes it: this is no reason to requeue for ever.
+rm one/data/manifest.json
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=6 run 75 status one --decide student
+SLURM_JOB_ID=9 SLURM_RESTART_COUNT=9 run 65 status one --decide student
+warns 'what it needs not done'
+# A section that has nothing to do with it is not looked at.
+cp tiny.ini wide.ini
+printf '[other]\nstage = pack\nfrom = folder\nsource = gone\n' >>wide.ini
+mkdir gone && cp -r pictures/* gone
+run 0 run wide.ini --out wide --only teacher
+rm -r gone
+run 0 status wide --decide teacher
 run 0 run tiny.ini --out run
 decide 0 7 9

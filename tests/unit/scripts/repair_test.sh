@@ -55,6 +55,16 @@ run 0 check r --repair
 run 0 run tiny.ini --out r
 [ "$(digest r)" = "$whole" ] || fail "everything damaged: another result after the repair"
 
+# A killed commit is no generation to go back to.
+for generation in r/teacher/checkpoints/gen-*-e[0-9][0-9][0-9][0-9]; do flip "$generation/part-00000-000.h5"; done
+mkdir r/teacher/checkpoints/gen-0000000999-e0001
+touch r/teacher/checkpoints/gen-0000000999-e0001/part-00000-000.h5
+rm r/teacher/model/model.h5
+run 0 check r --repair
+says "the training begins anew"
+run 0 run tiny.ini --out r
+[ "$(digest r)" = "$whole" ] || fail "a killed commit beside damage: another result after the repair"
+
 # A manifest: what it named is made anew.
 flip r/logits/manifest.json
 run 0 check r --repair
