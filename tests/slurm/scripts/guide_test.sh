@@ -12,8 +12,8 @@ PATH=$work/bin:$PATH timeout 150 bash -ex guide.sh >out 2>err || { cp runs/*/.sl
 says '#SBATCH --signal=USR2@120'
 says 'PENDING (Dependency)'
 warns 'retort submit examples/glyphs-small.ini'
-for section in teacher/seed-2 student/seed-2 score/seed-2; do
+for section in teacher/seed-2 student/seed-2 student-test/seed-2; do
   [ -e "runs/glyphs-small/$section/manifest.json" ] || fail "$section is not done"
 done
-[ "$(digest runs/one/score)" = "$(digest runs/mine/score)" ] || fail "one job and an allocation differ"
+[ "$(digest runs/one/student-test)" = "$(digest runs/mine/student-test)" ] || fail "one job and an allocation differ"
 [ -e runs/glyphs-small/report.html ] || fail "no report"
