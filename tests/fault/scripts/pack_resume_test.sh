@@ -50,5 +50,5 @@ RETORT_FAULT_POINT=atomic-committed:9:kill pack other 1 > /dev/null 2>&1 || true
 code=0
 "$RETORT" pack --from glyphs --characters 41 --min-fonts 2 "${fonts[@]}" --out "$folder/other" \
   2> "$folder/error" || code=$?
-[ "$code" -eq 65 ] || { echo "foreign recipe: exit code $code"; cat "$folder/error"; exit 1; }
+[ "$code" -eq 64 ] || { echo "foreign recipe: exit code $code"; cat "$folder/error"; exit 1; }
 echo "$kills kills, the same bytes after each"
