@@ -39,9 +39,13 @@ std::filesystem::path temporary_of(const std::filesystem::path& path) {
   return temporary;
 }
 
+bool is_temporary(const std::filesystem::path& path) {
+  static const std::regex kName(R"(.*\.[0-9a-f]{8}-[0-9]+\.tmp)");
+  return std::regex_match(path.filename().string(), kName);
+}
+
 void remove_temporaries(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
-  static const std::regex kName(R"(.*\.[0-9a-f]{8}-[0-9]+\.tmp)");
   const std::string own = temporary_suffix();
   std::vector<fs::path> found;
   std::error_code error;
@@ -50,8 +54,8 @@ void remove_temporaries(const std::filesystem::path& folder) {
     // A folder with a start of its own is not ours to clear.
     std::error_code ignored;
     if (fs::exists(entry->path() / "lock", ignored)) entry.disable_recursion_pending();
-    const std::string name = entry->path().filename().string();
-    if (std::regex_match(name, kName) && !name.ends_with(own)) found.push_back(entry->path());
+    if (is_temporary(entry->path()) && !entry->path().string().ends_with(own))
+      found.push_back(entry->path());
   }
   for (const fs::path& path : found) ::unlink(path.c_str());
 }

@@ -41,7 +41,10 @@ class AtomicFile {
 /// PATH.WORD.tmp, another word in every process: two starts that live at once, since one of them
 /// was cut off and does not know it yet, never write into one file.
 std::filesystem::path temporary_of(const std::filesystem::path& path);
-/// Removes what other processes left unfinished in a folder and below. A writer that still lives
+/// True for a name as temporary_of() makes them, in any process. Others' `*.tmp` are not ours.
+bool is_temporary(const std::filesystem::path& path);
+/// Removes what other processes left unfinished in a folder and below, apart from folders that have
+/// a `lock` of their own. A writer that still lives
 /// gets an IoError at its commit; so only one process of a start calls it, before any writes.
 void remove_temporaries(const std::filesystem::path& folder);
 

@@ -59,10 +59,7 @@ std::string first_fault(const std::filesystem::path& folder, const Manifest& man
 void set_aside(const std::filesystem::path& folder, const std::string& why) {
   core::log_warning("{}; set aside as {}.bad, an older generation is tried", why,
                     folder.filename().string());
-  std::filesystem::path bad = folder;
-  bad += ".bad";
-  remove_tree(bad);
-  rename_durably(folder, bad);
+  io::set_aside(folder);
 }
 
 void require_recipe(const Manifest& manifest, const std::filesystem::path& folder,

@@ -42,9 +42,7 @@ void set_aside(const std::filesystem::path& folder, const Member& member,
   const std::filesystem::path path = folder / member.name;
   core::log_warning("{}: {}; set aside, it will be made anew", path.string(), fault);
   remove_file(record_path(folder, member.name));
-  std::filesystem::path bad = path;
-  bad += ".bad";
-  rename_durably(path, bad);
+  io::set_aside(path);
 }
 
 // Not complete any more: back to records, then the manifest goes.

@@ -84,4 +84,11 @@ bool rename_durably(const std::filesystem::path& from, const std::filesystem::pa
   return true;
 }
 
+void set_aside(const std::filesystem::path& path) {
+  std::filesystem::path bad = path;
+  bad += ".bad";
+  remove_tree(bad);
+  rename_durably(path, bad);
+}
+
 }  // namespace retort::io

@@ -59,4 +59,8 @@ void remove_tree(const std::filesystem::path& path);
 /// IoError for every other cause.
 bool rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
+/// Moves what is damaged out of the way, to PATH.bad in place of an earlier one there; its bytes
+/// stay for inspection. Nothing if it is gone. IoError.
+void set_aside(const std::filesystem::path& path);
+
 }  // namespace retort::io

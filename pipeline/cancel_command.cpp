@@ -1,5 +1,6 @@
 // cancel: ends the Slurm jobs of a run. Those that wait go, those that run checkpoint first.
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -33,19 +34,11 @@ class Cancel : public stages::Stage {
  public:
   void declare(core::OptionTable& table) override {
     table.group("Plan");
-    auto& run = table.add("run", &run_, "the run folder of a plan that was submitted");
-    run.effect = OptionEffect::output;
-    run.positional = true;
-    run.required = true;
-    run.value_name = "RUN";
+    declare_run_folder(table, &run_, "the run folder of a plan that was submitted");
     auto& grace = table.add("grace", &grace_,
                             "seconds that running sections have to write a checkpoint; 0: end them "
                             "at once");
     grace.effect = OptionEffect::run;
-    grace.parse = [target = &grace_, parse = grace.parse](const std::string& text) {
-      parse(text);
-      if (*target < 0) throw core::UsageError(fmt::format("'{}' is less than 0", text));
-    };
   }
 
   StageOutcome run(StageContext& context) override {
@@ -85,9 +78,9 @@ class Cancel : public stages::Stage {
     bool told = false;
     for (auto active = active_jobs(record); !active.none(); active = active_jobs(record)) {
       cancel_jobs(active.waiting);
-      if (watch.seconds() >= grace_) {
+      if (watch.seconds() >= grace()) {
         cancel_jobs(active.running);
-        if (watch.seconds() > grace_ + kKillWait)
+        if (watch.seconds() > grace() + kKillWait)
           throw core::IoError(fmt::format("Slurm has not ended {} in {:.0f} s; look with squeue",
                                           fmt::join(active.running, ", "), kKillWait));
       } else if (watch.seconds() - asked >= kAskAgain) {
@@ -123,8 +116,10 @@ class Cancel : public stages::Stage {
     std::fflush(stdout);
   }
 
+  double grace() const { return static_cast<double>(grace_); }
+
   std::filesystem::path run_;
-  int grace_ = 300;
+  std::uint64_t grace_ = 300;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // clean: removes from a run folder what nobody needs any more.
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -28,19 +29,11 @@ class Clean : public stages::Stage {
  public:
   void declare(core::OptionTable& table) override {
     table.group("Plan");
-    auto& run = table.add("run", &run_, "the run folder of a plan");
-    run.effect = OptionEffect::output;
-    run.positional = true;
-    run.required = true;
-    run.value_name = "RUN";
+    declare_run_folder(table, &run_, "the run folder of a plan");
     auto& keep = table.add("keep", &keep_,
                            "generations that each section keeps, the newest ones; one that is not "
                            "done keeps at least 2, verified, to resume from");
     keep.effect = OptionEffect::run;
-    keep.parse = [target = &keep_, parse = keep.parse](const std::string& text) {
-      parse(text);
-      if (*target < 0) throw core::UsageError(fmt::format("'{}' is less than 0", text));
-    };
     table
         .add(
             "keep-best", &keep_best_,
@@ -104,7 +97,7 @@ class Clean : public stages::Stage {
   }
 
   fs::path run_;
-  int keep_ = 2;
+  std::uint64_t keep_ = 2;
   bool keep_best_ = false;
   bool dry_run_ = false;
 };

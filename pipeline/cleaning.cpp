@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "io/checkpoint.h"
 #include "io/generation.h"
 #include "io/manifest.h"
@@ -71,7 +72,7 @@ class Search {
     found.push_back({path, why, bytes_below(path)});
   }
 
-  void generations(const fs::path& section, int keep, BestGeneration best) {
+  void generations(const fs::path& section, std::uint64_t keep, BestGeneration best) {
     const auto contents = io::list_run(section);
     const auto folder = io::generations_folder(section);
     for (const auto& name : contents.leftovers)
@@ -79,8 +80,8 @@ class Search {
     const auto chain = io::chain_of(contents);
     if (chain.broken) return;  // `retort check` says what is wrong; nothing is taken from it
     const bool done = io::has_manifest(section);
-    const int wanted = done ? keep : std::max(keep, kKeptToResume);
-    int kept = 0;
+    const std::uint64_t wanted = done ? keep : std::max(keep, kKeptToResume);
+    std::uint64_t kept = 0;
     bool looked = best == BestGeneration::as_others;
     std::optional<std::uint64_t> best_one;
     for (const auto& entry : chain.entries) {
@@ -111,7 +112,7 @@ class Search {
          !code && entry != fs::recursive_directory_iterator(); entry.increment(code)) {
       const auto name = entry->path().filename().string();
       const bool bad = name.ends_with(".bad");
-      if (!bad && !name.ends_with(".tmp")) continue;
+      if (!bad && !io::is_temporary(entry->path())) continue;
       if (entry->is_directory()) entry.disable_recursion_pending();
       if (std::none_of(found.begin(), found.end(),
                        [&](const Removal& removal) { return removal.path == entry->path(); }))
@@ -122,7 +123,7 @@ class Search {
 
 }  // namespace
 
-std::vector<Removal> removable(const Job& job, int keep, BestGeneration best) {
+std::vector<Removal> removable(const Job& job, std::uint64_t keep, BestGeneration best) {
   Search search;
   const auto referred = referred_checkpoints(job.plan);
   for (const auto& instance : job.graph.instances) {

@@ -71,6 +71,14 @@ Job job_from(const nlohmann::json& seen) {
 
 }  // namespace
 
+void declare_run_folder(core::OptionTable& table, fs::path* run, std::string help) {
+  auto& option = table.add("run", run, std::move(help));
+  option.effect = core::OptionEffect::output;
+  option.positional = true;
+  option.required = true;
+  option.value_name = "RUN";
+}
+
 Job load_plan(comm::Communicator& communicator, const fs::path& file,
               const std::vector<std::string>& overrides, const fs::path& out) {
   const auto seen = from_root(communicator, [&] {

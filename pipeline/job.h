@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "core/options.h"
 #include "pipeline/binding.h"
 #include "pipeline/graph.h"
 #include "pipeline/plan.h"
@@ -43,6 +44,8 @@ std::vector<PlannedSection> planned_sections(const std::filesystem::path& run);
 
 /// True for a folder that load_run reads.
 bool is_plan_run(const std::filesystem::path& folder);
+/// The option, and first word, that names such a folder.
+void declare_run_folder(core::OptionTable& table, std::filesystem::path* run, std::string help);
 
 /// Keeps plan and settings in the run folder, for load_run. One rank calls it.
 void store(const Job& job);

@@ -59,13 +59,6 @@ Owner owner_of(const fs::path& path) {
   return {path.parent_path(), OwnerKind::unknown};
 }
 
-void rename_bad(const fs::path& path) {
-  fs::path bad = path;
-  bad += ".bad";
-  io::remove_tree(bad);
-  io::rename_durably(path, bad);
-}
-
 /// Nobody else works on these folders while they are repaired.
 class Fences {
  public:
@@ -131,7 +124,7 @@ class Repair {
       case OwnerKind::record:
         for (const auto& fault : faults) {
           if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
-          rename_bad(fault.path);
+          io::set_aside(fault.path);
           aside(fault.path, fs::path(fault.path).filename() == "settings.json"
                                 ? "start the plan again by `retort run`, with its --set options"
                                 : "its section is made anew as a whole");
@@ -145,7 +138,7 @@ class Repair {
     }
     if (io::has_manifest(folder)) {
       reopen_section(folder);
-      rename_bad(folder / "manifest.json");
+      io::set_aside(folder / "manifest.json");
       aside(folder / "manifest.json", "all that it named is made anew");
       return;
     }
@@ -153,7 +146,7 @@ class Repair {
   }
 
   void mend_generation(const fs::path& folder) {
-    rename_bad(folder);
+    io::set_aside(folder);
     generations_[folder.parent_path().parent_path()].push_back(folder);
   }
 
@@ -167,7 +160,7 @@ class Repair {
       for (const auto& folder : folders)
         aside(folder, another ? "a start resumes from the generation before"
                               : "no generation is right: the training begins anew");
-      if (!another) rename_bad(io::generations_folder(run));
+      if (!another) io::set_aside(io::generations_folder(run));
     }
   }
 
@@ -191,7 +184,7 @@ class Repair {
     for (const auto& name : members) aside(folder / name, "it is made anew, it alone");
     for (const auto& path : files_of(faults)) {
       if (members.contains(path.lexically_relative(folder).generic_string())) continue;
-      rename_bad(path);
+      io::set_aside(path);
       aside(path, "it is written again");
     }
     for (const auto& fault : faults) {
@@ -212,7 +205,7 @@ class Repair {
     reopen_section(folder);
     io::remove_manifest(folder);
     if (model) io::remove_manifest(folder / "model");
-    for (const auto& path : files_of(faults)) rename_bad(path);
+    for (const auto& path : files_of(faults)) io::set_aside(path);
     aside(folder, "the section ends anew from its last generation, or as a whole");
   }
 

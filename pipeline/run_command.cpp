@@ -81,11 +81,7 @@ class Resume : public stages::Stage {
  public:
   void declare(core::OptionTable& table) override {
     table.group("Plan");
-    auto& run = table.add("run", &run_, "the run folder of a plan");
-    run.effect = OptionEffect::output;
-    run.positional = true;
-    run.required = true;
-    run.value_name = "RUN";
+    declare_run_folder(table, &run_, "the run folder of a plan");
     auto& section = table.add("section", &section_,
                               "run this section alone (teacher, teacher/seed-2), while other "
                               "sections may run beside it; what it needs must be done");

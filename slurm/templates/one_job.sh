@@ -1,9 +1,9 @@
 #!/bin/bash
 # Job all of the plan digits, written by `retort submit`. docs/slurm.md explains it.
 #SBATCH --job-name=digits.all
-#SBATCH --output="/work/you/runs/digits/.slurm/all.log"
+#SBATCH --output="/home/you/runs/digits/.slurm/all.log"
 #SBATCH --open-mode=append
-#SBATCH --chdir="/work/you"
+#SBATCH --chdir="/home/you"
 #SBATCH --requeue
 #SBATCH --kill-on-invalid-dep=yes
 #SBATCH --signal=USR2@120
@@ -21,10 +21,10 @@ export OMPI_MCA_btl=tcp,self
 
 set -u
 retort=retort
-run=/work/you/runs/digits
-launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores --container-image=retort+0.1.sqsh --container-mounts=/work:/work)
+run=/home/you/runs/digits
+launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores --container-image=retort+0.1.sqsh --container-mounts=/home:/home)
 inside=()
-alone=(srun --mpi=none --nodes=1 --ntasks=1 --container-image=retort+0.1.sqsh --container-mounts=/work:/work)
+alone=(srun --mpi=none --nodes=1 --ntasks=1 --container-image=retort+0.1.sqsh --container-mounts=/home:/home)
 threads=()
 
 # Submitted from a step of another job? Its ranks are none of this job's.

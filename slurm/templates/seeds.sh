@@ -1,9 +1,9 @@
 #!/bin/bash
 # Job teacher of the plan digits, written by `retort submit`. docs/slurm.md explains it.
 #SBATCH --job-name=digits.teacher
-#SBATCH --output="/work/you/runs/digits/.slurm/teacher.seed-%a.log"
+#SBATCH --output="/home/you/runs/digits/.slurm/teacher.seed-%a.log"
 #SBATCH --open-mode=append
-#SBATCH --chdir="/work/you"
+#SBATCH --chdir="/home/you"
 #SBATCH --requeue
 #SBATCH --kill-on-invalid-dep=yes
 #SBATCH --signal=USR2@120
@@ -23,7 +23,7 @@ export OMPI_MCA_btl=tcp,self
 
 set -u
 retort=/opt/retort/bin/retort
-run=/work/you/runs/digits
+run=/home/you/runs/digits
 launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores)
 inside=()
 alone=()

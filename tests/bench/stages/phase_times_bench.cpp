@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
@@ -17,10 +15,12 @@
 
 #include "core/clock.h"
 #include "stages/phase_times.h"
+#include "tests/bench/stages/whole_processes.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+using retort::bench::output_of;
 using retort::stages::Phase;
 using retort::stages::PhaseClock;
 using retort::stages::PhaseTimes;
@@ -48,17 +48,6 @@ double nanoseconds_of_mark() {
     best = std::min(best, 1e9 * watch.seconds() / kMarks);
   }
   return best;
-}
-
-std::string output_of(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) throw std::runtime_error("cannot start: " + command);
-  std::string text;
-  std::array<char, 4096> buffer;
-  while (const std::size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-    text.append(buffer.data(), n);
-  if (pclose(pipe) != 0) throw std::runtime_error("failed: " + command);
-  return text;
 }
 
 double seconds_of_step(const fs::path& retort, const fs::path& folder, const std::string& model) {

@@ -29,8 +29,8 @@ ScriptInput teacher() {
   ScriptInput input;
   input.plan = "digits";
   input.name = "teacher";
-  input.run = "/work/you/runs/digits";
-  input.started = "/work/you";
+  input.run = "/home/you/runs/digits";
+  input.started = "/home/you";
   input.log = "teacher.log";
   input.program = "/opt/retort/bin/retort";
   input.settings.partition = "normal";
@@ -64,7 +64,7 @@ TEST(JobScript, OfOneJobInAContainerIsTheTemplate) {
   input.settings.modules.clear();
   input.settings.container = Container::pyxis;
   input.settings.image = "retort+0.1.sqsh";
-  input.settings.mounts = {"/work:/work"};
+  input.settings.mounts = {"/home:/home"};
   input.steps.insert(input.steps.begin(), {"data", {2, 2, 0, 1, 0, 0, 0}});
   input.workers = Workers::as_plan;
   EXPECT_EQ(job_script(input), template_text("one_job.sh"));
@@ -90,16 +90,16 @@ TEST(JobScript, IsGoodBash) {
 
 TEST(JobScript, PathsThatSlurmReadsInItsOwnWayAreRefused) {
   auto input = teacher();
-  input.run = "/work/my runs";
+  input.run = "/home/my runs";
   EXPECT_THAT(job_script(input),
-              HasSubstr("#SBATCH --output=\"/work/my runs/.slurm/teacher.log\"\n"));
-  EXPECT_THAT(job_script(input), HasSubstr("run='/work/my runs'\n"));
-  input.run = "/work/p#2";
-  EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --output=\"/work/p#2/.slurm/teacher.log\"\n"));
+              HasSubstr("#SBATCH --output=\"/home/my runs/.slurm/teacher.log\"\n"));
+  EXPECT_THAT(job_script(input), HasSubstr("run='/home/my runs'\n"));
+  input.run = "/home/p#2";
+  EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --output=\"/home/p#2/.slurm/teacher.log\"\n"));
   input.plan = "it's my plan\nrm";  // of a file of that name
   EXPECT_THAT(job_script(input), HasSubstr("#SBATCH --job-name=it_s_my_plan_rm.teacher\n"));
   EXPECT_THAT(job_script(input), Not(HasSubstr("my plan")));
-  for (const char* bad : {"/work/100%", "/work/x%a", "/work/a\"b", "/work/a\\b"}) {
+  for (const char* bad : {"/home/100%", "/home/x%a", "/home/a\"b", "/home/a\\b"}) {
     input.run = bad;
     EXPECT_THROW(job_script(input), core::UsageError) << bad;
   }

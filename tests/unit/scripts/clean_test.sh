@@ -9,17 +9,19 @@ generations() { find "$1/checkpoints" -mindepth 1 -maxdepth 1 -name 'gen-*' ! -n
 
 # Something set aside, something left over, an output of other options.
 cp -r "$(find done/teacher/checkpoints -name 'gen-*' | head -n 1)" done/teacher/checkpoints/gen-0000000001-e0001.bad
-echo half >done/logits/part.h5.tmp
+echo half >done/logits/part.h5.0123abcd-77.tmp
+echo mine >done/logits/notes.tmp # a user's
 run 0 run tiny.ini --out done --set score.split=train --log-level error
 run 0 run tiny.ini --out done --log-level error
 [ "$(find done/.old -mindepth 1 -maxdepth 1 | wc -l)" = 2 ] || fail "nothing was set aside"
 find done | sort >before
 run 0 clean done --dry-run --json
-for text in gen-0000000001-e0001.bad part.h5.tmp .old/score-0001; do says "$text"; done
+for text in gen-0000000001-e0001.bad part.h5.0123abcd-77.tmp .old/score-0001; do says "$text"; done
 find done | sort | cmp -s before - || fail "a dry run changed something"
 run 0 clean done
 says 'was set aside as damaged'
-[ -z "$(find done -name '*.bad' -o -name '*.tmp' -o -path 'done/.old/*')" ] || fail "left: $(find done)"
+[ -e done/logits/notes.tmp ] || fail "a user's file was removed"
+[ -z "$(find done -name '*.bad' -o -name 'part*.tmp' -o -path 'done/.old/*')" ] || fail "left: $(find done)"
 [ "$(generations done/teacher)" = 2 ] || fail "--keep 2 left $(generations done/teacher)"
 run 0 clean done --keep 0 --keep-best
 [ "$(generations done/teacher)$(generations done/student)" = 00 ] || fail "--keep 0 left some"
