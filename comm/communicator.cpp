@@ -5,6 +5,7 @@
 
 #include "comm/backend.h"
 #include "comm/mpi_backend.h"
+#include "comm/mpi_version.h"
 #include "comm/single_backend.h"
 
 namespace retort::comm {
@@ -69,7 +70,7 @@ bool started_with_ranks() {
     return value != nullptr && std::atol(value) > 1;
   };
   return has("OMPI_COMM_WORLD_SIZE") || (has("PMIX_RANK") && has("PMIX_NAMESPACE")) ||
-         (has("PMI_RANK") && above_one("PMI_SIZE"));
+         (has("PMI_RANK") && above_one("PMI_SIZE") && speaks_pmi());
 }
 
 }  // namespace retort::comm

@@ -51,7 +51,7 @@ void append_report(std::string_view name, const std::filesystem::path& path) {
 void parse(const std::string& text, Armed& armed) {
   const auto reject = [&](const std::string& why) {
     throw core::UsageError("RETORT_FAULT_POINT=" + text + ": " + why +
-                           "; write [PLACE/]POINT:COUNT:kill|hold|EIO|ENOSPC|short|flip|trace");
+                           "; write [PLACE/]POINT:COUNT:kill|hold|EIO|ENOSPC|short|flip|nan|trace");
   };
   armed.text = text;
   armed.place.clear();
@@ -85,6 +85,8 @@ void parse(const std::string& text, Armed& armed) {
     armed.action = FaultAction::short_write;
   } else if (action == "flip") {
     armed.action = FaultAction::flip_bit;
+  } else if (action == "nan") {
+    armed.action = FaultAction::not_a_number;
   } else {
     reject("unknown action");
   }
@@ -117,6 +119,13 @@ FaultAction fault_point(std::string_view name, const std::filesystem::path& path
   append_report(name, path);
   if (armed.signal != 0) std::raise(armed.signal);
   return armed.action;
+}
+
+FaultAction numbered_fault_point(std::string_view name, std::uint64_t number) {
+  const char* armed = std::getenv("RETORT_FAULT_POINT");
+  if (armed == nullptr || std::string_view(armed).find(name) == std::string_view::npos)
+    return FaultAction::none;
+  return fault_point(std::string(name) + "-" + std::to_string(number), {});
 }
 
 }  // namespace retort::io

@@ -5,18 +5,20 @@
 //   hold                this process stands still (SIGSTOP), so that a test can kill the whole job
 //   EIO, ENOSPC         the error that the kernel would give
 //   short, flip         a short write, a bit that goes bad
+//   nan                 a number that is none
 //   trace               nothing, at this passage and all that follow
 // POINT may be *: any. With PLACE only passages within that FaultPlace count. If
 // RETORT_FAULT_REPORT names a file, each passage that acts is appended to it, before it acts, as
 // "PLACE POINT PROCESS PATH", PLACE - outside all places.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
 namespace retort::io {
 
-enum class FaultAction { none, error_eio, error_enospc, short_write, flip_bit };
+enum class FaultAction { none, error_eio, error_enospc, short_write, flip_bit, not_a_number };
 
 /// What the calling thread is about while this lives; the innermost counts. Costs two words.
 /// "capture": a teacher's shard is written; "checkpoint": a generation of a training is;
@@ -36,5 +38,8 @@ class FaultPlace {
 /// Passes the point on the way to `path`: kills or holds the process, or says what the caller must
 /// simulate.
 FaultAction fault_point(std::string_view name, const std::filesystem::path& path);
+
+/// The point NAME-NUMBER, of which there are too many to pass each when none is armed.
+FaultAction numbered_fault_point(std::string_view name, std::uint64_t number);
 
 }  // namespace retort::io

@@ -1,7 +1,5 @@
 #include "io/micro_batch.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include <fmt/format.h>
@@ -30,13 +28,6 @@ class EpochOrder {
 
 ImageShape shape_of(const DatasetFacts& facts) {
   return {facts.height, facts.width, facts.channels};
-}
-
-/// The fault point sample-N, for tests: a sample that kills who reads it. Off, it costs a getenv.
-void pass_sample(std::uint64_t sample) {
-  const char* fault = std::getenv("RETORT_FAULT_POINT");
-  if (fault == nullptr || std::strstr(fault, "sample-") == nullptr) return;
-  fault_point(fmt::format("sample-{}", sample), {});
 }
 
 }  // namespace
@@ -169,7 +160,7 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
     mark_.mark(sample);
-    pass_sample(sample);
+    numbered_fault_point("sample", sample);
     load(sample, epoch, batch, (position - positions.begin) * elements);
     batch.samples.push_back(sample);
     const auto labels = data_.labels(sample);

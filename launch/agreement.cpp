@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "core/hash.h"
 #include "core/ini.h"
 #include "core/version.h"
+#include "launch/build_id.h"
 #include "launch/local_ranks.h"
 
 namespace retort::launch {
@@ -42,7 +44,8 @@ NameValue at(const std::vector<std::string_view>& lines, std::size_t i) {
 }  // namespace
 
 std::string shared_options(std::string_view command, const core::OptionTable& table) {
-  std::string text = fmt::format("command = {}\nprogram version = {}\n", command, core::kVersion);
+  std::string text = fmt::format("command = {}\nprogram version = {}\nprogram build = {}\n",
+                                 command, core::kVersion, build_id());
   for (const auto& option : table.options())
     text += fmt::format("{} = {}\n", option.name, core::ini_quote(option.print()));
   return text;
@@ -81,19 +84,28 @@ void require_agreement(comm::Communicator& communicator, std::string_view comman
                          "program");
 }
 
-int fair_threads(comm::Communicator& communicator) {
-  if (communicator.size() == 1) return usable_cores();
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof(set), &set);
-  const std::string own(reinterpret_cast<const char*>(&set), sizeof(set));
-  const auto all = communicator.all_gather(std::string(host.data()) + '\0' + own);
-  const auto rank = static_cast<std::size_t>(communicator.rank());
-  // At least one: this rank itself.
-  const auto sharing = std::max<std::ptrdiff_t>(1, std::count(all.begin(), all.end(), all[rank]));
-  return std::max(1, usable_cores() / static_cast<int>(sharing));
+int workers_of_rank(comm::Communicator& communicator, int wanted) {
+  const int cores = usable_cores();
+  std::ptrdiff_t sharing = 1;
+  if (communicator.size() > 1) {
+    std::array<char, 256> host{};
+    gethostname(host.data(), host.size() - 1);
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof(set), &set);
+    const std::string own(reinterpret_cast<const char*>(&set), sizeof(set));
+    const auto all = communicator.all_gather(std::string(host.data()) + '\0' + own);
+    sharing =
+        std::count(all.begin(), all.end(), all[static_cast<std::size_t>(communicator.rank())]);
+  }
+  const int ranks = static_cast<int>(std::max<std::ptrdiff_t>(1, sharing));  // at least this one
+  const int workers = wanted > 0 ? wanted : std::max(1, cores / ranks);
+  if (std::int64_t{ranks} * workers > std::int64_t{kRanksPerCore} * cores)
+    throw core::UsageError(fmt::format(
+        "{} ranks with {} workers each share {} cores, and {} on each core are the most that one "
+        "start may have; use fewer --threads or fewer ranks, or more machines",
+        ranks, workers, cores, kRanksPerCore));
+  return workers;
 }
 
 }  // namespace retort::launch

@@ -12,13 +12,6 @@
 #include "launch/rank_launcher.h"
 
 namespace retort::launch {
-namespace {
-
-// More than this on one machine is a slip of the keyboard, on which mpirun would spin for minutes.
-constexpr int kRanksPerCore = 16;
-
-}  // namespace
-
 int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);

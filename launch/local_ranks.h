@@ -6,6 +6,9 @@
 
 namespace retort::launch {
 
+/// More than this is a slip of the keyboard, on which ranks would spin for minutes.
+inline constexpr int kRanksPerCore = 16;
+
 /// CPUs that this process may run on.
 int usable_cores();
 
@@ -17,7 +20,7 @@ std::vector<std::string> mpirun_words(int ranks, int cores, const std::string& p
 /// Runs them and waits. USR2 and TERM reach the ranks as USR2 (mpirun itself would kill them a
 /// second after a TERM), so that they checkpoint. Returns the exit code of the ranks; 70 and one
 /// line if a rank was killed or mpirun failed. UsageError if there is no mpirun, or for more than
-/// 16 ranks per core.
+/// kRanksPerCore.
 int run_local_ranks(int ranks, const std::vector<std::string>& words);
 
 }  // namespace retort::launch

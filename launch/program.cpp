@@ -27,6 +27,7 @@
 #include "launch/command_line.h"
 #include "launch/help_text.h"
 #include "launch/invocation.h"
+#include "launch/joined_ranks.h"
 #include "launch/local_ranks.h"
 
 extern char** environ;
@@ -134,10 +135,10 @@ void tell_ignored_environment(const Invocation& made) {
       name, fmt::join(made.ignored_environment, ", "));
 }
 
-ExitCode run_stage(Invocation& made, comm::Communicator& communicator) {
+ExitCode run_stage(Invocation& made, comm::Communicator& communicator, int workers) {
   stages::StageContext context{
       .communicator = communicator,
-      .threads = made.common.threads > 0 ? made.common.threads : fair_threads(communicator),
+      .threads = workers,
       .json = made.common.json,
       .take_over = made.common.take_over,
       .threads_given = made.common.threads > 0,
@@ -200,8 +201,9 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
   }
   made->table.require();
   made->stage->validate();
-  if (!comm::started_with_ranks()) stages::require_inputs(made->table);
   const bool many = command.entry.ranks == stages::Ranks::many;
+  if (many) require_joined(started.size());
+  if (!comm::started_with_ranks()) stages::require_inputs(made->table);
   const int wanted = made->common.ranks;
   if (comm::started_with_ranks()) {
     if (wanted > 0 && wanted != started.size())
@@ -215,15 +217,16 @@ int execute(const std::vector<std::string>& words, comm::Communicator& started) 
   if (many) {
     started.watch(std::chrono::seconds(made->common.watchdog));
     require_agreement(started, command.entry.name, made->table);
+    const int workers = workers_of_rank(started, made->common.threads);
     io::on_root(started, [&] { stages::require_inputs(made->table); });
-    return static_cast<int>(run_stage(*made, started));
+    return static_cast<int>(run_stage(*made, started, workers));
   }
   // A command for one process, started as several: rank 0 runs, the others wait for it.
   ExitCode code = ExitCode::done;
   if (started.root()) {
     stages::require_inputs(made->table);
     auto alone = comm::Communicator::single();
-    code = run_stage(*made, alone);
+    code = run_stage(*made, alone, workers_of_rank(alone, made->common.threads));
   }
   return static_cast<int>(started.all_reduce_max(static_cast<std::uint64_t>(code)));
 }

@@ -78,13 +78,13 @@ Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
     case Standing::replace: {
       const auto old = states_.set_aside(name);
       judged.why += fmt::format("; the old output is in {}", old.string());
-      states_.mark_started(name, *judged.recipe, after);
+      start_ = states_.mark_started(name, *judged.recipe, after);
       started_ = instance;
       break;
     }
     case Standing::start:
     case Standing::resume:
-      states_.mark_started(name, *judged.recipe, after);
+      start_ = states_.mark_started(name, *judged.recipe, after);
       started_ = instance;
       break;
     case Standing::up_to_date:
@@ -109,13 +109,13 @@ void Judge::finished(std::size_t instance, double seconds) {
 }
 
 void Judge::stopped(std::size_t instance) {
-  states_.mark_stopped(job_.graph.instances[instance].name);
+  if (started_ == instance) states_.mark_stopped(job_.graph.instances[instance].name, start_);
 }
 
 void Judge::failed(std::size_t instance, const core::Error& error) {
   if (started_ != instance) return;  // what the start before said stays the reason
   try {
-    states_.mark_failed(job_.graph.instances[instance].name, error);
+    states_.mark_failed(job_.graph.instances[instance].name, start_, error);
   } catch (const core::Error& second) {
     core::log_debug("{}", second.what());
   }

@@ -57,6 +57,7 @@ class Judge {
   ContentDigests digests_;
   SectionStates states_;
   std::optional<std::size_t> started_;  // the instance that runs
+  std::uint64_t start_ = 0;             // and the number of its start
 };
 
 }  // namespace retort::pipeline

@@ -58,4 +58,9 @@ RunFolder claim_section(comm::Communicator& communicator, const fs::path& run,
   return own;
 }
 
+RunFolder claim_submission(comm::Communicator& communicator, const fs::path& run,
+                           RunFolder::TakeOver take_over) {
+  return RunFolder::open(communicator, run / ".slurm", "submission", take_over);
+}
+
 }  // namespace retort::pipeline

@@ -21,4 +21,8 @@ io::RunFolder claim_plan(comm::Communicator& communicator, const std::filesystem
 io::RunFolder claim_section(comm::Communicator& communicator, const std::filesystem::path& run,
                             const std::string& section, io::RunFolder::TakeOver take_over);
 
+/// Collective. UsageError while another submission of the run is under way (RUN/.slurm).
+io::RunFolder claim_submission(comm::Communicator& communicator, const std::filesystem::path& run,
+                               io::RunFolder::TakeOver take_over);
+
 }  // namespace retort::pipeline

@@ -63,13 +63,20 @@ Owner owner_of(const fs::path& path) {
 class Fences {
  public:
   void hold(fs::path folder) {
-    for (; folder.has_relative_path(); folder = folder.parent_path())
-      for (const auto& run : {folder, folder / ".plan"})
-        if (fs::exists(run / "lock") && held_.insert(run).second)
-          fences_.push_back(std::make_unique<io::RunFence>(run, io::RunFolder::TakeOver::no));
+    for (; folder.has_relative_path(); folder = folder.parent_path()) {
+      for (const auto& run : {folder, folder / ".plan"}) hold_one(run);
+      // Sections that run alone, as jobs.
+      std::error_code code;
+      for (const auto& start : fs::directory_iterator(folder / ".plan" / "starts", code))
+        hold_one(start.path());
+    }
   }
 
  private:
+  void hold_one(const fs::path& run) {
+    if (fs::exists(run / "lock") && held_.insert(run).second)
+      fences_.push_back(std::make_unique<io::RunFence>(run, io::RunFolder::TakeOver::no));
+  }
   std::set<fs::path> held_;
   std::vector<std::unique_ptr<io::RunFence>> fences_;
 };

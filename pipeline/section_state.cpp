@@ -41,6 +41,11 @@ bool made_by_retort(const fs::path& folder) {
   return false;
 }
 
+/// Whether the start of that number may still say how it ended.
+bool is_newest(const std::optional<SectionRecord>& record, std::uint64_t start) {
+  return record && record->completion != Completion::complete && record->starts.starts == start;
+}
+
 }  // namespace
 
 std::string quick_fault(const fs::path& folder, const std::string& manifest_sha256) {
@@ -165,33 +170,35 @@ std::string SectionStates::refusal(const std::string& name, const Recipe& recipe
   return is_exhausted(next) ? exhausted_text(name, before.starts, next, before.failure) : "";
 }
 
-void SectionStates::mark_started(const std::string& name, const Recipe& recipe,
-                                 AfterRestarts after) const {
+std::uint64_t SectionStates::mark_started(const std::string& name, const Recipe& recipe,
+                                          AfterRestarts after) const {
   if (after == AfterRestarts::refuse)
     if (const auto why = refusal(name, recipe); !why.empty()) throw core::DataError(why);
   auto starts = next_start(record_before(name, recipe).starts, folder_progress(run_ / name));
-  if (after == AfterRestarts::retry) starts.without_progress = 0;
+  if (after == AfterRestarts::retry) starts.without_progress = starts.stops = 0;
   write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
+  return starts.starts;
 }
 
 void SectionStates::forgive(const std::string& name) const {
   auto known = record(name);
   if (!known) return;
-  known->starts.without_progress = 0;
+  known->starts.without_progress = known->starts.stops = 0;
   known->starts.end = StartEnd::stopped;  // else the very next start counts again
   write_record(name, *known);
 }
 
-void SectionStates::mark_stopped(const std::string& name) const {
+void SectionStates::mark_stopped(const std::string& name, std::uint64_t start) const {
   auto known = record(name);
-  if (!known || known->completion == Completion::complete) return;
+  if (!is_newest(known, start)) return;
   known->starts.end = StartEnd::stopped;
   write_record(name, *known);
 }
 
-void SectionStates::mark_failed(const std::string& name, const core::Error& error) const {
+void SectionStates::mark_failed(const std::string& name, std::uint64_t start,
+                                const core::Error& error) const {
   auto known = record(name);
-  if (!known || known->completion == Completion::complete) return;
+  if (!is_newest(known, start)) return;
   known->starts.end = StartEnd::failed;
   known->starts.code = static_cast<int>(error.code());
   known->failure = error.what();
@@ -207,7 +214,7 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
   StartHistory starts;
   if (const auto known = record(name)) starts = known->starts;
   starts.end = StartEnd::done;
-  starts.without_progress = 0;
+  starts.without_progress = starts.stops = 0;
   write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,
                       manifest.content_digest, seconds, read_results(folder), "", starts});
 }

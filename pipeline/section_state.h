@@ -58,18 +58,19 @@ class SectionStates {
   /// Judges a section by its record, its folder and the present recipe. Reads the manifest and the
   /// sizes of its members, not their bytes.
   Assessment assess(const std::string& name, const Recipe& recipe) const;
-  /// Puts a start on record. DataError, and nothing written, if it would be one restart without
-  /// progress too many. A start with another recipe is the first one.
-  void mark_started(const std::string& name, const Recipe& recipe,
-                    AfterRestarts after = AfterRestarts::refuse) const;
+  /// Puts a start on record and returns its number. DataError, and nothing written, if it would be
+  /// one restart without progress too many. A start with another recipe is the first one.
+  std::uint64_t mark_started(const std::string& name, const Recipe& recipe,
+                             AfterRestarts after = AfterRestarts::refuse) const;
   /// Why mark_started would refuse this start; empty: it would not.
   std::string refusal(const std::string& name, const Recipe& recipe) const;
   /// The count of restarts without progress begins anew. Nothing if the section has no record.
   void forgive(const std::string& name) const;
-  /// The section checkpointed on request.
-  void mark_stopped(const std::string& name) const;
-  /// Keeps why the section failed. Nothing if it has no record.
-  void mark_failed(const std::string& name, const core::Error& error) const;
+  /// The section checkpointed on request. `start`: number of the one that says so; nothing if
+  /// another has started since, or there is no record.
+  void mark_stopped(const std::string& name, std::uint64_t start) const;
+  /// Keeps why the section failed, likewise.
+  void mark_failed(const std::string& name, std::uint64_t start, const core::Error& error) const;
   /// Called when the section's manifest is there: keeps its hash and the results beside it.
   /// DataError if it is not there or damaged.
   void mark_complete(const std::string& name, const Recipe& recipe, double seconds) const;

@@ -51,8 +51,14 @@ section() {
   say "section $name on $SLURM_JOB_NODELIST"
   srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" "${threads[@]}"
   say "srun ended with $?"
-  "${alone[@]}" "$retort" status "$run" --decide "$name"
-  local decision=$?
+  local decision
+  for _ in 1 2 3; do
+    "${alone[@]}" "$retort" status "$run" --decide "$name"
+    decision=$?
+    # Else the decision itself failed: a file system that stalls, a signal.
+    case $decision in 0|64|65|75) break ;; esac
+    sleep 10
+  done
   case $decision in
     0) say "section $name is done" ;;
     75) go_on ;;
@@ -192,7 +198,7 @@ std::string job_script(const ScriptInput& input) {
                                      "--cpu-bind=" + settings.bind};
   launch.insert(launch.end(), settings.srun.begin(), settings.srun.end());
   launch.insert(launch.end(), words.launch.begin(), words.launch.end());
-  text += fmt::format("\nset -u\nretort={}\nrun={}\n", shell_word(input.program),
+  text += fmt::format("\nretort={}\nrun={}\n", shell_word(input.program),
                       shell_word(input.run.string()));
   text += fmt::format("launch={}\ninside={}\nalone={}\nthreads=()\n", array_of(launch),
                       array_of(words.inside), array_of(words.alone));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -53,7 +55,15 @@ std::int64_t number(std::string_view text, const std::string& whole) {
   return value;
 }
 
-int divided_up(int value, int by) { return (value + by - 1) / by; }
+int divided_up(int value, int by) { return (value - 1) / by + 1; }  // value > 0
+
+int all_ranks(int nodes, int on_each) {
+  const std::int64_t all = std::int64_t{nodes} * on_each;
+  if (all > std::numeric_limits<int>::max())
+    throw UsageError(
+        fmt::format("{} ranks on each of {} nodes are more than a job can have", on_each, nodes));
+  return static_cast<int>(all);
+}
 
 }  // namespace
 
@@ -115,7 +125,7 @@ JobRequest request_of(const JobSettings& settings, RankUse use, int threads) {
   request.nodes = settings.nodes;
   request.ranks_per_node = settings.ranks_per_node;
   if (settings.ranks == 0) {
-    request.ranks = std::max(settings.nodes, 1) * std::max(settings.ranks_per_node, 1);
+    request.ranks = all_ranks(std::max(settings.nodes, 1), std::max(settings.ranks_per_node, 1));
     if (settings.ranks_per_node > 0 && settings.nodes == 0) request.nodes = 1;
     return request;
   }

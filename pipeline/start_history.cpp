@@ -52,6 +52,9 @@ std::string suspect_text(const StartHistory& next) {
 }
 
 std::string end_text(const StartHistory& before, const std::string& failure) {
+  if (before.end == StartEnd::stopped)
+    return "it was asked to stop each time before it had completed anything: give it more time, or "
+           "smaller pieces (shard-samples, checkpoint-every)";
   auto text = before.end == StartEnd::failed
                   ? fmt::format("its last start failed with exit code {}: {}", before.code,
                                 failure.empty() ? "no reason is on record" : failure)
@@ -69,6 +72,7 @@ nlohmann::json StartHistory::to_json() const {
                          {"without_progress", without_progress},
                          {"shards", shards},
                          {"end", kEnds.at(static_cast<std::size_t>(end))}};
+  if (stops > 0) json["stops"] = stops;
   if (step) json["step"] = *step;
   if (suspects) json["suspects"] = *suspects;
   if (end == StartEnd::failed) json["code"] = code;
@@ -81,6 +85,7 @@ StartHistory StartHistory::from_json(const nlohmann::json& json, const std::stri
   StartHistory history;
   history.starts = json.at("count").get<std::uint64_t>();
   history.without_progress = json.at("without_progress").get<int>();
+  history.stops = json.value("stops", 0);
   history.shards = json.at("shards").get<std::uint64_t>();
   if (json.contains("step")) history.step = json.at("step").get<std::uint64_t>();
   const auto end = json.at("end").get<std::string>();
@@ -104,9 +109,11 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now) {
   StartHistory next;
   const bool ended_badly =
       before.starts > 0 && (before.end == StartEnd::running || before.end == StartEnd::failed);
+  const bool progressed = has_progressed(before, now);
   next.starts = before.starts + 1;
-  next.without_progress =
-      ended_badly && !has_progressed(before, now) ? before.without_progress + 1 : 0;
+  next.without_progress = ended_badly && !progressed ? before.without_progress + 1 : 0;
+  const bool stopped = before.starts > 0 && before.end == StartEnd::stopped;
+  next.stops = progressed ? 0 : before.stops + (stopped ? 1 : 0);
   next.step = now.step;
   next.shards = now.members;
   next.suspects = suspects_of(before, now, next.without_progress);
@@ -117,7 +124,7 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now) {
 }
 
 bool is_exhausted(const StartHistory& next) {
-  return next.without_progress > kRestartsWithoutProgress;
+  return next.without_progress > kRestartsWithoutProgress || next.stops > kStopsWithoutProgress;
 }
 
 std::uint64_t idle_starts(const StartHistory& last, std::span<const StartHistory> others) {
@@ -142,8 +149,8 @@ std::string exhausted_text(const std::string& section, const StartHistory& befor
       "section {} made no progress in {} restarts: {}{}; change its options (--set {}.KEY=VALUE) "
       "or "
       "mend the cause and start once more with --retry",
-      section, before.without_progress, end_text(before, failure), suspect_text(next),
-      section.substr(0, section.find('/')));
+      section, before.end == StartEnd::stopped ? before.stops : before.without_progress,
+      end_text(before, failure), suspect_text(next), section.substr(0, section.find('/')));
 }
 
 }  // namespace retort::pipeline

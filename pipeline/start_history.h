@@ -16,6 +16,9 @@ namespace retort::pipeline {
 
 /// A section is started again this often without progress, then no more.
 inline constexpr int kRestartsWithoutProgress = 3;
+/// So often it may be asked to stop before it has completed anything: by then a time limit is
+/// shorter than the smallest piece of work, not the cluster busy.
+inline constexpr int kStopsWithoutProgress = 10;
 
 /// How the last start ended. running: not on record, so it goes on or died.
 enum class StartEnd { running, stopped, failed, done };
@@ -25,7 +28,8 @@ enum class AfterRestarts { refuse, retry };  // retry: the count begins anew
 
 struct StartHistory {
   std::uint64_t starts = 0;           // so far
-  int without_progress = 0;           // restarts in a row
+  int without_progress = 0;           // restarts in a row, after deaths and failures
+  int stops = 0;                      // on request, since the last progress
   std::optional<std::uint64_t> step;  // newest generation when the last start began
   std::uint64_t shards = 0;           // complete ones, likewise
   StartEnd end = StartEnd::done;      // of the last start
@@ -43,7 +47,8 @@ struct StartHistory {
 };
 
 /// What is on record from now on if a section starts again. A start after a death or a failure
-/// without progress counts; progress, or a stop on request, begins the count anew.
+/// without progress counts; progress, or a stop on request, begins that count anew. Stops without
+/// progress have a count of their own.
 StartHistory next_start(const StartHistory& before, const FolderProgress& now);
 
 /// True if `next` is one restart too many.

@@ -69,17 +69,20 @@ class Submission {
   }
 
   void submit(AfterRestarts after_restarts) {
+    const auto take_over =
+        context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no;
     require_slurm();
     bind_all(job_.plan, job_.graph, job_.place);
     require_no_active_jobs(job_.place.run);
     limits_ = cluster_limits();
     // Before anything is written: with all sections, as if none were done.
     calls_for(selection(job_.plan, job_.graph, record_.only));
+    // One submission at a time, until all its jobs are on record.
+    const auto alone = claim_submission(context_.communicator, job_.place.run, take_over);
+    require_no_active_jobs(job_.place.run);
     std::vector<Call> calls;
     {
-      const auto fence = claim_plan(
-          context_.communicator, job_.place.run,
-          context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
+      const auto fence = claim_plan(context_.communicator, job_.place.run, take_over);
       store(job_);
       for (const auto& line : judge_.clear_ways()) core::log_info("{}", line);
       calls = calls_for(wanted(after_restarts));

@@ -19,7 +19,6 @@
 # What the site file says.
 export OMPI_MCA_btl=tcp,self
 
-set -u
 retort=retort
 run=/home/you/runs/digits
 launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores --container-image=retort+0.1.sqsh --container-mounts=/home:/home)
@@ -63,8 +62,14 @@ section() {
   say "section $name on $SLURM_JOB_NODELIST"
   srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" "${threads[@]}"
   say "srun ended with $?"
-  "${alone[@]}" "$retort" status "$run" --decide "$name"
-  local decision=$?
+  local decision
+  for _ in 1 2 3; do
+    "${alone[@]}" "$retort" status "$run" --decide "$name"
+    decision=$?
+    # Else the decision itself failed: a file system that stalls, a signal.
+    case $decision in 0|64|65|75) break ;; esac
+    sleep 10
+  done
   case $decision in
     0) say "section $name is done" ;;
     75) go_on ;;

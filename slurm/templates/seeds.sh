@@ -21,7 +21,6 @@ type module >/dev/null 2>&1 || . /etc/profile
 module load openmpi/4.1
 export OMPI_MCA_btl=tcp,self
 
-set -u
 retort=/opt/retort/bin/retort
 run=/home/you/runs/digits
 launch=(--mpi=pmix --kill-on-bad-exit=1 --cpu-bind=cores)
@@ -65,8 +64,14 @@ section() {
   say "section $name on $SLURM_JOB_NODELIST"
   srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" "${threads[@]}"
   say "srun ended with $?"
-  "${alone[@]}" "$retort" status "$run" --decide "$name"
-  local decision=$?
+  local decision
+  for _ in 1 2 3; do
+    "${alone[@]}" "$retort" status "$run" --decide "$name"
+    decision=$?
+    # Else the decision itself failed: a file system that stalls, a signal.
+    case $decision in 0|64|65|75) break ;; esac
+    sleep 10
+  done
   case $decision in
     0) say "section $name is done" ;;
     75) go_on ;;

@@ -22,7 +22,7 @@ Tally change_ranks(const TinyPlan& plan, const FaultOptions& options, const Repo
       tally.add(ending.timed_out ? Outcome::hang : Outcome::crash);
       continue;
     }
-    const std::string wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+    const std::string wrong = differences(reference.fingerprint, TinyPlan::fingerprint(folder));
     if (!wrong.empty()) report(fmt::format("{}: differs in {}", folder.filename().string(), wrong));
     tally.add(wrong.empty() ? Outcome::identical : Outcome::silent);
   }

@@ -130,7 +130,7 @@ Outcome judge(const TinyPlan& plan, const Undisturbed& reference, const Damaged&
   }
   std::string wrong;
   try {
-    wrong = differences(reference.fingerprint, plan.fingerprint(damaged.folder));
+    wrong = differences(reference.fingerprint, TinyPlan::fingerprint(damaged.folder));
   } catch (const std::exception& error) {
     wrong = error.what();  // inspect refuses what is damaged
   }

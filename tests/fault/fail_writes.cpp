@@ -3,6 +3,7 @@
 // fault goes on to the undisturbed result.
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -13,7 +14,6 @@ namespace retort::fault {
 namespace {
 
 namespace fs = std::filesystem;
-using core::RandomStream;
 
 constexpr Seconds kLimit{120};
 constexpr int kMostRanks = 2;
@@ -54,6 +54,13 @@ std::vector<WriteError> all_errors(const TinyPlan& plan, const Undisturbed& refe
       for (const char* error : {"ENOSPC", "EIO"}) errors.push_back({ranks, passage, error});
   }
   return errors;
+}
+
+/// Steps of this size come to every number below `total` before they repeat, here and there.
+std::uint64_t coprime_stride(std::uint64_t total) {
+  auto stride = std::max<std::uint64_t>(1, total * 618 / 1000);
+  while (std::gcd(stride, total) != 1) ++stride;
+  return stride;
 }
 
 /// Empty if the job ended as it should.
@@ -114,15 +121,16 @@ Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Repor
   const auto total = static_cast<std::uint64_t>(errors.size());
   const std::uint64_t count =
       options.count == 0 ? total : static_cast<std::uint64_t>(options.count);
-  RandomStream random(options.seed, core::RandomUse::test, {6});
-  const std::uint64_t first = options.count == 0 ? 0 : random.below(total);
-  Tally all = run_cases(
-      plan, static_cast<int>(count), report, [&](int i, const fs::path& folder, Tally& tally) {
-        Scene scene{plan, reference, folder, folder.filename().string(), report};
-        const auto number = static_cast<std::uint64_t>(i);
-        const WriteError& error = errors[(first + number * total / count) % total];
-        return fail_one_write(scene, error, 1 + (error.ranks + i) % 4, tally);
-      });
+  // Seed after seed goes through all errors once, each spread over the whole run.
+  const std::uint64_t first = options.count == 0 ? 0 : (options.seed - 1) * count;
+  const std::uint64_t stride = coprime_stride(total);
+  Tally all = run_cases(plan, static_cast<int>(count), report,
+                        [&](int i, const fs::path& folder, Tally& tally) {
+                          Scene scene{plan, reference, folder, folder.filename().string(), report};
+                          const std::uint64_t number = first + static_cast<std::uint64_t>(i);
+                          const WriteError& error = errors[number % total * stride % total];
+                          return fail_one_write(scene, error, 1 + (error.ranks + i) % 4, tally);
+                        });
   all.passages = static_cast<int>(total);
   return all;
 }

@@ -43,6 +43,9 @@ std::span<const Fault> faults() {
       Fault{"write-error", "ENOSPC and EIO at each passage of a fault point", fail_writes,
             Cases::finite},
       Fault{"small-disk", "file systems too small for the run", shrink_disk},
+      Fault{"power-loss", "what no fsync has made durable is gone, on ext4 and XFS", cut_power},
+      Fault{"nan", "a loss or a gradient on one rank is no number", spoil_numbers},
+      Fault{"poison", "a sample that kills whoever reads it", poison_samples},
       Fault{"stale-heartbeat", "the heartbeat of another host, dead or alive, of any clock",
             leave_heartbeats},
       Fault{"world-pairs", "stopped on 1 to 4 ranks, resumed on 1 to 4 others", pair_worlds,
@@ -51,11 +54,12 @@ std::span<const Fault> faults() {
   return kFaults;
 }
 
-Undisturbed run_undisturbed(const TinyPlan& plan) {
+Undisturbed run_undisturbed(const TinyPlan& plan, const std::vector<std::string>& words) {
   Undisturbed result;
   result.run = plan.work() / "undisturbed";
   std::filesystem::remove_all(result.run);
   Start start = plan.start(result.run, 2, 1);
+  start.command.insert(start.command.end(), words.begin(), words.end());
   const std::filesystem::path trace = plan.work() / "undisturbed.passages";
   arm(start, "*:1:trace", trace);
   const Ending ending = run(start);
@@ -63,7 +67,7 @@ Undisturbed run_undisturbed(const TinyPlan& plan) {
     throw std::runtime_error("the undisturbed run failed: " + ending.output + ending.state);
   result.passages = read_passages(trace);
   result.wall = ending.wall;
-  result.fingerprint = plan.fingerprint(result.run);
+  result.fingerprint = TinyPlan::fingerprint(result.run);
   return result;
 }
 

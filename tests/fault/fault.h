@@ -80,6 +80,9 @@ Tally fail_writes(const TinyPlan& plan, const FaultOptions& options, const Repor
 Tally shrink_disk(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally leave_heartbeats(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally pair_worlds(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally cut_power(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally spoil_numbers(const TinyPlan& plan, const FaultOptions& options, const Report& report);
+Tally poison_samples(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 Tally stop_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report);
 
 struct Undisturbed {
@@ -88,8 +91,9 @@ struct Undisturbed {
   std::filesystem::path run;
   std::vector<Passage> passages;  // of all fault points, in order
 };
-/// The plan run without a fault, on 2 ranks, in work/undisturbed. Throws if it fails.
-Undisturbed run_undisturbed(const TinyPlan& plan);
+/// The plan run without a fault, on 2 ranks, in work/undisturbed; `words`: more options of `run`.
+/// Throws if it fails.
+Undisturbed run_undisturbed(const TinyPlan& plan, const std::vector<std::string>& words = {});
 
 /// `retort check` on a folder.
 Ending check(const TinyPlan& plan, const std::filesystem::path& folder);

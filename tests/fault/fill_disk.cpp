@@ -88,7 +88,7 @@ Outcome fill_one_disk(const TinyPlan& plan, const Undisturbed& reference, Random
                        tail(ending.output), ending.state));
     return ending.timed_out ? Outcome::hang : Outcome::crash;
   }
-  const std::string wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+  const std::string wrong = differences(reference.fingerprint, TinyPlan::fingerprint(folder));
   if (wrong.empty()) return Outcome::identical;
   report(fmt::format("{}: differs in {}", full.story, wrong));
   return Outcome::silent;

@@ -20,7 +20,7 @@ Outcome Scene::ended_wrong(const Ending& ending, const std::string& why) const {
 }
 
 Outcome Scene::compare() const {
-  const std::string wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+  const std::string wrong = differences(reference.fingerprint, TinyPlan::fingerprint(folder));
   if (wrong.empty()) return Outcome::identical;
   report(fmt::format("{}: differs in {}", story, wrong));
   return Outcome::silent;

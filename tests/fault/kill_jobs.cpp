@@ -179,7 +179,8 @@ Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
       shrink /= 2;
       story = c.folder.filename().string();
     } else {
-      const std::string wrong = differences(c.reference.fingerprint, c.plan.fingerprint(c.folder));
+      const std::string wrong =
+          differences(c.reference.fingerprint, TinyPlan::fingerprint(c.folder));
       if (wrong.empty()) {
         fs::remove_all(c.folder);
         fs::remove(c.strikes());

@@ -1,17 +1,16 @@
 // small-disk: the run lives on a file system of its own (tmpfs) that is too small for it, by a
 // little or by far. Exit code 74, one line, nothing half-written; with room again the undisturbed
 // result.
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 
-#include <cerrno>
-#include <cstring>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "tests/fault/going_on.h"
+#include "tests/fault/own_mounts.h"
 
 namespace retort::fault {
 namespace {
@@ -24,44 +23,26 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kLeast = 4 * kPage;
 constexpr const char* kEnough = "size=1g";
 
-/// A tmpfs in this process's own mount namespace: whatever ends it, it leaves no mount behind.
+/// A tmpfs of a size.
 class SmallDisk {
  public:
-  explicit SmallDisk(fs::path folder) : folder_(std::move(folder)) {
-    fs::create_directories(folder_);
-  }
-  ~SmallDisk() { ::umount2(folder_.c_str(), MNT_DETACH); }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
+  explicit SmallDisk(fs::path folder) : mount_(std::move(folder)) {}
 
-  const fs::path& folder() const { return folder_; }
-  void mount(const std::string& size) const { call(0, size); }
-  void resize(const std::string& size) const { call(MS_REMOUNT, size); }
+  const fs::path& folder() const { return mount_.folder(); }
+  void mount(const std::string& size) const { mount_.mount("retort-fault", "tmpfs", size); }
+  void resize(const std::string& size) const {
+    mount_.mount("retort-fault", "tmpfs", size, MS_REMOUNT);
+  }
   std::uint64_t used() const {
     struct statvfs status {};
-    if (::statvfs(folder_.c_str(), &status) != 0) fail("statvfs");
+    if (::statvfs(folder().c_str(), &status) != 0)
+      throw std::runtime_error("statvfs " + folder().string());
     return (status.f_blocks - status.f_bfree) * status.f_frsize;
   }
 
  private:
-  [[noreturn]] void fail(const char* what) const {
-    throw std::runtime_error(
-        fmt::format("{} {}: {}", what, folder_.string(), std::strerror(errno)));
-  }
-  void call(unsigned long flags, const std::string& size) const {
-    if (::mount("retort-fault", folder_.c_str(), "tmpfs", flags, size.c_str()) != 0) fail("mount");
-  }
-  fs::path folder_;
+  OwnMount mount_;
 };
-
-/// Why there can be no mounts here; empty: there can. From then on nobody else sees those made.
-std::string leave_mount_namespace() {
-  if (::unshare(CLONE_NEWNS) == 0 &&
-      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0)
-    return "";
-  return fmt::format("small-disk needs root, to mount file systems of its own: {}",
-                     std::strerror(errno));
-}
 
 /// What the run takes in the end; on the way it may take more.
 std::uint64_t room_needed(const TinyPlan& plan) {

@@ -141,7 +141,7 @@ Outcome stop_case(const TinyPlan& plan, const Undisturbed& reference, const fs::
                        tail(stopped.ending.output), stopped.ending.state));
     return stopped.ending.timed_out ? Outcome::hang : Outcome::crash;
   }
-  const std::string wrong = differences(reference.fingerprint, plan.fingerprint(folder));
+  const std::string wrong = differences(reference.fingerprint, TinyPlan::fingerprint(folder));
   if (wrong.empty()) return Outcome::identical;
   report(fmt::format("{}: differs in {}", story, wrong));
   return Outcome::silent;

@@ -9,6 +9,8 @@
 
 #include "core/hash.h"
 #include "core/random.h"
+#include "io/checkpoint.h"
+#include "io/manifest.h"
 
 namespace retort::fault {
 namespace {
@@ -123,6 +125,12 @@ std::string picture(int of_class, int number) {
   return text;
 }
 
+// As `retort inspect --digest` says it; a process for each would take longer than the plan.
+std::string section_digest(const fs::path& folder) {
+  const io::Manifest manifest = io::read_manifest(folder);
+  return manifest.content_digest.empty() ? io::content_digest(manifest) : manifest.content_digest;
+}
+
 std::string sha256_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(file), {}};
@@ -177,23 +185,13 @@ Start TinyPlan::start(const fs::path& run, int ranks, int threads) const {
   return start;
 }
 
-std::string TinyPlan::digest(const fs::path& path) const {
-  Start start;
-  start.command = {program_.string(), "inspect", path.string(), "--digest"};
-  const Ending ending = run(start);
-  if (ending.exit_code != 0)
-    throw std::runtime_error(fmt::format("inspect --digest {}: {}{} {}", path.string(),
-                                         ending.timed_out ? "hangs; " : "", ending.output,
-                                         ending.state));
-  return ending.output.substr(0, ending.output.find_first_of(" \n"));
-}
-
-TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) const {
+TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) {
   Fingerprint prints;
   for (const std::string& section : sections()) {
-    prints[section] = digest(run / section);
+    prints[section] = section_digest(run / section);
     const fs::path generation = last_generation(run / section / "checkpoints");
-    if (!generation.empty()) prints[section + "/checkpoint"] = digest(generation);
+    if (!generation.empty())
+      prints[section + "/checkpoint"] = io::digest(io::read_generation(generation));
   }
   for (const char* section : {"data", "logits", "draws"})
     for (const auto& entry : fs::recursive_directory_iterator(run / section))

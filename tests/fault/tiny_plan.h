@@ -29,10 +29,9 @@ class TinyPlan {
   /// What must be equal between two finished runs: digests of sections and of last checkpoints,
   /// SHA-256 of every shard. Throws if a digest can't be had.
   using Fingerprint = std::map<std::string, std::string>;
-  Fingerprint fingerprint(const std::filesystem::path& run) const;
+  static Fingerprint fingerprint(const std::filesystem::path& run);
 
  private:
-  std::string digest(const std::filesystem::path& path) const;
   std::filesystem::path program_;
   std::filesystem::path work_;
 };

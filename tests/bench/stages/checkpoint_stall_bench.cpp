@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -69,20 +70,27 @@ int main() try {
   fs::create_directories(folder);
   Runs runs(folder);
   const std::string none = "--checkpoint-minutes 0";
-  const Outcome short_run = runs.run(10, none);  // warms caches, and tells how long a step is
+  const Outcome short_run = runs.run(30, none);  // warms caches, and tells how long a step is
   const auto steps = std::max(
-      10, static_cast<int>(kSeconds / (short_run.result.at("seconds").get<double>() / 10)));
+      10, static_cast<int>(kSeconds / (short_run.result.at("seconds").get<double>() / 30)));
+  const std::array<std::string, 3> kinds = {none,
+                                            "--checkpoint-minutes 1 --checkpoint-write behind",
+                                            "--checkpoint-minutes 1 --checkpoint-write at-once"};
   std::vector<double> behind, at_once;
   nlohmann::json costs;
   for (int round = 0; round < rounds; ++round) {
-    const double plain = runs.run(steps, none).wall;
-    const Outcome covered = runs.run(steps, "--checkpoint-minutes 1 --checkpoint-write behind");
-    behind.push_back(covered.wall / plain);
-    at_once.push_back(runs.run(steps, "--checkpoint-minutes 1 --checkpoint-write at-once").wall /
-                      plain);
-    costs = covered.result.at("checkpoints");
+    std::array<double, 3> walls{};
+    // Each kind is the first of a round as often as the others: machines drift.
+    for (int turn = 0; turn < 3; ++turn) {
+      const auto kind = static_cast<std::size_t>((round + turn) % 3);
+      const Outcome outcome = runs.run(steps, kinds[kind]);
+      walls[kind] = outcome.wall;
+      if (kind == 1) costs = outcome.result.at("checkpoints");
+    }
+    behind.push_back(walls[1] / walls[0]);
+    at_once.push_back(walls[2] / walls[0]);
     fmt::print(stderr, "round {}: {:.1f} s without, behind {:.4f}, at once {:.4f}\n", round + 1,
-               plain, behind.back(), at_once.back());
+               walls[0], behind.back(), at_once.back());
   }
   fs::remove_all(folder);
   const auto generations = costs.at("generations").get<int>();

@@ -1,9 +1,16 @@
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/version.h"
 #include "launch/agreement.h"
 #include "launch/allocated_ranks.h"
+#include "launch/build_id.h"
+#include "launch/joined_ranks.h"
 #include "launch/local_ranks.h"
 #include "launch/machine_checks.h"
 
@@ -31,6 +38,40 @@ TEST(SrunWords, TakeTheAllocationsCpusAndTheSitesMpi) {
               ElementsAre("srun", "--kill-on-bad-exit=1", "--quit-on-interrupt", "-n", "2", "r"));
 }
 
+TEST(BuildId, IsTheOneOfTheProgramsFile) {
+  const std::string id = build_id();
+  ASSERT_GE(id.size(), 16U);  // which hash it is, the linker decides
+  std::string bytes;
+  for (std::size_t i = 0; i < id.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  const std::string program{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_NE(program.find(bytes), std::string::npos);
+}
+
+TEST(LaunchedTask, IsWhatTheLauncherSays) {
+  const auto of = [](std::map<std::string, std::string> set) {
+    return launched_task([set](const char* name) {
+      const auto found = set.find(name);
+      return found == set.end() ? std::string() : found->second;
+    });
+  };
+  EXPECT_EQ(of({}).count, 1);
+  // A batch script is no step, whatever its job has.
+  EXPECT_EQ(of({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}).count, 1);
+  const LaunchedTask step = of({{"SLURM_PROCID", "3"}, {"SLURM_STEP_NUM_TASKS", "4"}});
+  EXPECT_EQ(step.number, 3);
+  EXPECT_EQ(step.count, 4);
+  EXPECT_EQ(step.launcher, "srun");
+  // mpirun in one task of srun: its ranks are those that count.
+  EXPECT_EQ(of({{"SLURM_PROCID", "0"},
+                {"SLURM_STEP_NUM_TASKS", "4"},
+                {"OMPI_COMM_WORLD_RANK", "0"},
+                {"OMPI_COMM_WORLD_SIZE", "1"}})
+                .count,
+            1);
+}
+
 TEST(Agreement, NamesTheFirstDifference) {
   EXPECT_EQ(first_difference({"a = 1\nb = 2\n", "a = 1\nb = 2\n"}), "");
   EXPECT_EQ(first_difference({"a = 1\nb = 2\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n"}),
@@ -51,7 +92,7 @@ TEST(Agreement, CoversCommandVersionAndEveryOption) {
   table.add("out", &out, "where").effect = core::OptionEffect::output;
   EXPECT_EQ(shared_options("train", table),
             "command = train\nprogram version = " + std::string(core::kVersion) +
-                "\na = 1\nb = 2\nout = \"o # 1\"\n");
+                "\nprogram build = " + build_id() + "\na = 1\nb = 2\nout = \"o # 1\"\n");
 }
 
 TEST(MachineChecks, SayWhatTheyFound) {

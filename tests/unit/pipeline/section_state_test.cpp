@@ -43,18 +43,23 @@ class SectionStateTest : public ::testing::Test {
 };
 
 TEST_F(SectionStateTest, KeepsWhyASectionFailedUntilItStartsAgain) {
-  states_.mark_failed("teacher", core::IoError("no record: nothing to keep it in"));
+  states_.mark_failed("teacher", 1, core::IoError("no record: nothing to keep it in"));
   EXPECT_FALSE(states_.record("teacher"));
-  states_.mark_started("teacher", recipe("0.1"));
+  const auto first = states_.mark_started("teacher", recipe("0.1"));
   EXPECT_EQ(states_.record("teacher")->failure, "");
-  states_.mark_failed("teacher", core::DataError("\"a\" is bad: \xFF"));
+  states_.mark_failed("teacher", first, core::DataError("\"a\" is bad: \xFF"));
   EXPECT_EQ(states_.record("teacher")->failure, "\"a\" is bad: \uFFFD");
   EXPECT_EQ(states_.record("teacher")->recipe, recipe("0.1"));
-  states_.mark_started("teacher", recipe("0.1"));
+  const auto second = states_.mark_started("teacher", recipe("0.1"));
   EXPECT_EQ(states_.record("teacher")->failure, "");
+  // One that was cut off meanwhile has nothing to say about the start that took over.
+  states_.mark_failed("teacher", first, core::UsageError("was taken over"));
+  states_.mark_stopped("teacher", first);
+  EXPECT_EQ(states_.record("teacher")->failure, "");
+  EXPECT_EQ(states_.record("teacher")->starts.end, StartEnd::running);
   finish("teacher");
   states_.mark_complete("teacher", recipe("0.1"), 1);
-  states_.mark_failed("teacher", core::IoError("too late"));
+  states_.mark_failed("teacher", second, core::IoError("too late"));
   EXPECT_EQ(states_.record("teacher")->failure, "");
 }
 

@@ -52,6 +52,24 @@ TEST(StartHistory, ProgressOrAStopBeginsTheCountAnew) {
   EXPECT_EQ(next_start(history, at_step(4)).without_progress, 3);
 }
 
+TEST(StartHistory, StopsBeforeAnythingWasCompletedEndSomeTime) {
+  StartHistory history = next_start({}, with_shards(2));
+  for (int stop = 1; stop <= kStopsWithoutProgress; ++stop) {
+    history.end = StartEnd::stopped;
+    history = next_start(history, with_shards(2));
+    EXPECT_EQ(history.stops, stop);
+    EXPECT_FALSE(is_exhausted(history));
+  }
+  history.end = StartEnd::stopped;
+  const auto next = next_start(history, with_shards(2));
+  EXPECT_TRUE(is_exhausted(next));
+  EXPECT_THAT(exhausted_text("logits", history, next, ""),
+              HasSubstr("section logits made no progress in 10 restarts: it was asked to stop"));
+  EXPECT_EQ(next_start(history, with_shards(3)).stops, 0);  // a shard more
+  history.end = StartEnd::running;                          // a death forgets no stops
+  EXPECT_EQ(next_start(history, with_shards(2)).stops, kStopsWithoutProgress);
+}
+
 TEST(StartHistory, TheSampleThatEachDyingStartWasReadingIsNamed) {
   const auto reading = [](std::vector<std::uint64_t> samples) {
     FolderProgress progress;
@@ -80,6 +98,7 @@ TEST(StartHistory, SurvivesItsJson) {
   StartHistory history;
   history.starts = 7;
   history.without_progress = 2;
+  history.stops = 4;
   history.step = 12;
   history.shards = 3;
   history.end = StartEnd::failed;
@@ -102,8 +121,8 @@ TEST(StartHistory, SectionsAreRefusedWithTheReasonUntilRetried) {
   const SectionStates states(folder.path());
   const Recipe recipe{"train", kRecipeVersion, {{"seed", "1"}}, {}};
   for (int start = 0; start <= kRestartsWithoutProgress; ++start) {
-    states.mark_started("teacher/seed-2", recipe);
-    states.mark_failed("teacher/seed-2", core::IoError("the disk is full"));
+    const auto number = states.mark_started("teacher/seed-2", recipe);
+    states.mark_failed("teacher/seed-2", number, core::IoError("the disk is full"));
   }
   for (int again = 0; again < 2; ++again) {
     try {
@@ -115,10 +134,10 @@ TEST(StartHistory, SectionsAreRefusedWithTheReasonUntilRetried) {
       EXPECT_THAT(error.what(), HasSubstr("--set teacher.KEY=VALUE"));
     }
   }
-  states.mark_started("teacher/seed-2", recipe, AfterRestarts::retry);
+  const auto retried = states.mark_started("teacher/seed-2", recipe, AfterRestarts::retry);
   EXPECT_EQ(states.record("teacher/seed-2")->starts.starts, 5U);
   EXPECT_EQ(states.record("teacher/seed-2")->starts.without_progress, 0);
-  states.mark_stopped("teacher/seed-2");
+  states.mark_stopped("teacher/seed-2", retried);
   EXPECT_EQ(states.record("teacher/seed-2")->starts.end, StartEnd::stopped);
   states.mark_started("teacher/seed-2", {"train", kRecipeVersion, {{"seed", "3"}}, {}});
   EXPECT_EQ(states.record("teacher/seed-2")->starts.starts, 1U);
