@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace retort::core {
 
@@ -16,10 +17,14 @@ enum class ExitCode : int {
   requeue = 75,   // checkpointed on request: run me again
 };
 
+/// The text with control characters, line ends among them, as escapes: names in it may be anyone's.
+std::string one_line(std::string_view text);
+
 /// Base of all errors that Retort reports in one line: what, where, why, what to do.
 class Error : public std::runtime_error {
  public:
-  Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(ExitCode code, const std::string& message)
+      : std::runtime_error(one_line(message)), code_(code) {}
   ExitCode code() const { return code_; }
 
  private:

@@ -16,9 +16,9 @@ struct LaunchedTask {
 /// `variable`: an environment variable, empty if it is not set. Pure.
 LaunchedTask launched_task(const std::function<std::string(const char*)>& variable);
 
-/// UsageError if a launcher started several tasks and MPI has not joined them, `ranks` being 1: each
-/// would do all of the work, in the same folder. The first task says so; the others end with the
-/// same code, silently and a second later, since the first to end may take the others along.
+/// UsageError if a launcher started several tasks and MPI has not joined them, `ranks` being 1:
+/// each would do all of the work, in the same folder. The first task says so; the others end with
+/// the same code, silently and a second later, since the first to end may take the others along.
 void require_joined(int ranks);
 
 }  // namespace retort::launch

@@ -42,6 +42,20 @@ struct Failure {
   std::string line;
 };
 
+constexpr std::string_view kLessMemory =
+    "use a smaller model, smaller batches, fewer --threads or more ranks on other nodes";
+
+// Of LibTorch: several lines, with its stack. Its allocator throws no std::bad_alloc.
+std::string text_of_foreign_error(std::string_view text) {
+  constexpr std::string_view kWanted = "you tried to allocate ";
+  if (const auto at = text.find(kWanted); at != std::string_view::npos) {
+    text.remove_prefix(at + kWanted.size());
+    return fmt::format("out of memory: {} bytes at once; {}",
+                       text.substr(0, text.find_first_not_of("0123456789")), kLessMemory);
+  }
+  return "internal error: " + core::one_line(text.substr(0, text.find('\n')));
+}
+
 // Inside a catch block: what happened, as one line and an exit code.
 Failure present_failure() {
   try {
@@ -49,10 +63,9 @@ Failure present_failure() {
   } catch (const core::Error& error) {
     return {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
-    return {ExitCode::internal,
-            "out of memory; use fewer --threads, smaller batches or more ranks on other nodes"};
+    return {ExitCode::internal, fmt::format("out of memory; {}", kLessMemory)};
   } catch (const std::exception& error) {
-    return {ExitCode::internal, fmt::format("internal error: {}", error.what())};
+    return {ExitCode::internal, text_of_foreign_error(error.what())};
   } catch (...) {
     return {ExitCode::internal, "internal error of unknown kind"};
   }

@@ -24,7 +24,8 @@ class Inspect : public stages::Stage {
     path.value_name = "PATH";
     table
         .add("digest", &digest_,
-             "print one digest over the logical content, whatever the layout of the files")
+             "print one digest over the logical content, whatever the layout of the files, as "
+             "manifests say it; `retort check` holds every byte against them")
         .effect = core::OptionEffect::run;
   }
 

@@ -73,7 +73,8 @@ def table(ledger):
         done = sum(adds[entry["fault"]](entry) for entry in mine)
         bad = [sum(entry.get(field, 0) for entry in mine) for field in ("silent", "crashes", "hangs")]
         missed = sum(not held(entry) for entry in mine)
-        lines.append(f"| {what} | {wanted or '-'} | {done:g} | {', '.join(map(str, bad))} | {missed} |")
+        found = f"{', '.join(map(str, bad))} | {missed}" if mine else "not run yet | "
+        lines.append(f"| {what} | {wanted or '-'} | {done:g} | {found} |")
     commits = sorted({entry["date"] for entry in ledger})
     lines.append("")
     lines.append(f"{len(ledger)} rounds, {commits[0]} to {commits[-1]}." if ledger else "No rounds yet.")

@@ -41,7 +41,9 @@ struct DiskKind {
 const std::array<DiskKind, 3>& disk_kinds() {
   static const std::array<DiskKind, 3> kinds = {
       DiskKind{"ext4", "ext4", {"mkfs.ext4", "-q", "-F"}, "commit=300,noauto_da_alloc"},
-      DiskKind{"ext4, data=writeback", "ext4", {"mkfs.ext4", "-q", "-F"},
+      DiskKind{"ext4, data=writeback",
+               "ext4",
+               {"mkfs.ext4", "-q", "-F"},
                "commit=300,noauto_da_alloc,data=writeback"},
       DiskKind{"XFS", "xfs", {"mkfs.xfs", "-q", "-f"}, ""},
   };
@@ -161,7 +163,8 @@ bool removed(const fs::path& file, const std::vector<Passage>& passages) {
   for (const Passage& passage : passages) {
     // A generation is renamed to NAME.old before it goes.
     const bool prune = passage.point == "checkpoint-prune";
-    const std::string folder = prune ? fs::path(passage.path).replace_extension().string() : passage.path;
+    const std::string folder =
+        prune ? fs::path(passage.path).replace_extension().string() : passage.path;
     if ((prune || passage.point == "ledger-remove") && file.string().starts_with(folder + "/"))
       return true;
   }

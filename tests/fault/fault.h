@@ -91,11 +91,10 @@ struct Undisturbed {
   std::filesystem::path run;
   std::vector<Passage> passages;  // of all fault points, in order
 };
-/// The plan run without a fault, on 2 ranks, in work/undisturbed; `words`: more options of `run`.
-/// Throws if it fails.
-Undisturbed run_undisturbed(const TinyPlan& plan, const std::vector<std::string>& words = {});
+/// The plan run without a fault, on 2 ranks, in work/undisturbed. Throws if it fails.
+Undisturbed run_undisturbed(const TinyPlan& plan);
 
-/// `retort check` on a folder.
+/// `retort check` on a folder that is there; exit code 0 if there is nothing yet to check.
 Ending check(const TinyPlan& plan, const std::filesystem::path& folder);
 
 /// The lines of an output that say an error, whichever rank says it.

@@ -1,5 +1,6 @@
-// poison: a sample that kills whoever reads it, in every start. The starts are bounded, the last one
-// ends with 65 and names the sample; once it is harmless, the run goes on to the undisturbed result.
+// poison: a sample that kills whoever reads it, in every start. The starts are bounded, the last
+// one ends with 65 and names the sample; once it is harmless, the run goes on to the undisturbed
+// result.
 #include <signal.h>
 
 #include <fmt/format.h>
@@ -15,14 +16,11 @@ using core::RandomStream;
 
 constexpr Seconds kLimit{120};
 constexpr std::uint64_t kSamples = 260;  // of the plan's training split
-// Pixels as they are cannot kill who reads them: the poison is in the decoding.
-const std::vector<std::string> kEncoded = {"--set", "data.store=encoded"};
 // Three restarts without progress, after at most as many with it as the section has pieces.
 constexpr int kMostStarts = 14;
 
 Start start_on(const Scene& scene, int ranks, const std::vector<std::string>& words) {
   Start start = scene.plan.start(scene.folder, ranks, 1);
-  start.command.insert(start.command.end(), kEncoded.begin(), kEncoded.end());
   start.command.insert(start.command.end(), words.begin(), words.end());
   start.limit = kLimit;
   return start;
@@ -54,8 +52,8 @@ Outcome poison_one(Scene& scene, RandomStream random, Tally& tally) {
     ++tally.kills_single_rank;
   }
   if (ending.timed_out || ending.exit_code != static_cast<int>(core::ExitCode::data))
-    return scene.ended_wrong(ending, fmt::format("exit code {}, not 65, after {} starts",
-                                                 ending.exit_code, starts));
+    return scene.ended_wrong(
+        ending, fmt::format("exit code {}, not 65, after {} starts", ending.exit_code, starts));
   const std::vector<std::string> lines = error_lines(ending.output);
   const std::string named = fmt::format("while sample {} was read", sample);
   if (lines.size() != 1 || lines[0].find(named) == std::string::npos)
@@ -70,8 +68,10 @@ Outcome poison_one(Scene& scene, RandomStream random, Tally& tally) {
 
 }  // namespace
 
-Tally poison_samples(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
-  const Undisturbed reference = run_undisturbed(plan, kEncoded);
+Tally poison_samples(const TinyPlan& raw, const FaultOptions& options, const Report& report) {
+  // Pixels as they are cannot kill who reads them: the poison is in the decoding.
+  const TinyPlan plan = raw.with({"--set", "data.store=encoded"});
+  const Undisturbed reference = run_undisturbed(plan);
   return run_cases(plan, options.count, report, [&](int i, const fs::path& folder, Tally& tally) {
     Scene scene{plan, reference, folder, folder.filename().string(), report};
     const auto number = static_cast<std::uint64_t>(i);

@@ -268,9 +268,7 @@ fs::path run_with(const TinyPlan& plan, const std::string& name,
                   const std::vector<std::string>& words) {
   const fs::path folder = plan.work() / name;
   fs::remove_all(folder);
-  Start start = plan.start(folder, 1, 1);
-  start.command.insert(start.command.end(), words.begin(), words.end());
-  const Ending ending = run(start);
+  const Ending ending = run(plan.with(words).start(folder, 1, 1));
   if (ending.exit_code != 0) throw std::runtime_error(name + ": " + ending.output);
   return folder;
 }

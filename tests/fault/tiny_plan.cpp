@@ -182,7 +182,14 @@ Start TinyPlan::start(const fs::path& run, int ranks, int threads) const {
                    (work_ / "tiny.ini").string(),
                    "--out",
                    run.string()};
+  start.command.insert(start.command.end(), options_.begin(), options_.end());
   return start;
+}
+
+TinyPlan TinyPlan::with(const std::vector<std::string>& options) const {
+  TinyPlan other = *this;
+  other.options_.insert(other.options_.end(), options.begin(), options.end());
+  return other;
 }
 
 TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) {

@@ -23,6 +23,9 @@ class TinyPlan {
   const std::filesystem::path& work() const { return work_; }
   static const std::vector<std::string>& sections();
 
+  /// The same plan, every start of which has these options of `run`, too.
+  TinyPlan with(const std::vector<std::string>& options) const;
+
   /// How to start or resume the plan in the folder `run`.
   Start start(const std::filesystem::path& run, int ranks, int threads) const;
 
@@ -34,6 +37,7 @@ class TinyPlan {
  private:
   std::filesystem::path program_;
   std::filesystem::path work_;
+  std::vector<std::string> options_;
 };
 
 /// The keys whose values differ, for people; empty if none.

@@ -1,7 +1,7 @@
-// What the fuzz targets share. A target is one .cpp with LLVMFuzzerTestOneInput (libFuzzer's entry):
-// it gives one reader of Retort bytes from anywhere. The reader may refuse them by an Error; any
-// other exception, a crash, a hang or a sanitizer's word is a find. Every build links the targets
-// with replay_main.cpp, too, and runs them over tests/fuzz/corpus as tests.
+// What the fuzz targets share. A target is one .cpp with LLVMFuzzerTestOneInput (libFuzzer's
+// entry): it gives one reader of Retort bytes from anywhere. The reader may refuse them by an
+// Error; any other exception, a crash, a hang or a sanitizer's word is a find. Every build links
+// the targets with replay_main.cpp, too, and runs them over tests/fuzz/corpus as tests.
 #pragma once
 
 #include <cstddef>

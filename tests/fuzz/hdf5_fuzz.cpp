@@ -1,7 +1,6 @@
 // Shards, generations, models: io::Hdf5Reader over all that a file holds. In the program an image
 // comes here only after its SHA-256 was found to be its manifest's.
 #include "io/hdf5.h"
-
 #include "io/tensor_file.h"
 #include "tests/fuzz/fuzz_target.h"
 

@@ -1,5 +1,5 @@
-// MNIST's files, plain and gzip. Input: a byte of switches, two bytes of length of the images' file,
-// that file, the labels' file.
+// MNIST's files, plain and gzip. Input: a byte of switches, two bytes of length of the images'
+// file, that file, the labels' file.
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/source_files.h"
 

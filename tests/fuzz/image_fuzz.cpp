@@ -1,6 +1,5 @@
 // Pictures from anywhere: JPEG, PNG, PNM through io::ImageDecoder.
 #include "io/image_codec.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,6 +1,5 @@
 // Option files and plans: core::parse_ini. What it reads it must write so that it reads it again.
 #include "core/ini.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

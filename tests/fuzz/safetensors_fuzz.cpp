@@ -1,6 +1,5 @@
 // Models from anywhere: io::SafetensorsFile.
 #include "io/safetensors.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,5 +1,5 @@
-// JSON Lines, JSON documents and TSV. Input: a byte that chooses the source, a byte of switches, the
-// file.
+// JSON Lines, JSON documents and TSV. Input: a byte that chooses the source, a byte of switches,
+// the file.
 #include <array>
 
 #include "tests/fuzz/fuzz_target.h"

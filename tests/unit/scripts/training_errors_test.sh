@@ -133,4 +133,11 @@ kill -TERM "$first"
 got=0
 wait "$first" || got=$?
 [ "$got" = 75 ] || fail "TERM: exit code $got instead of 75"
+# A model that no memory holds: one line, not LibTorch's stack.
+got=0
+"$RETORT" train --data data --model convnet --channels 60000,60000 --strides 2,2 --steps 1 \
+  --out huge >out 2>err || got=$?
+[ "$got" = 70 ] || fail "a model larger than memory: exit code $got"
+[ "$(wc -l <err)" = 1 ] && grep -q 'error: out of memory: [0-9]* bytes at once; use a smaller model' err ||
+  fail "a model larger than memory: $(cat err)"
 echo ok
