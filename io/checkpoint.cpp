@@ -134,6 +134,15 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
 const std::filesystem::path& RunFolder::path() const { return state_->path; }
 std::uint32_t RunFolder::epoch() const { return state_->epoch; }
 void RunFolder::require_newest() const { state_->fence->require_newest(state_->epoch); }
+void RunFolder::write_as_newest(const std::function<void()>& write) const {
+  require_newest();
+  try {
+    write();
+  } catch (const core::IoError&) {
+    require_newest();
+    throw;
+  }
+}
 
 std::optional<Checkpoint> RunFolder::load() const {
   comm::Communicator& communicator = state_->communicator;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,6 +59,9 @@ class RunFolder {
   /// For rank 0, before it writes what lies beside the generations under names that every start
   /// uses. Not collective. UsageError if a later start has taken the folder over.
   void require_newest() const;
+  /// The same around such a write: one that a later start has made impossible, since it clears away
+  /// what others left unfinished, fails because of that start and says so.
+  void write_as_newest(const std::function<void()>& write) const;
   /// The newest generation on the chain that verifies, if any; all ranks get the whole of it. Bad
   /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
   std::optional<Checkpoint> load() const;

@@ -161,8 +161,18 @@ void RunFolder::State::start(std::uint64_t step, const nlohmann::json& state,
   });
 }
 
+// As RunFolder::write_as_newest().
+void RunFolder::State::wait_as_newest() {
+  try {
+    background.wait();
+  } catch (const core::IoError&) {
+    if (communicator.root()) fence->require_newest(epoch);
+    throw;
+  }
+}
+
 void RunFolder::State::finish_parts() {
-  agree(communicator, [&] { background.wait(); });
+  agree(communicator, [&] { wait_as_newest(); });
   nlohmann::json report = {{"members", nlohmann::json::array()}, {"ranges", pending->coverage}};
   for (const Member& member : pending->members) report["members"].push_back(member_json(member));
   std::vector<std::string> reports = communicator.all_gather(report.dump());
@@ -206,7 +216,7 @@ void RunFolder::State::commit_manifest(const std::vector<std::string>& reports) 
 
 void RunFolder::State::finish_manifest() {
   agree(communicator, [&] {
-    if (communicator.root()) background.wait();
+    if (communicator.root()) wait_as_newest();
   });
   last_step = pending->id.step;
   last_state = std::move(pending->state_text);

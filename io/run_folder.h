@@ -68,6 +68,8 @@ struct RunFolder::State {
   // Collective; both wait for what is being written.
   void finish_parts();
   void finish_manifest();
+  // Not collective.
+  void wait_as_newest();
   void commit_manifest(const std::vector<std::string>& reports) const;
   void prune(Retention retention) const;
 };

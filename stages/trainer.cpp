@@ -178,10 +178,10 @@ void TrainingRun::evaluate() {
 
 void TrainingRun::write_metrics() {
   io::on_root(communicator_, [&] {
-    folder_->require_newest();
     std::string lines;
     for (const auto& record : state_.history) lines += to_json(record).dump() + "\n";
-    io::write_file(options_.out / "metrics.jsonl", std::string_view(lines));
+    folder_->write_as_newest(
+        [&] { io::write_file(options_.out / "metrics.jsonl", std::string_view(lines)); });
     // For TensorBoard; a resumed start goes on in a file of its own.
     if (!events_) events_.emplace(options_.out);
     const nlohmann::json newest = to_json(state_.history.back());
@@ -257,9 +257,9 @@ StageOutcome TrainingRun::finish() {
       best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
            : state_.model_tensors(state_.evaluated(), state_.buffers);
   io::on_root(communicator_, [&] {
-    folder_->require_newest();
     io::require_finite(tensors, fmt::format("after {} steps", state_.step));
-    io::write_model(options_.out / "model", job_.description, tensors);
+    folder_->write_as_newest(
+        [&] { io::write_model(options_.out / "model", job_.description, tensors); });
   });
   nlohmann::json results = job_.results;
   results["steps"] = state_.step;

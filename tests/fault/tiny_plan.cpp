@@ -151,7 +151,7 @@ fs::path last_generation(const fs::path& folder) {
 
 }  // namespace
 
-TinyPlan::TinyPlan(fs::path program, fs::path work)
+TinyPlan::TinyPlan(const fs::path& program, fs::path work)
     : program_(fs::canonical(program)), work_(std::move(work)) {
   fs::create_directories(work_);
   work_ = fs::canonical(work_);

@@ -17,7 +17,7 @@ namespace retort::fault {
 class TinyPlan {
  public:
   /// Writes pictures and plan below `work` (made anew). `program`: the retort under test.
-  TinyPlan(std::filesystem::path program, std::filesystem::path work);
+  TinyPlan(const std::filesystem::path& program, std::filesystem::path work);
 
   const std::filesystem::path& program() const { return program_; }
   const std::filesystem::path& work() const { return work_; }

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -70,6 +71,22 @@ TEST_F(CheckpointTest, DamageFallsBackToTheGenerationBefore) {
   damage(generation("gen-0000000020-e0002") / "manifest.json");
   RunFolder folder = open();
   expect_state(folder.load(), 10);
+}
+
+TEST_F(CheckpointTest, AWriteThatTheNextStartSpoiltFailsBecauseOfIt) {
+  RunFolder first = open();
+  const auto gone = [] { throw core::IoError("cannot rename: the temporary file is gone"); };
+  EXPECT_THROW(first.write_as_newest(gone), core::IoError);
+  bool written = false;
+  first.write_as_newest([&] { written = true; });
+  EXPECT_TRUE(written);
+  std::optional<RunFolder> second;
+  const auto taken_over = [&] {
+    second.emplace(open("recipe-1", TakeOver::yes));
+    gone();
+  };
+  EXPECT_THROW(first.write_as_newest(taken_over), core::UsageError);
+  EXPECT_THROW(first.write_as_newest([&] { FAIL() << "it is not the newest"; }), core::UsageError);
 }
 
 TEST_F(CheckpointTest, DamageAfterOpeningIsFoundByLoad) {
