@@ -15,6 +15,7 @@
 #include <sstream>
 #include <thread>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
@@ -31,13 +32,8 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 std::uint64_t restart_count() {
-  const std::string text = environment("SLURM_RESTART_COUNT");
+  const std::string text = core::environment_variable("SLURM_RESTART_COUNT");
   return std::strtoull(text.c_str(), nullptr, 10);
 }
 
@@ -158,7 +154,7 @@ struct RunFence::State {
     const nlohmann::json json = {{"host", host_name()},
                                  {"pid", static_cast<std::int64_t>(::getpid())},
                                  {"process_start", process_start(::getpid())},
-                                 {"slurm_job", environment("SLURM_JOB_ID")},
+                                 {"slurm_job", core::environment_variable("SLURM_JOB_ID")},
                                  {"slurm_restart", restart_count()},
                                  {"beat", number}};
     const std::filesystem::path temporary = temporary_of(heartbeat_path());
@@ -201,7 +197,7 @@ struct RunFence::State {
     lock = open_descriptor(run / "lock", O_RDWR | O_CREAT);
     if (!lock.valid()) throw_io_error("create", run / "lock", errno);
     const std::optional<Beat> beat = read_beat();
-    const std::string job = environment("SLURM_JOB_ID");
+    const std::string job = core::environment_variable("SLURM_JOB_ID");
     const bool requeued =
         beat && !job.empty() && beat->slurm_job == job && restart_count() > beat->slurm_restart;
     LockState state = try_lock(lock);

@@ -2,23 +2,16 @@
 
 #include <cstdlib>
 
+#include "core/environment.h"
 #include "core/find_program.h"
 #include "launch/rank_launcher.h"
 
 namespace retort::launch {
-namespace {
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-}  // namespace
-
 bool in_allocation() {
-  if (variable("SLURM_JOB_ID").empty() || core::find_program("srun").empty()) return false;
+  if (core::environment_variable("SLURM_JOB_ID").empty() || core::find_program("srun").empty())
+    return false;
   // Slurm's numbers of the batch script and of the shell of salloc, which are steps to it, too.
-  const auto step = variable("SLURM_STEP_ID");
+  const auto step = core::environment_variable("SLURM_STEP_ID");
   return step.empty() || step == "4294967291" || step == "4294967290";
 }
 
@@ -36,8 +29,9 @@ std::vector<std::string> srun_words(int ranks, const std::string& mpi, const std
 }
 
 int run_allocated_ranks(int ranks, const std::vector<std::string>& words) {
-  return run_launcher(srun_words(ranks, variable("SLURM_MPI_TYPE"), variable("SLURM_CPUS_PER_TASK"),
-                                 own_program(), words));
+  return run_launcher(srun_words(ranks, core::environment_variable("SLURM_MPI_TYPE"),
+                                 core::environment_variable("SLURM_CPUS_PER_TASK"), own_program(),
+                                 words));
 }
 
 }  // namespace retort::launch

@@ -8,15 +8,11 @@
 
 #include <fmt/format.h>
 
+#include "core/environment.h"
 #include "core/error.h"
 
 namespace retort::launch {
 namespace {
-
-std::string environment_variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 const char* advice(const std::string& launcher) {
   return launcher == "srun" ? "start them by srun --mpi=pmix (srun --mpi=list says what there is)"
@@ -41,7 +37,7 @@ LaunchedTask launched_task(const std::function<std::string(const char*)>& variab
 }
 
 void require_joined(int ranks) {
-  const LaunchedTask task = launched_task(environment_variable);
+  const LaunchedTask task = launched_task(core::environment_variable);
   if (ranks > 1 || task.count == 1) return;
   if (task.number != 0) {
     std::this_thread::sleep_for(std::chrono::seconds(1));

@@ -1,6 +1,7 @@
 // inspect's JSON as text: what is short on one line, tables for lists of objects.
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "pipeline/inspect.h"
 #include "pipeline/results.h"
 
@@ -9,18 +10,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Texts of data sets may hold line breaks and codes that terminals obey.
-std::string on_one_line(const std::string& text) {
-  std::string safe;
-  for (const char c : text)
-    safe += (c >= 0 && c < 0x20) || c == 0x7F
-                ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
-                : std::string(1, c);
-  return safe;
-}
-
 std::string plain(const Json& value) {
-  if (value.is_string()) return on_one_line(value.get<std::string>());
+  // Texts of data sets may hold line breaks and codes that terminals obey.
+  if (value.is_string()) return core::one_line(value.get<std::string>());
   if (value.is_number_float()) return number_text(value.get<double>());
   if (!value.is_array()) return value.dump();
   std::string text;

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "io/loader.h"
 
@@ -16,11 +17,6 @@ namespace retort::pipeline {
 namespace {
 
 constexpr std::array<const char*, 4> kEnds = {"running", "stopped", "failed", "done"};
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 bool has_progressed(const StartHistory& before, const FolderProgress& now) {
   if (now.members > before.shards) return true;
@@ -118,8 +114,8 @@ StartHistory next_start(const StartHistory& before, const FolderProgress& now) {
   next.shards = now.members;
   next.suspects = suspects_of(before, now, next.without_progress);
   next.end = StartEnd::running;
-  next.slurm_job = variable("SLURM_JOB_ID");
-  next.slurm_restart_count = variable("SLURM_RESTART_COUNT");
+  next.slurm_job = core::environment_variable("SLURM_JOB_ID");
+  next.slurm_restart_count = core::environment_variable("SLURM_RESTART_COUNT");
   return next;
 }
 
@@ -128,12 +124,12 @@ bool is_exhausted(const StartHistory& next) {
 }
 
 std::uint64_t idle_starts(const StartHistory& last, std::span<const StartHistory> others) {
-  const auto job = variable("SLURM_JOB_ID");
+  const auto job = core::environment_variable("SLURM_JOB_ID");
   if (job.empty()) return 0;
   const auto number = [](const std::string& text) -> std::uint64_t {
     return std::strtoull(text.c_str(), nullptr, 10);
   };
-  const auto now = number(variable("SLURM_RESTART_COUNT"));
+  const auto now = number(core::environment_variable("SLURM_RESTART_COUNT"));
   std::optional<std::uint64_t> reached;  // the newest start in which any section began
   for (const StartHistory& other : others)
     if (other.slurm_job == job)

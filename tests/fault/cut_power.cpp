@@ -228,14 +228,7 @@ Outcome cut_one(Scene& scene, const PowerlessDisk& disk, RandomStream random, Ta
     scene.report(scene.story + ": acknowledged and lost: " + lost);
     return Outcome::silent;
   }
-  if (fs::exists(scene.folder)) {
-    const Ending checked = check(scene.plan, scene.folder);
-    if (checked.exit_code != 0) {
-      scene.ended_wrong(checked, fmt::format("check afterwards: exit code {}", checked.exit_code));
-      return Outcome::silent;
-    }
-  }
-  return go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
+  return check_and_go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
 }
 
 /// Those that this machine can make and mount; `why` not the others.

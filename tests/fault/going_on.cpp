@@ -44,6 +44,17 @@ Outcome go_on(const Scene& scene, int ranks, Tally& tally) {
   return scene.compare();
 }
 
+Outcome check_and_go_on(const Scene& scene, int ranks, Tally& tally) {
+  if (fs::exists(scene.folder)) {
+    const Ending checked = check(scene.plan, scene.folder);
+    if (checked.exit_code != 0) {
+      scene.ended_wrong(checked, fmt::format("check afterwards: exit code {}", checked.exit_code));
+      return Outcome::silent;
+    }
+  }
+  return go_on(scene, ranks, tally);
+}
+
 Tally run_cases(const TinyPlan& plan, int count, const Report& report,
                 const std::function<Outcome(int, const fs::path&, Tally&)>& one) {
   Tally tally;

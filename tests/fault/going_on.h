@@ -25,6 +25,8 @@ struct Scene {
 /// Starts the plan in the scene's folder on `ranks` ranks. Exit code 0, nothing done again that was
 /// complete, the undisturbed result.
 Outcome go_on(const Scene& scene, int ranks, Tally& tally);
+/// The same, once `check` has found nothing half-written or damaged there.
+Outcome check_and_go_on(const Scene& scene, int ranks, Tally& tally);
 
 /// Runs `one` for each case; one that throws is a crash. The folders of good cases are removed.
 Tally run_cases(const TinyPlan& plan, int count, const Report& report,

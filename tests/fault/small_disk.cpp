@@ -76,16 +76,9 @@ Outcome fill_one(Scene& scene, const SmallDisk& disk, std::uint64_t size, int ra
   if (ending.exit_code == 0) return scene.compare();
   if (const std::string wrong = wrong_refusal(ending, disk.folder()); !wrong.empty())
     return scene.ended_wrong(ending, wrong);
-  if (fs::exists(scene.folder)) {
-    const Ending checked = check(scene.plan, scene.folder);
-    if (checked.exit_code != 0) {
-      scene.ended_wrong(checked, fmt::format("check afterwards: exit code {}", checked.exit_code));
-      return Outcome::silent;
-    }
-  }
   ++tally.refused;
   disk.resize(kEnough);
-  return go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
+  return check_and_go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
 }
 
 }  // namespace

@@ -48,11 +48,7 @@ Outcome spoil_one(Scene& scene, RandomStream random, Tally& tally) {
   if (const std::string wrong = wrong_refusal(ending); !wrong.empty())
     return scene.ended_wrong(ending, wrong);
   ++tally.refused;
-  if (const Ending checked = check(scene.plan, scene.folder); checked.exit_code != 0) {
-    scene.ended_wrong(checked, fmt::format("check afterwards: exit code {}", checked.exit_code));
-    return Outcome::silent;
-  }
-  return go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
+  return check_and_go_on(scene, 1 + static_cast<int>(random.below(4)), tally);
 }
 
 }  // namespace
