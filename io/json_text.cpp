@@ -24,7 +24,7 @@ std::string dump(const nlohmann::json& value, int indent) {
     return value.dump(indent);
   } catch (const nlohmann::json::exception& error) {
     throw core::DataError(std::string("text is not UTF-8 and cannot be kept in JSON: ") +
-                          error.what());
+                          parser_message(error));
   }
 }
 
@@ -57,8 +57,15 @@ nlohmann::json parse_json(std::span<const std::byte> bytes, const std::string& w
   try {
     return nlohmann::json::parse(begin, begin + bytes.size());
   } catch (const nlohmann::json::exception& error) {
-    throw_bad_fields(where, error.what());
+    throw_bad_fields(where, parser_message(error));
   }
+}
+
+std::string parser_message(const nlohmann::json::exception& error) {
+  std::string_view text = error.what();
+  if (const auto end = text.find("] "); text.starts_with('[') && end != text.npos)
+    text.remove_prefix(end + 2);
+  return std::string(text);
 }
 
 void throw_bad_fields(const std::string& where, const std::string& why) {

@@ -34,12 +34,15 @@ auto read_fields(const std::string& where, F read);
 
 [[noreturn]] void throw_bad_fields(const std::string& where, const std::string& why);
 
+/// What a parser of JSON says, without the library's name and number of the error.
+std::string parser_message(const nlohmann::json::exception& error);
+
 template <class F>
 auto read_fields(const std::string& where, F read) {
   try {
     return read();
   } catch (const nlohmann::json::exception& error) {
-    throw_bad_fields(where, error.what());
+    throw_bad_fields(where, parser_message(error));
   }
 }
 

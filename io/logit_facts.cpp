@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/hdf5.h"
+#include "io/json_text.h"
 #include "io/logit_store.h"
 
 namespace retort::io {
@@ -141,7 +142,7 @@ LogitFacts LogitFacts::from_json(const nlohmann::json& json, const std::string& 
     if (facts.passes == 0 || facts.shard_samples == 0) fail("passes or shard_samples is 0");
     return facts;
   } catch (const nlohmann::json::exception& error) {
-    fail(std::string("facts of logits can't be read (") + error.what() + ")");
+    fail(std::string("facts of logits can't be read (") + parser_message(error) + ")");
   }
   throw core::InternalError("logit facts: unreachable");
 }

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/hdf5.h"
+#include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/packed_shard.h"
 #include "io/shard_files.h"
@@ -144,7 +145,8 @@ PackedDataset::PackedDataset(const std::filesystem::path& folder, const std::str
       declared = entry.at("samples").get<std::uint64_t>();
     }
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(fmt::format("{}: facts of the manifest are malformed: {}", where, e.what()));
+    throw DataError(
+        fmt::format("{}: facts of the manifest are malformed: {}", where, parser_message(e)));
   }
   if (s.digest.empty())
     throw DataError(fmt::format("{}: no split '{}'; there are {}", where, split,

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/hdf5.h"
+#include "io/json_text.h"
 
 namespace retort::io {
 namespace {
@@ -97,7 +98,8 @@ PackedShardFacts PackedShardFacts::from_json(const nlohmann::json& json, const s
                                      bad.at("reason").get<std::string>()});
     return facts;
   } catch (const nlohmann::json::exception& e) {
-    throw core::DataError(fmt::format("{}: facts of a shard are malformed: {}", where, e.what()));
+    throw core::DataError(
+        fmt::format("{}: facts of a shard are malformed: {}", where, parser_message(e)));
   }
 }
 

@@ -15,8 +15,12 @@
 
 namespace retort::pipeline {
 
-inline constexpr std::array<const char*, 8> kPalette = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                                        "#e69f00", "#56b4e9", "#7f3c8d", "#5c5c5c"};
+// Okabe and Ito's colours. A colour means one thing on the page: a role in comparisons, a section
+// where many are drawn in one chart.
+inline constexpr const char *kTeacherColour = "#5c5c5c", *kHardColour = "#0072b2",
+                            *kLearnerColour = "#d55e00";
+inline constexpr std::array<const char*, 5> kSectionPalette = {"#009e73", "#cc79a7", "#e69f00",
+                                                               "#56b4e9", "#7f3c8d"};
 
 struct Line {
   std::string name;    // what pointing at it shows

@@ -17,13 +17,13 @@ NumberForm form_of(const Comparison& comparison) {
 const char* colour_of(Role role) {
   switch (role) {
     case Role::teacher:
-      return kPalette[7];
+      return kTeacherColour;
     case Role::hard:
-      return kPalette[0];
+      return kHardColour;
     case Role::learner:
       break;
   }
-  return kPalette[1];
+  return kLearnerColour;
 }
 
 std::vector<double> plain(const std::vector<SeedValue>& values) {
@@ -121,7 +121,7 @@ std::string name_of(const Comparison& comparison, const Difference& difference) 
 std::string differences_table(const Comparison& comparison) {
   const NumberForm form = form_of(comparison);
   std::string html = R"(<table><thead><tr><th>difference</th><th>pairs</th><th>mean</th>
-<th>deviation</th><th>95&nbsp;% interval</th><th class="w"></th><th class="w">by seed</th>
+<th>deviation</th><th>95&nbsp;% interval</th><th class="w">verdict</th><th class="w">by seed</th>
 <th class="w">other options that differ</th></tr></thead><tbody>)";
   for (const auto& d : comparison.differences)
     html += fmt::format(
@@ -175,8 +175,9 @@ std::string legend(const Comparison& comparison) {
 std::string comparisons_html(const std::vector<Comparison>& comparisons) {
   if (comparisons.empty()) return "";
   std::string html =
-      R"(<section id="comparison"><h2>Teacher, hard labels, distilled</h2><p class="muted">Best
-first, in bold the best but for the teacher. Bar: mean over seeds. Line: its 95&nbsp;% interval by
+      R"(<section id="comparison"><h2>Teacher, hard labels, distilled</h2><p class="muted">Teachers,
+then models on labels alone, then distilled ones, the best first in each; in bold the best of all but
+the teachers. Bar: mean over seeds. Line: its 95&nbsp;% interval by
 Student&rsquo;s t; an arrow where it goes on. Circles: single seeds. Beside them: mean &plusmn;
 deviation over seeds.</p>)";
   for (const auto& comparison : comparisons) {
@@ -230,12 +231,15 @@ intervals are written &ldquo;low to high&rdquo;.</p>)",
   }
   std::size_t complete = 0;
   double seconds = 0;
+  bool seeds = false;
   for (const auto& section : report.sections) {
     complete += section.standing == SectionStanding::complete ? 1 : 0;
     seconds += section.seconds.value_or(0);
+    seeds = seeds || !section.seed.empty();
   }
   card("", "sections complete", fmt::format("{} of {}", complete, report.sections.size()),
-       seconds > 0 ? "computed in " + seconds_text(seconds) : "");
+       (seeds ? "each seed counts" : "") + std::string(seeds && seconds > 0 ? ", " : "") +
+           (seconds > 0 ? "computed in " + seconds_text(seconds) : ""));
   return "<div class=\"cards\">" + cards + "</div>" + head;
 }
 

@@ -34,7 +34,7 @@ const std::vector<Table>& tables() {
         {"loss", "cross entropy", loss},
         {"samples", "samples", plain},
         {"parameters", "parameters", plain}}},
-      {"Training",
+      {"Last figures of training",
        {{"validation_top1", "validation top-1 %", percent},
         {"validation_loss", "validation loss", loss},
         {"train_top1", "train top-1 %", percent},

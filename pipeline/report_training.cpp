@@ -70,13 +70,16 @@ void add_curve(LineChart& chart, const std::vector<const ReportSection*>& member
                          Line::Weight::bold, mean_of(seeds)});
 }
 
+// Of one section's curves: colours of their own, so that none means a section or a role.
 constexpr const char* kTrainingDash = "5 3";
+constexpr const char* kTrainingColour = "#8a6d3b";
+constexpr const char* kValidationColour = "#1b222c";
 
 constexpr double kUpperHeight = 130, kLowerHeight = 150;  // of two charts in one's place
 
 std::string section_charts(const std::vector<const ReportSection*>& members) {
-  const Curve train{"", "training", kPalette[0], kTrainingDash};
-  const Curve validation{"", "validation", kPalette[1], ""};
+  const Curve train{"", "training", kTrainingColour, kTrainingDash};
+  const Curve validation{"", "validation", kValidationColour, ""};
   const auto with = [](Curve curve, const char* metric) {
     curve.metric = metric;
     return curve;
@@ -110,8 +113,8 @@ std::string overview(const Report& report, const std::vector<std::string>& group
   LineChart rate{"Learning rate", "step", false, {}};
   std::vector<LegendEntry> legend;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    const char* colour = kPalette[i % kPalette.size()];
-    const char* dash = kDashes[i / kPalette.size() % kDashes.size()];
+    const char* colour = kSectionPalette[i % kSectionPalette.size()];
+    const char* dash = kDashes[i / kSectionPalette.size() % kDashes.size()];
     const auto members = report.members(groups[i]);
     const auto add = [&](LineChart& chart, const char* metric, double factor) {
       std::vector<Points> seeds;
@@ -152,7 +155,8 @@ std::string training_html(const Report& report) {
   if (trained.empty()) return "";
   std::string html = "<section id=\"training\"><h2>Training</h2>";
   if (trained.size() > 1) html += overview(report, trained);
-  html += legend_html({{"training", kPalette[0], kTrainingDash}, {"validation", kPalette[1], ""}});
+  html += legend_html(
+      {{"training", kTrainingColour, kTrainingDash}, {"validation", kValidationColour, ""}});
 
   for (const auto& group : trained) {
     const auto members = report.members(group);

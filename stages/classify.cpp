@@ -234,7 +234,7 @@ class Classify : public Stage {
   static void print(Session& session, const Question& question) {
     if (!question.error.empty()) {
       ++session.failed;
-      core::log_error("{}", question.error);
+      core::log_warning("{}", question.error);
     }
     if (session.context.json) {
       nlohmann::ordered_json json = {{"file", question.file}};

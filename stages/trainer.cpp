@@ -210,6 +210,9 @@ StageOutcome TrainingRun::run() {
     return StageOutcome::done;
   }
   restore();
+  if (options_.batch > job_.data.size() && communicator_.root())
+    core::log_warning("--batch {} is more than the {} samples: every step takes them all",
+                      options_.batch, job_.data.size());
   core::log_info(
       "{}: {} of {} classes, {} parameters, {} samples; {} steps of {} samples in {} micro-shards; "
       "{} rank(s) x {} worker(s)",

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "io/json_text.h"
 #include "io/utf8.h"
 
 namespace retort::io {
@@ -12,11 +13,9 @@ namespace {
 using core::DataError;
 using Json = nlohmann::json;
 
-// What the parser says, without its name and with an end: it quotes the text, which may be long.
+// What the parser says, with an end: it quotes the text, which may be long.
 std::string reason_of(const Json::exception& error) {
-  std::string_view text = error.what();
-  if (const auto end = text.find("] "); text.starts_with('[') && end != text.npos)
-    text.remove_prefix(end + 2);
+  const std::string text = parser_message(error);
   std::string reason = "no JSON value: " + escaped(text.substr(0, 150));
   if (text.size() > 150) reason += "...";
   return reason;

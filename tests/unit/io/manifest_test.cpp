@@ -110,8 +110,8 @@ TEST_F(ManifestTest, EveryChangedByteIsFound) {
 }
 
 TEST_F(ManifestTest, ForeignButSealedJsonIsADataError) {
-  for (const nlohmann::json object : {nlohmann::json::object(), nlohmann::json{{"kind", 3}},
-                                      nlohmann::json{{"kind", "x"}, {"format_version", "1"}}}) {
+  for (const nlohmann::json& object : {nlohmann::json::object(), nlohmann::json{{"kind", 3}},
+                                       nlohmann::json{{"kind", "x"}, {"format_version", "1"}}}) {
     overwrite(folder_ / "manifest.json", sealed_text(object));
     EXPECT_THROW(read_manifest(folder_), core::DataError);
   }

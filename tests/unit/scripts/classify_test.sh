@@ -52,7 +52,7 @@ got=0
 retort classify --model model "${files[0]}" cut.pgm nowhere.png "${files[1]}" --json >out 2>err || got=$?
 [ "$got" = 65 ] || fail "exit code $got after broken pictures"
 [ "$(grep -c '"labels"' out)" = 2 ] && [ "$(grep -c '"error"' out)" = 2 ] || fail "not two answers and two errors"
-grep -q 'error: cut.pgm: ' err || fail "the broken picture is not named"
+grep -q 'warning: cut.pgm: ' err || fail "the broken picture is not named"
 grep -q 'nowhere.png' err || fail "the missing picture is not named"
 grep -q '2 of 4 pictures could not be classified' err || fail "no summary"
 
