@@ -15,8 +15,8 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/hash.h"
-#include "io/fault_point.h"
 #include "io/posix.h"
 
 namespace retort::io {
@@ -76,13 +76,13 @@ struct AtomicFile::State {
     size += bytes.size();
     std::vector<std::byte> flipped;
     while (!bytes.empty()) {
-      const FaultAction action = fault_point("atomic-write", temporary);
+      const core::FaultAction action = core::fault_point("atomic-write", temporary);
       std::size_t wanted = bytes.size();
-      if (action == FaultAction::error_eio) throw_io_error("write", temporary, EIO);
-      if (action == FaultAction::error_enospc) throw_io_error("write", temporary, ENOSPC);
-      if (action == FaultAction::short_write) wanted = (wanted + 1) / 2;
+      if (action == core::FaultAction::error_eio) throw_io_error("write", temporary, EIO);
+      if (action == core::FaultAction::error_enospc) throw_io_error("write", temporary, ENOSPC);
+      if (action == core::FaultAction::short_write) wanted = (wanted + 1) / 2;
       if (action ==
-          FaultAction::flip_bit) {  // bytes that go bad behind our back: the hash is right
+          core::FaultAction::flip_bit) {  // bytes that go bad behind our back: the hash is right
         flipped.assign(bytes.begin(), bytes.end());
         flipped[flipped.size() / 2] ^= std::byte{1};
         bytes = flipped;

@@ -9,9 +9,9 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/log.h"
 #include "io/agreement.h"
-#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/posix.h"
 #include "io/run_folder.h"
@@ -118,7 +118,7 @@ void RunFolder::State::write_parts(std::span<const TensorRange> ranges,
 void RunFolder::State::start(std::uint64_t step, const nlohmann::json& state,
                              std::span<const TensorRange> ranges, Retention retention,
                              Source source) {
-  const FaultPlace place(kPlace);
+  const core::FaultPlace place(kPlace);
   if (pending) throw core::InternalError("a commit began while another one is under way");
   Pending next;
   next.id = {step, epoch};
@@ -153,7 +153,7 @@ void RunFolder::State::start(std::uint64_t step, const nlohmann::json& state,
     failed = std::current_exception();
   }
   background.start([this, failed, own = std::move(own)](const auto& cancelled) {
-    const FaultPlace thread_place(kPlace);
+    const core::FaultPlace thread_place(kPlace);
     const core::Stopwatch watch;
     if (failed) std::rethrow_exception(failed);
     write_parts(own, cancelled);
@@ -179,7 +179,7 @@ void RunFolder::State::finish_parts() {
   pending->stage = Pending::Stage::manifest;
   if (!communicator.root()) return;
   background.start([this, reports = std::move(reports)](const auto& cancelled) {
-    const FaultPlace thread_place(kPlace);
+    const core::FaultPlace thread_place(kPlace);
     const core::Stopwatch watch;
     if (cancelled) return;
     commit_manifest(reports);

@@ -2,10 +2,10 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/hash.h"
 #include "core/log.h"
 #include "io/agreement.h"
-#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
@@ -203,7 +203,7 @@ std::vector<Member> MemberLedger::reopen() const {
 }
 
 void MemberLedger::seal(comm::Communicator& communicator, Manifest manifest) {
-  const FaultPlace place("commit");
+  const core::FaultPlace place("commit");
   communicator.barrier();
   agree(communicator, [&] {
     if (!communicator.root()) return;

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/random.h"
-#include "io/fault_point.h"
 
 namespace retort::io {
 namespace {
@@ -160,7 +160,7 @@ void MicroBatchFiller::fill(MicroBatch& batch, std::uint64_t epoch, core::Range 
   for (std::uint64_t position = positions.begin; position < positions.end; ++position) {
     const std::uint64_t sample = order(position);
     mark_.mark(sample);
-    numbered_fault_point("sample", sample);
+    core::numbered_fault_point("sample", sample);
     load(sample, epoch, batch, (position - positions.begin) * elements);
     batch.samples.push_back(sample);
     const auto labels = data_.labels(sample);

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/hash.h"
-#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
@@ -90,7 +90,7 @@ std::string description_text(const ModelDescription& description) {
 
 void write_model(const std::filesystem::path& folder, const ModelDescription& description,
                  const TensorMap& tensors) {
-  const FaultPlace place("commit");
+  const core::FaultPlace place("commit");
   make_folder(folder);
   Manifest manifest;
   manifest.kind = kKind;

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "core/error.h"
-#include "io/fault_point.h"
+#include "core/fault_point.h"
 
 namespace retort::io {
 
@@ -39,9 +39,9 @@ void throw_io_error(std::string_view what, const std::filesystem::path& path, in
 
 void pass_fault_point(std::string_view point, std::string_view what,
                       const std::filesystem::path& path) {
-  const FaultAction action = fault_point(point, path);
-  if (action == FaultAction::error_eio) throw_io_error(what, path, EIO);
-  if (action == FaultAction::error_enospc) throw_io_error(what, path, ENOSPC);
+  const core::FaultAction action = core::fault_point(point, path);
+  if (action == core::FaultAction::error_eio) throw_io_error(what, path, EIO);
+  if (action == core::FaultAction::error_enospc) throw_io_error(what, path, ENOSPC);
 }
 
 void Descriptor::reset() {

@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
-#include "io/fault_point.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/utf8.h"
@@ -208,7 +208,7 @@ void SectionStates::mark_failed(const std::string& name, std::uint64_t start,
 
 void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
                                   double seconds) const {
-  const io::FaultPlace place("commit");
+  const core::FaultPlace place("commit");
   const auto folder = run_ / name;
   const auto manifest = io::read_manifest(folder);
   StartHistory starts;

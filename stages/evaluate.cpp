@@ -8,11 +8,11 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/hash.h"
 #include "core/log.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
-#include "io/fault_point.h"
 #include "stages/classifier.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
@@ -285,7 +285,7 @@ class Evaluate : public Stage {
     content.erase("seconds");
     content["details"] = details;
     io::on_root(context.communicator, [&] {
-      const io::FaultPlace place("commit");
+      const core::FaultPlace place("commit");
       io::make_folder(options_.out);
       io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
     });

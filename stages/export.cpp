@@ -5,10 +5,10 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/log.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
-#include "io/fault_point.h"
 #include "io/safetensors.h"
 #include "nn/onnx.h"
 #include "stages/loaded_model.h"
@@ -101,7 +101,7 @@ class Export : public Stage {
  private:
   /// The files, whose names go to `members`, but for the section's own; bytes of tensors in them.
   std::uint64_t write(const LoadedModel& loaded, std::vector<std::string>& members) const {
-    const io::FaultPlace place("commit");
+    const core::FaultPlace place("commit");
     const io::TensorMap tensors = tensors_of(loaded);
     // What can be refused comes before the first file.
     const bool python = options_.has("safetensors");

@@ -5,12 +5,12 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/fault_point.h"
 #include "core/hash.h"
 #include "core/warnings.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/companions.h"
-#include "io/fault_point.h"
 #include "io/manifest.h"
 #include "io/utf8.h"
 #include "stages/environment.h"
@@ -67,7 +67,7 @@ nlohmann::json with_circumstances(const StageContext& context, nlohmann::json re
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
                                           const nlohmann::json& results) {
-  const io::FaultPlace place("commit");
+  const core::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
   io::write_sealed(folder, io::kResultsName, results);
   return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
@@ -76,7 +76,7 @@ std::vector<std::string> write_companions(const StageContext& context,
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
                   const std::vector<std::string>& members, const nlohmann::json& results) {
-  const io::FaultPlace place("commit");
+  const core::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
     manifest.companions = write_companions(context, folder, with_circumstances(context, results));

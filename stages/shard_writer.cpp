@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "io/fault_point.h"
+#include "core/fault_point.h"
 #include "stages/row_encoding.h"
 
 namespace retort::stages {
@@ -67,7 +67,7 @@ void ShardWriter::serve() {
 }
 
 void ShardWriter::write_now(Shard shard) {
-  const io::FaultPlace place("capture");
+  const core::FaultPlace place("capture");
   const std::string name = io::logit_shard_name(shard.pass, shard.index, io::part_of(facts_));
   io::EncodedRows rows;
   for (io::EncodedRows& batch : shard.batches) {

@@ -8,7 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "io/fault_point.h"
+#include "core/fault_point.h"
 #include "nn/backward.h"
 #include "stages/inference.h"
 
@@ -73,9 +73,9 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
         loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
-        if (io::numbered_fault_point("loss", batch.shard) == io::FaultAction::not_a_number)
+        if (core::numbered_fault_point("loss", batch.shard) == core::FaultAction::not_a_number)
           loss.hard = std::numeric_limits<double>::quiet_NaN();
-        if (io::numbered_fault_point("gradient", batch.shard) == io::FaultAction::not_a_number)
+        if (core::numbered_fault_point("gradient", batch.shard) == core::FaultAction::not_a_number)
           grad.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
         if (!std::isfinite(loss.hard + loss.soft + loss.unlabelled))
           throw core::DataError(fmt::format(

@@ -36,8 +36,8 @@ struct Tally {
   int resumed = 0;            // cases in which a later start went on from a generation or shards
   int kills = 0;              // starts that a SIGKILL ended
   int kills_single_rank = 0;  // of these, one rank was killed and its peers had to notice
-  /// Of these, by the place (io/fault_point.h) that the killed process said it was in; "elsewhere":
-  /// by the clock, wherever that fell.
+  /// Of these, by the place (core/fault_point.h) that the killed process said it was in;
+  /// "elsewhere": by the clock, wherever that fell.
   std::map<std::string, int> kills_by_place;
   int named = 0;       // ends in which the watchdog named rank and collective
   Seconds slowest{0};  // from the watchdog's limit until the job was down

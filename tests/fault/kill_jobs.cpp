@@ -1,6 +1,7 @@
 // job-kill: a job is killed again and again, resumed on another number of ranks each time, until it
 // is done. The result must be that of the undisturbed run. Every second case is killed within
-// capture, checkpoint and commit in turn, as the killed process itself reports.
+// capture, checkpoint and commit in turn, as the killed process itself reports. rank-kill: always
+// one rank alone, every fourth time as it begins a collective.
 #include <signal.h>
 
 #include <algorithm>
@@ -31,6 +32,7 @@ struct Plot {
   Victim victim = Victim::job;
   std::string_view place;  // empty: by the clock
   std::uint64_t passage = 1;
+  std::string collective;  // with place kCollective: the rank, which of its collectives
   Seconds moment{0};
 };
 
@@ -51,6 +53,8 @@ Plot draw_plot(Case& c, int ranks, double shrink) {
   plot.place = c.place;
   if (plot.place.empty()) {
     plot.moment = Seconds(c.random.uniform() * c.reference.wall.count() * shrink);
+  } else if (plot.place == kCollective) {
+    plot.collective = draw_collective(ranks, shrink, "kill", c.random);
   } else {
     const auto most = static_cast<double>(reach(c.reference.passages, plot.place, ranks)) * shrink;
     plot.passage = 1 + c.random.below(std::max<std::uint64_t>(1, static_cast<std::uint64_t>(most)));
@@ -61,6 +65,7 @@ Plot draw_plot(Case& c, int ranks, double shrink) {
 std::string story_of(const Plot& plot) {
   const char* who = plot.victim == Victim::rank ? "a rank" : "all";
   if (plot.place.empty()) return fmt::format("{} at {:.2f} s", who, plot.moment.count());
+  if (!plot.collective.empty()) return plot.collective;
   return fmt::format("{} at {}:{}", who, plot.place, plot.passage);
 }
 
@@ -93,7 +98,10 @@ Disturbed disturb(Case& c, Start start, const Plot& plot) {
   }
   // One rank kills itself. For the death of all, one stands still there until they are killed.
   const bool alone = plot.victim == Victim::rank;
-  arm(start, fmt::format("{}/*:{}:{}", plot.place, plot.passage, alone ? "kill" : "hold"),
+  arm(start,
+      !plot.collective.empty()
+          ? plot.collective
+          : fmt::format("{}/*:{}:{}", plot.place, plot.passage, alone ? "kill" : "hold"),
       c.strikes());
   if (!alone) {
     start.watch = [&](pid_t program, Seconds) {
@@ -204,7 +212,7 @@ std::string_view place_of(int number) {
 Victim victim_of(int number) { return (number + number / 6) % 4 == 0 ? Victim::rank : Victim::job; }
 
 Tally kill_all(const TinyPlan& plan, const FaultOptions& options, const Report& report,
-               Victim (*victim)(int number)) {
+               Victim (*victim)(int number), std::string_view (*place)(int number)) {
   const Undisturbed reference = run_undisturbed(plan);
   Tally tally;
   for (const std::string_view place : kPlaces) tally.kills_by_place[std::string(place)] = 0;
@@ -213,7 +221,7 @@ Tally kill_all(const TinyPlan& plan, const FaultOptions& options, const Report& 
     Case c{plan,
            reference,
            plan.work() / fmt::format("case-{:04}", i),
-           place_of(i),
+           place(i),
            victim(i),
            {options.seed, core::RandomUse::test, {1, static_cast<std::uint64_t>(i)}}};
     fs::remove_all(c.folder);
@@ -230,7 +238,7 @@ Tally kill_all(const TinyPlan& plan, const FaultOptions& options, const Report& 
 }  // namespace
 
 Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
-  Tally tally = kill_all(plan, options, report, victim_of);
+  Tally tally = kill_all(plan, options, report, victim_of, place_of);
   const int inside = tally.kills - tally.kills_by_place["elsewhere"];
   if (options.count >= kEnoughToDemand && 3 * inside < tally.kills)
     tally.missed = fmt::format(
@@ -240,7 +248,9 @@ Tally kill_jobs(const TinyPlan& plan, const FaultOptions& options, const Report&
 }
 
 Tally kill_ranks(const TinyPlan& plan, const FaultOptions& options, const Report& report) {
-  return kill_all(plan, options, report, [](int) { return Victim::rank; });
+  return kill_all(
+      plan, options, report, [](int) { return Victim::rank; },
+      [](int number) { return number % 4 == 3 ? kCollective : place_of(number); });
 }
 
 }  // namespace retort::fault

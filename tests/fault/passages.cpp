@@ -6,7 +6,21 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 namespace retort::fault {
+namespace {
+
+constexpr double kCollectives = 400;  // about as many as one rank has in an undisturbed run
+
+}  // namespace
+
+std::string draw_collective(int ranks, double shrink, std::string_view action,
+                            core::RandomStream& random) {
+  const auto rank = random.below(static_cast<std::uint64_t>(ranks));
+  const auto most = static_cast<std::uint64_t>(std::max(1.0, kCollectives * shrink));
+  return fmt::format("{}-{}:{}:{}", kCollective, rank, 1 + random.below(most), action);
+}
 
 void arm(Start& start, const std::string& armed, const std::filesystem::path& report) {
   std::filesystem::remove(report);

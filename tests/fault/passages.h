@@ -1,5 +1,5 @@
 // What passed a fault point, as the program under test reports it (RETORT_FAULT_REPORT in
-// io/fault_point.h).
+// core/fault_point.h).
 #pragma once
 
 #include <sys/types.h>
@@ -11,14 +11,23 @@
 #include <string_view>
 #include <vector>
 
+#include "core/random.h"
 #include "tests/fault/child_process.h"
 
 namespace retort::fault {
 
 inline constexpr std::array<std::string_view, 3> kPlaces = {"capture", "checkpoint", "commit"};
 
+/// Where a rank passes core::numbered_fault_point("collective", RANK): no file is written there,
+/// and a trace of all points leaves it out.
+inline constexpr std::string_view kCollective = "collective";
+/// "collective-RANK:PASSAGE:ACTION": rank `rank` at one of its first collectives; `shrink`: of how
+/// many, as a part of those of an undisturbed run.
+std::string draw_collective(int ranks, double shrink, std::string_view action,
+                            core::RandomStream& random);
+
 struct Passage {
-  std::string place;  // one of kPlaces; -: none of them
+  std::string place;  // one of kPlaces or kCollective; -: none of them
   std::string point;
   pid_t process = 0;
   std::string path;

@@ -1,6 +1,7 @@
-// rank-stop: one rank stands still for ever (SIGSTOP), at a random moment; the watchdog must name
-// it, bring the job down within 5 s after its limit, and the run must go on to the undisturbed
-// result. rank-pause: the same, but it goes on (SIGCONT) before the limit: nothing must come of it.
+// rank-stop: one rank stands still for ever (SIGSTOP), at a random moment or as it begins a
+// collective; the watchdog must name it, bring the job down within 5 s after its limit, and the run
+// must go on to the undisturbed result. rank-pause: the same, but it goes on (SIGCONT) before the
+// limit, or only its communication thread sleeps for a second: nothing must come of it.
 #include <signal.h>
 
 #include <algorithm>
@@ -42,23 +43,58 @@ struct Stopped {
   Seconds at{0};
 };
 
-Stopped stop_one(const TinyPlan& plan, const fs::path& folder, int ranks, Seconds moment,
-                 std::optional<Seconds> pause, RandomStream& random) {
+/// How a rank is to stand still.
+struct Plot {
+  Seconds moment{0};
+  std::string collective;        // instead of the moment: draw_collective()
+  std::optional<Seconds> pause;  // empty: for ever
+  bool delay = false;            // by the fault point itself, which lets it go on
+};
+
+Plot draw_plot(const Undisturbed& reference, int ranks, bool for_ever, double shrink,
+               RandomStream& random) {
+  Plot plot;
+  plot.moment = Seconds(random.uniform() * reference.wall.count() * shrink);
+  const Seconds pause(0.1 + random.uniform() * (kLongestPause.count() - 0.1));
+  if (!for_ever) plot.pause = pause;
+  const bool at_collective = random.below(2) == 0;
+  if (!at_collective) return plot;
+  plot.delay = !for_ever && random.below(2) == 0;
+  plot.collective = draw_collective(ranks, shrink, plot.delay ? "delay" : "hold", random);
+  return plot;
+}
+
+/// The process that the fault point reported; 0: none yet.
+pid_t reported(const fs::path& passages) {
+  const std::vector<Passage> all = read_passages(passages);
+  return all.empty() ? 0 : all.front().process;
+}
+
+Stopped stop_one(const TinyPlan& plan, const fs::path& folder, int ranks, const Plot& plot,
+                 RandomStream& random) {
   Stopped stopped;
+  const std::optional<Seconds>& pause = plot.pause;
   Start start = plan.start(folder, ranks, 1);
+  const fs::path passages = folder.string() + ".passages";
+  if (!plot.collective.empty()) arm(start, plot.collective, passages);
   start.command.insert(start.command.end(), {"--watchdog", std::to_string(kLimit)});
   start.limit = kPatience;
   pid_t victim = 0;
   start.watch = [&](pid_t program, Seconds elapsed) {
     if (victim == 0) {
-      if (elapsed < moment) return Watch::go_on;
-      const std::vector<pid_t> running = ranks_of(program, plan.program());
-      if (running.size() != static_cast<std::size_t>(ranks)) return Watch::go_on;
-      victim = running[random.below(running.size())];
+      if (!plot.collective.empty()) {
+        victim = reported(passages);
+        if (victim == 0) return Watch::go_on;
+      } else {
+        if (elapsed < plot.moment) return Watch::go_on;
+        const std::vector<pid_t> running = ranks_of(program, plan.program());
+        if (running.size() != static_cast<std::size_t>(ranks)) return Watch::go_on;
+        victim = running[random.below(running.size())];
+        ::kill(victim, SIGSTOP);
+      }
       stopped.rank = rank_of(victim);
       stopped.at = elapsed;
-      ::kill(victim, SIGSTOP);
-      return Watch::go_on;
+      return plot.delay ? Watch::done : Watch::go_on;
     }
     if (!pause) {
       // Stopped on its way out, when all was done and the others had left: nobody is there to see
@@ -107,13 +143,12 @@ Outcome stop_case(const TinyPlan& plan, const Undisturbed& reference, const fs::
   for (int draw = 0; draw < kMostDraws && stopped.rank < 0; ++draw, shrink /= 2) {
     fs::remove_all(folder);
     const int ranks = 2 + static_cast<int>(random.below(3));
-    const Seconds moment(random.uniform() * reference.wall.count() * shrink);
-    const Seconds pause(0.1 + random.uniform() * (kLongestPause.count() - 0.1));
-    stopped = stop_one(plan, folder, ranks, moment,
-                       for_ever ? std::nullopt : std::optional<Seconds>(pause), random);
-    story = fmt::format("{}: rank {} of {} stopped at {:.2f} s{}", folder.filename().string(),
-                        stopped.rank, ranks, stopped.at.count(),
-                        for_ever ? "" : fmt::format(" for {:.1f} s", pause.count()));
+    const Plot plot = draw_plot(reference, ranks, for_ever, shrink, random);
+    stopped = stop_one(plan, folder, ranks, plot, random);
+    story = fmt::format(
+        "{}: rank {} of {} stopped at {:.2f} s{}{}", folder.filename().string(), stopped.rank,
+        ranks, stopped.at.count(), plot.collective.empty() ? "" : " (" + plot.collective + ")",
+        plot.pause && !plot.delay ? fmt::format(" for {:.1f} s", plot.pause->count()) : "");
   }
   if (stopped.ending.timed_out) {
     report(

@@ -25,7 +25,7 @@
 #include "nn/kernels/row_ops.h"
 #include "nn/loss.h"
 #include "tests/bench/io/interleaved.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 
 namespace retort::nn {
@@ -209,7 +209,7 @@ double gradient_error(const std::filesystem::path& folder, const Student& studen
 }
 
 void run_case(std::uint64_t classes) {
-  const io::TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   Student student(classes);
   const Sparse sparse(folder.path() / "logits", classes);
   const Dense dense(folder.path() / "dense", classes);

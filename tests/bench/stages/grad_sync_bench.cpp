@@ -21,7 +21,7 @@
 #include "nn/loss.h"
 #include "stages/loaded_model.h"
 #include "stages/training_step.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort {
@@ -118,7 +118,7 @@ class Steps {
 
   /// Rank 0 owns the folder; the others learn its path.
   struct Folder {
-    std::unique_ptr<io::TemporaryFolder> own;
+    std::unique_ptr<core::TemporaryFolder> own;
     fs::path path;
   };
   static Folder make_problem(comm::Communicator& world) {
@@ -128,7 +128,7 @@ class Steps {
       problem.shape = {24, 24, 1};
       problem.classes = 1000;
       problem.samples = 1024;
-      folder.own = std::make_unique<io::TemporaryFolder>();
+      folder.own = std::make_unique<core::TemporaryFolder>();
       stages::write_noise(folder.own->path() / "data", problem);
       stages::write_teacher(folder.own->path() / "model", problem, "mlp",
                             {{"hidden", "2000,2000,2000"}}, 1);

@@ -20,7 +20,7 @@
 #include "stages/inference.h"
 #include "stages/row_encoding.h"
 #include "stages/workers.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
@@ -73,7 +73,7 @@ double plain_inference(const Capture& capture, Workers& workers) {
 
 /// Seconds of a whole capture into a fresh folder, until the last shard is on disk.
 double whole_capture(const Capture& capture, int threads) {
-  const io::TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   comm::Communicator one = comm::Communicator::single();
   StageContext context{
       .communicator = one, .threads = threads, .stage = "teach", .recipe = "", .configuration = ""};
@@ -107,7 +107,7 @@ double storage_error(const Capture& capture) {
 }
 
 void run_case(const Case& what, int threads) {
-  const io::TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   SmallProblem problem;
   problem.shape = {24, 24, 1};
   problem.classes = what.classes;

@@ -8,7 +8,7 @@
 
 #include "io/manifest.h"
 #include "tests/golden/nn/topk_cases.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 
 namespace retort::stages {
@@ -165,7 +165,7 @@ TEST(DistillObjective, GivesTheTotalOfMixedBatches) {
     if (each.at("parameters").at("reduction") != "per_term_mean") continue;  // of the page alone
     SCOPED_TRACE(each.at("name").get<std::string>());
     Problem problem(each);
-    const io::TemporaryFolder folder;
+    const core::TemporaryFolder folder;
     problem.write(folder.path());
     const io::LogitStore store(folder.path());
     const io::LogitStore unlabelled(folder.path(), io::LogitPart::unlabelled);

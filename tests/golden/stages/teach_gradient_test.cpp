@@ -7,7 +7,7 @@
 #include "nn/loss.h"
 #include "tests/golden/nn/golden_file.h"
 #include "tests/golden/stages/exact_teacher.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::stages {
 namespace {
@@ -120,7 +120,7 @@ class TeachGradient : public testing::Test {
   }
 
  private:
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 TEST_F(TeachGradient, OfEachModeFromShards) {

@@ -10,7 +10,7 @@
 #include "nn/loss.h"
 #include "tests/golden/nn/topk_cases.h"
 #include "tests/golden/stages/exact_teacher.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::stages {
 namespace {
@@ -47,7 +47,7 @@ class TeachWeighted : public testing::Test {
   }
 
  private:
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 /// Importance weights of read rows.

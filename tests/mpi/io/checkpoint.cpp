@@ -13,7 +13,7 @@
 #include "io/manifest.h"
 #include "tests/mpi/io/run_state.h"
 #include "tests/mpi/mpi_main.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -27,7 +27,7 @@ class SharedFolder {
   SharedFolder() {
     std::string text;
     if (ranks().root()) {
-      own_ = std::make_unique<TemporaryFolder>();
+      own_ = std::make_unique<core::TemporaryFolder>();
       text = own_->path().string();
     }
     path_ = ranks().broadcast(text);
@@ -36,7 +36,7 @@ class SharedFolder {
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  std::unique_ptr<TemporaryFolder> own_;
+  std::unique_ptr<core::TemporaryFolder> own_;
   std::filesystem::path path_;
 };
 

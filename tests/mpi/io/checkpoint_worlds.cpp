@@ -1,7 +1,7 @@
 // Goes on with a run folder: opens it, checks that what it resumes from is right, commits COUNT
 // more steps, every other one behind the caller. The script checkpoint_worlds_test.sh runs it on
 // changing numbers of ranks and kills it. Usage: checkpoint_worlds RUN COUNT [RANK FAULT], FAULT as
-// in io/fault_point.h, armed on that rank.
+// in core/fault_point.h, armed on that rank.
 #include <cstdio>
 #include <cstdlib>
 #include <string>

@@ -7,7 +7,7 @@
 #include "io/manifest.h"
 #include "stages/section_output.h"
 #include "tests/mpi/mpi_main.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
@@ -45,7 +45,7 @@ class Workplace {
   }
 
  private:
-  std::optional<io::TemporaryFolder> folder_;
+  std::optional<core::TemporaryFolder> folder_;
   fs::path path_;
 };
 

@@ -13,9 +13,9 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "io/fault_point.h"
-#include "tests/unit/io/in_child.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "core/fault_point.h"
+#include "tests/unit/core/in_child.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -29,7 +29,7 @@ std::string text_of(const std::filesystem::path& path) {
 
 class AtomicFileTest : public ::testing::Test {
  protected:
-  TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   std::filesystem::path path_ = folder_.path() / "file";
 };
 
@@ -58,7 +58,7 @@ TEST_F(AtomicFileTest, WithoutCommitNothingStays) {
 TEST_F(AtomicFileTest, TwoProcessesNeverWriteIntoOneFile) {
   AtomicFile mine(path_);
   mine.write("mine, ");
-  EXPECT_EQ(in_child("", [&] { write_file(path_, "theirs"); }), 0);
+  EXPECT_EQ(core::in_child("", [&] { write_file(path_, "theirs"); }), 0);
   EXPECT_EQ(text_of(path_), "theirs");
   mine.write("whole");
   mine.commit();
@@ -69,12 +69,13 @@ TEST_F(AtomicFileTest, WhatOthersLeftIsRemovedAndNothingElse) {
   std::filesystem::create_directory(folder_.path() / "model");
   const auto deep = folder_.path() / "model" / "weights";
   for (const auto& path : {path_, deep})
-    ASSERT_TRUE(WIFSIGNALED(in_child("atomic-rename:1:kill", [&] { write_file(path, "x"); })));
+    ASSERT_TRUE(
+        WIFSIGNALED(core::in_child("atomic-rename:1:kill", [&] { write_file(path, "x"); })));
   const auto live = folder_.path() / "live";  // a start of its own
   std::filesystem::create_directory(live);
   write_file(live / "lock", "");
   ASSERT_TRUE(
-      WIFSIGNALED(in_child("atomic-rename:1:kill", [&] { write_file(live / "part", "x"); })));
+      WIFSIGNALED(core::in_child("atomic-rename:1:kill", [&] { write_file(live / "part", "x"); })));
   const auto foreign = folder_.path() / "notes.tmp";
   write_file(foreign, "a user's");
   AtomicFile mine(path_);
@@ -132,7 +133,7 @@ TEST_F(AtomicFileTest, EveryFaultPointKeepsTheOldFileOrHasTheNewOne) {
       SCOPED_TRACE(point + " " + action);
       write_file(path_, "old");
       const int status =
-          in_child(point + ":1:" + action, [&] { write_file(path_, "new content"); });
+          core::in_child(point + ":1:" + action, [&] { write_file(path_, "new content"); });
       if (action == "kill") {
         ASSERT_TRUE(WIFSIGNALED(status));
         EXPECT_EQ(WTERMSIG(status), SIGKILL);
@@ -165,7 +166,7 @@ TEST_F(AtomicFileTest, AFullDiskOfTheKernelItselfIsAnIoError) {
 
 TEST_F(AtomicFileTest, AShortWriteOfTheKernelItselfIsContinuedUntilItFails) {
   write_file(path_, "old");
-  const int status = in_child("", [&] {
+  const int status = core::in_child("", [&] {
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{3 << 20, 3 << 20};  // the first write is cut here, the next one fails
     setrlimit(RLIMIT_FSIZE, &limit);
@@ -181,7 +182,7 @@ TEST_F(AtomicFileTest, NoPermissionIsAnIoErrorThatSaysWhatToDo) {
   std::filesystem::create_directory(closed);
   std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
   std::filesystem::permissions(closed, std::filesystem::perms(0555));
-  const int status = in_child("", [&] {
+  const int status = core::in_child("", [&] {
     if (geteuid() == 0 && setuid(65534) != 0) _exit(77);  // root may write anywhere
     try {
       write_file(closed / "file", "x");
@@ -195,7 +196,7 @@ TEST_F(AtomicFileTest, NoPermissionIsAnIoErrorThatSaysWhatToDo) {
 }
 
 TEST_F(AtomicFileTest, AShortWriteIsContinued) {
-  const int status = in_child("atomic-write:1:short", [&] {
+  const int status = core::in_child("atomic-write:1:short", [&] {
     const FileSeal seal = write_file(path_, "0123456789");
     read_verified(path_, seal);
   });
@@ -204,7 +205,7 @@ TEST_F(AtomicFileTest, AShortWriteIsContinued) {
 }
 
 TEST_F(AtomicFileTest, AFlippedBitIsFoundByTheHash) {
-  const int status = in_child("atomic-write:1:flip", [&] {
+  const int status = core::in_child("atomic-write:1:flip", [&] {
     const FileSeal seal = write_file(path_, "0123456789");
     read_verified(path_, seal);
   });
@@ -212,7 +213,7 @@ TEST_F(AtomicFileTest, AFlippedBitIsFoundByTheHash) {
 }
 
 TEST_F(AtomicFileTest, TheCountOfAFaultPointIsExact) {
-  const int status = in_child("atomic-rename:3:kill", [&] {
+  const int status = core::in_child("atomic-rename:3:kill", [&] {
     for (int i = 0; i < 5; ++i) write_file(folder_.path() / std::to_string(i), "x");
   });
   EXPECT_TRUE(WIFSIGNALED(status));
@@ -225,7 +226,7 @@ TEST_F(AtomicFileTest, BadFaultTextIsAUsageError) {
        {"atomic-open", "atomic-open:x:kill", "atomic-open:0:kill", "atomic-open:1:burn",
         "atomic-open::kill", "commit/atomic-open:kill"}) {
     SCOPED_TRACE(text);
-    EXPECT_EQ(WEXITSTATUS(in_child(text, [&] { write_file(path_, "x"); })), 64);
+    EXPECT_EQ(WEXITSTATUS(core::in_child(text, [&] { write_file(path_, "x"); })), 64);
   }
 }
 

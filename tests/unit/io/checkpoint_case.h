@@ -13,7 +13,7 @@
 
 #include "comm/communicator.h"
 #include "io/checkpoint.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io::tests {
 
@@ -73,7 +73,7 @@ class CheckpointTest : public ::testing::Test {
     file.put(static_cast<char>(old ^ 0x10));
   }
 
-  TemporaryFolder temporary_;
+  core::TemporaryFolder temporary_;
   std::filesystem::path run_ = temporary_.path() / "run";
   comm::Communicator communicator_ = comm::Communicator::single();
 };

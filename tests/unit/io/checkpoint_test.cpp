@@ -14,8 +14,8 @@
 #include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/manifest.h"
+#include "tests/unit/core/in_child.h"
 #include "tests/unit/io/checkpoint_case.h"
-#include "tests/unit/io/in_child.h"
 
 namespace retort::io {
 namespace {
@@ -243,7 +243,7 @@ TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
   for (const std::string& point : points) {
     for (int count = 1; count <= 6; ++count) {
       SCOPED_TRACE(point + ":" + std::to_string(count));
-      const int status = in_child(point + ":" + std::to_string(count) + ":kill", [&] {
+      const int status = core::in_child(point + ":" + std::to_string(count) + ":kill", [&] {
         RunFolder folder = open();
         const auto checkpoint = folder.load();
         commit(folder, checkpoint->step + 10);
@@ -281,7 +281,7 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheLastGenerationIntact) {
     for (const std::string action : {"ENOSPC", "EIO"}) {
       // For atomic-fsync the second: the first is of the claim.
       const std::string count = point == "atomic-fsync" ? ":2:" : ":1:";
-      const int status = in_child(point + count + action, [&] {
+      const int status = core::in_child(point + count + action, [&] {
         RunFolder folder = open();
         try {
           commit(folder, 30);

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -35,7 +35,7 @@ class ClassMapTest : public ::testing::Test {
   std::string map_error(std::string_view text) {
     return error_of([&] { read_class_map(file(text), model_, data_); });
   }
-  TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   const std::vector<std::string> model_ = {"cat", "dog", "#1 bird"};
   const std::vector<std::string> data_ = {"Hund", "Vogel", "Kätzchen"};
 };

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/ini.h"
 #include "io/atomic_file.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -29,7 +29,7 @@ class CompanionsTest : public ::testing::Test {
     write_file(at() / name, text);
   }
   const std::filesystem::path& at() const { return folder_.path(); }
-  TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 TEST_F(CompanionsTest, ComeBack) {

@@ -15,8 +15,8 @@
 #include "io/checkpoint.h"
 #include "io/manifest.h"
 #include "io/model_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/golden_folder.h"
-#include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -96,7 +96,7 @@ class GoldenFiles : public ::testing::Test {
       std::filesystem::remove(golden("run_v1") / "lock");
     }
   }
-  TemporaryFolder temporary_;
+  core::TemporaryFolder temporary_;
 };
 
 TEST_F(GoldenFiles, ModelVersion1Loads) {

@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "io/logit_store.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/golden_folder.h"
-#include "tests/unit/io/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 
 namespace retort::io {
@@ -133,7 +133,7 @@ TEST(GoldenLogits, WeightedRowsLoadForEver) {
     labels.read_labels(0, std::vector{s}, row.ids, row.probabilities);
     EXPECT_EQ(row, labels_by_rule(label_facts().layout, 0, s)) << "sample " << s;
   }
-  const TemporaryFolder again;
+  const core::TemporaryFolder again;
   write_weighted(again.path());
   EXPECT_EQ(files_of(again.path()), files_of(folder));
 }
@@ -170,7 +170,7 @@ TEST(GoldenLogits, LoadForEver) {
 
 TEST(GoldenLogits, EqualContentGivesTheSameBytes) {
   for (const Case& one : cases()) {
-    const TemporaryFolder folder;
+    const core::TemporaryFolder folder;
     write_logits(folder.path(), facts_of(one), row_by_rule);
     EXPECT_EQ(files_of(folder.path()), files_of(golden(one.name))) << one.name;
   }

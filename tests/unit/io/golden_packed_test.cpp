@@ -8,8 +8,8 @@
 
 #include "io/atomic_file.h"
 #include "io/packed_dataset.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/golden_folder.h"
-#include "tests/unit/io/temporary_folder.h"
 #include "tests/unit/io/write_packed.h"
 
 namespace retort::io {
@@ -86,7 +86,7 @@ TEST(GoldenPacked, LoadsForEver) {
 
 TEST(GoldenPacked, EqualContentGivesTheSameBytes) {
   for (const Case& one : cases()) {
-    const TemporaryFolder folder;
+    const core::TemporaryFolder folder;
     write_packed(folder.path(), one.request, [&](std::uint64_t i) { return one.made(i); });
     EXPECT_EQ(files_of(folder.path()), files_of(golden(one.name))) << one.name;
   }

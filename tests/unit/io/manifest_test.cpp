@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/json_text.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -55,7 +55,7 @@ class ManifestTest : public ::testing::Test {
                         {"train/1", write_file(folder_ / "train/1", "one")}};
     return manifest;
   }
-  TemporaryFolder temporary_;
+  core::TemporaryFolder temporary_;
   std::filesystem::path folder_ = temporary_.path();
 };
 

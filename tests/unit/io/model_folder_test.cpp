@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "io/manifest.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -39,7 +39,7 @@ TensorMap tensors(std::uint64_t elements = 6) {
 
 class ModelFolderTest : public ::testing::Test {
  protected:
-  TemporaryFolder temporary_;
+  core::TemporaryFolder temporary_;
   std::filesystem::path folder_ = temporary_.path() / "run" / "model";
 };
 

@@ -10,7 +10,7 @@
 #include "io/hdf5.h"
 #include "io/sequence_digest.h"
 #include "io/shard_files.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_packed.h"
 
 namespace retort::io {
@@ -86,7 +86,7 @@ TEST(SequenceDigest, DependsOnTheSequenceNotOnTheCut) {
 }
 
 TEST(PackedDataset, GivesBackWhatWasPacked) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write_packed(folder.path(), small_request(4), raw_sample);
   const PackedDataset data(folder.path(), "train");
   ASSERT_EQ(data.size(), 10u);
@@ -104,7 +104,7 @@ TEST(PackedDataset, GivesBackWhatWasPacked) {
 }
 
 TEST(PackedDataset, GivesBackRaggedPayloads) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   PackedRequest request{SampleForm::encoded_image, {8, 8, 3}, {"a"}, 7, 3};
   const auto sample = [](std::uint64_t i) {
     return PackedSample{bytes_of(std::string(i * i, static_cast<char>('a' + i))), {0}};
@@ -121,7 +121,7 @@ TEST(PackedDataset, GivesBackRaggedPayloads) {
 
 TEST(PackedDataset, DigestIsOfTheContentNotOfTheShards) {
   const auto digest = [](std::uint64_t shard, std::uint64_t changed) {
-    const TemporaryFolder folder;
+    const core::TemporaryFolder folder;
     write_packed(folder.path(), small_request(shard), [&](std::uint64_t i) {
       PackedSample sample = raw_sample(i);
       if (i == changed) sample.labels = {1};
@@ -135,7 +135,7 @@ TEST(PackedDataset, DigestIsOfTheContentNotOfTheShards) {
 }
 
 TEST(PackedDataset, NamesTheRowThatIsDamaged) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write_packed(folder.path(), small_request(4), raw_sample);
   const auto facts =
       PackedShardFacts::from_json(read_manifest(folder.path()).members.back().facts, "x");
@@ -149,7 +149,7 @@ TEST(PackedDataset, NamesTheRowThatIsDamaged) {
 }
 
 TEST(PackedDataset, ChecksItsTablesAtOpen) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write_packed(folder.path(), {SampleForm::encoded_image, {8, 8, 3}, {"a"}, 3, 3},
                [](std::uint64_t i) {
                  return PackedSample{bytes_of(std::to_string(i)), {0}};
@@ -172,7 +172,7 @@ TEST(PackedDataset, ChecksItsTablesAtOpen) {
 }
 
 TEST(PackedDataset, NamesWhatIsMissing) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   EXPECT_THAT(fault_of([&] { PackedDataset(folder.path(), "train"); }), HasSubstr("missing"));
   write_packed(folder.path(), small_request(4), raw_sample);
   EXPECT_THAT(fault_of([&] { PackedDataset(folder.path(), "test"); }),
@@ -187,7 +187,7 @@ TEST(PackedDataset, NamesWhatIsMissing) {
 }
 
 TEST(PackedDataset, RefusesLabelsBeyondTheClasses) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   PackedRequest request = small_request(4);
   request.class_names = {"a", "b"};
   write_packed(folder.path(), request, raw_sample);
@@ -196,7 +196,7 @@ TEST(PackedDataset, RefusesLabelsBeyondTheClasses) {
 }
 
 TEST(ShardFiles, KeepsNoMoreOpenThanAllowed) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   std::vector<fs::path> paths;
   for (int i = 0; i < 20; ++i) {
     paths.push_back(folder.path() / std::to_string(i));

@@ -15,7 +15,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -49,7 +49,7 @@ class RunFenceTest : public ::testing::Test {
     const auto path = run_ / "heartbeat.json";
     std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) - by);
   }
-  TemporaryFolder temporary_;
+  core::TemporaryFolder temporary_;
   std::filesystem::path run_ = temporary_.path();
 };
 

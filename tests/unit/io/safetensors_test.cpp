@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -41,7 +41,7 @@ std::string message(const std::string& header, std::size_t data_bytes) {
 core::RandomStream draws(std::uint64_t index) { return {17, core::RandomUse::test, {index}}; }
 
 TEST(SafetensorsTest, WhatIsWrittenComesBackWhateverTypesAndShapes) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   const std::vector<DType> types = {DType::u8,  DType::u16, DType::u32, DType::u64, DType::i32,
                                     DType::i64, DType::f16, DType::f32, DType::f64};
   for (std::uint64_t round = 0; round < 40; ++round) {
@@ -157,7 +157,7 @@ TEST(SafetensorsTest, AHeaderLongerThanItsFileOrTheLimitIsRefusedBeforeItIsRead)
 }
 
 TEST(SafetensorsTest, AChangedByteGivesAFileOrADataError) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   TensorMap tensors;
   tensors["conv.weight"] = {DType::f32, {2, 3}, std::vector<std::byte>(24)};
   tensors["steps"] = {DType::i64, {}, std::vector<std::byte>(8)};

@@ -7,8 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/io/in_child.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/in_child.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -17,10 +17,10 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 TEST(SampleMarks, WhatADeadProcessWasReadingIsStillThere) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   EXPECT_THAT(read_marks(folder.path()), IsEmpty());
   for (const int rank : {0, 3}) {
-    const int status = in_child("", [&] {
+    const int status = core::in_child("", [&] {
       SampleMarks marks(folder.path(), rank);
       SampleMarks::Slot first(&marks), second(&marks), third(&marks);
       first.mark(40 + static_cast<std::uint64_t>(rank));
@@ -37,7 +37,7 @@ TEST(SampleMarks, WhatADeadProcessWasReadingIsStillThere) {
 }
 
 TEST(SampleMarks, WhoEndsLeavesNone) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   {
     SampleMarks marks(folder.path(), 0);
     SampleMarks::Slot slot(&marks);
@@ -48,7 +48,7 @@ TEST(SampleMarks, WhoEndsLeavesNone) {
 }
 
 TEST(SampleMarks, PlacesAreUsedAgain) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   SampleMarks marks(folder.path(), 0);
   for (std::uint64_t i = 0; i < 1000; ++i) {
     SampleMarks::Slot slot(&marks);

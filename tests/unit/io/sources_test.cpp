@@ -11,8 +11,8 @@
 #include "io/atomic_file.h"
 #include "io/sources/shard_packing.h"
 #include "io/sources/source.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/listed_source.h"
-#include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -56,7 +56,7 @@ class IdxFolder : public testing::Test {
     write(test_labels, idx({1}, std::string("\x02")));
   }
   std::string fault() { return Source("idx").fault(folder.path()); }
-  TemporaryFolder folder;
+  core::TemporaryFolder folder;
   fs::path train_images = folder.path() / "train-images-idx3-ubyte.gz";
   fs::path train_labels = folder.path() / "train-labels-idx1-ubyte.gz";
   fs::path test_images = folder.path() / "t10k-images-idx3-ubyte";
@@ -105,7 +105,7 @@ TEST_F(IdxFolder, NamesFaultyFiles) {
 TEST_F(IdxFolder, RefusesWhatIsNoFolder) {
   EXPECT_THAT(Source("idx").fault(folder.path() / "none"), testing::StartsWith("64 "));
   EXPECT_THAT(Source("idx").fault(train_images), HasSubstr("not a folder"));
-  const TemporaryFolder empty;
+  const core::TemporaryFolder empty;
   EXPECT_THAT(Source("idx").fault(empty.path()),
               AllOf(testing::StartsWith("65 "), HasSubstr("no IDX files")));
   write(test_images, idx({1, 2, 1}, "gh"));
@@ -117,7 +117,7 @@ TEST_F(IdxFolder, RefusesWhatIsNoFolder) {
 const std::string kGrey = "P5 1 1 255 x";
 
 TEST(FolderSource, AFolderPerClass) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   for (const char* name : {"b/2.pgm", "b/10.PGM", "a/x.pgm", "a/.hidden.pgm", "README"})
     write(folder.path() / name, kGrey);
   Source source("folder");
@@ -130,7 +130,7 @@ TEST(FolderSource, AFolderPerClass) {
 }
 
 TEST(FolderSource, SplitFolders) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   for (const char* name : {"train/a/1.pgm", "val/a/1.pgm", "test/b/1.pgm", "notes.txt"})
     write(folder.path() / name, kGrey);
   EXPECT_THAT(
@@ -139,7 +139,7 @@ TEST(FolderSource, SplitFolders) {
 }
 
 TEST(FolderSource, ClassesAtALevel) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   for (const char* name :
        {"train/001/frontal/1.pgm", "train/001/profile/1.pgm", "test/002/frontal/1.pgm"})
     write(folder.path() / name, kGrey);
@@ -162,7 +162,7 @@ TEST(FolderSource, ClassesAtALevel) {
 }
 
 TEST(FolderSource, NamesWhatIsWrong) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   EXPECT_THAT(Source("folder").fault(folder.path() / "none"), testing::StartsWith("64 "));
   EXPECT_THAT(Source("folder").fault(folder.path()), HasSubstr("no picture found"));
   write(folder.path() / "a/1.pgm", kGrey);
@@ -176,26 +176,26 @@ TEST(FolderSource, NamesWhatIsWrong) {
 
 TEST(FolderSource, NamesThatNoManifestCanHold) {
   for (const char* name : {"\xFF", "caf\xE9", "a\nb", "\xC0\xAF", "\xED\xA0\x80", "\xE2\x82"}) {
-    const TemporaryFolder folder;
+    const core::TemporaryFolder folder;
     write(folder.path() / name / "1.pgm", kGrey);
     EXPECT_THAT(Source("folder").fault(folder.path()),
                 AllOf(testing::StartsWith("65 "), HasSubstr("\\x"), HasSubstr("rename it")));
   }
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write(folder.path() / "caf\u00E9 \u0416 \U0001F600/1.pgm", kGrey);
   EXPECT_THAT(Source("folder").list(folder.path()).class_names,
               ElementsAre("caf\u00E9 \u0416 \U0001F600"));
 }
 
 TEST(FolderSource, LinksThatFormACircle) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write(folder.path() / "a/1.pgm", kGrey);
   fs::create_directory_symlink("..", folder.path() / "a/up");
   EXPECT_THAT(Source("folder").fault(folder.path()), HasSubstr("link to a parent"));
 }
 
 TEST(FolderSource, FoldersWithoutPermission) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write(folder.path() / "a/1.pgm", kGrey);
   fs::permissions(folder.path(), fs::perms(0755));
   fs::permissions(folder.path() / "a", fs::perms::none);
@@ -234,7 +234,7 @@ Packed pack_all(Source& source, const fs::path& folder, const PackForm& form, in
 }
 
 TEST(PackShard, BrokenPicturesAreNamedAndLeftOut) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   for (const char* name : {"a/1.pgm", "a/3.pgm", "b/1.pgm"}) write(folder.path() / name, kGrey);
   write(folder.path() / "a/2.pgm", "P5 1 1 255 ");
   write(folder.path() / "b/0.jpg", "");
@@ -257,7 +257,7 @@ TEST(PackShard, BrokenPicturesAreNamedAndLeftOut) {
 }
 
 TEST(PackShard, AsksForASizeWhenPicturesDiffer) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write(folder.path() / "a/1.pgm", kGrey);
   write(folder.path() / "a/2.pgm", "P5 2 1 255 xy");
   Source source("folder");
@@ -273,7 +273,7 @@ TEST(PackShard, AsksForASizeWhenPicturesDiffer) {
 }
 
 TEST(PackShard, EncodedKeepsTheBytes) {
-  const TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   write(folder.path() / "a/1.pgm", kGrey);
   write(folder.path() / "a/2.pgm", "P5 # remark\n1 1 255 y");
   Source source("folder");

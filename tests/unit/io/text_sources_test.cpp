@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "io/sources/shard_packing.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/listed_source.h"
-#include "tests/unit/io/temporary_folder.h"
 
 namespace retort::io {
 namespace {
@@ -19,7 +19,7 @@ constexpr const char* kReplacement = "\xEF\xBF\xBD";
 class TextSources : public testing::Test {
  protected:
   void file(const std::string& name, const std::string& text) { write(folder.path() / name, text); }
-  TemporaryFolder folder;
+  core::TemporaryFolder folder;
 };
 
 using Jsonl = TextSources;
@@ -349,7 +349,7 @@ TEST_F(Tsv, AFilePerClass) {
   EXPECT_THAT(names(list),
               ElementsAre("de.txt:1=de@train", "de.txt:2=de@train", "en.txt:1=en@train"));
   EXPECT_EQ(source.text(list, 1), "drei\tvier");
-  TemporaryFolder other;
+  core::TemporaryFolder other;
   for (const char* name : {"train/a.txt", "train/test.txt", "val/a.txt", "more/x.txt"})
     write(other.path() / name, "t\n");
   EXPECT_THAT(names(Source("tsv", options).list(other.path())),

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "io/logit_store.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 
 namespace retort::io {
@@ -81,7 +81,7 @@ class WeightedStoreTest : public testing::Test {
   }
 
  private:
-  TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 void expect_draws(const LogitStore& store, std::uint64_t pass,
@@ -156,7 +156,7 @@ TEST_F(WeightedStoreTest, ABadRowNamesFileRowAndSample) {
 
 TEST_F(WeightedStoreTest, ShardsOfAnotherCaptureAreNoticed) {
   // Same sizes, whole rows with right checksums, another teacher.
-  const TemporaryFolder other;
+  const core::TemporaryFolder other;
   LogitFacts facts = draw_facts();
   facts.teacher_digest = "x";
   write_logits(other.path(), facts, random_draws);

@@ -10,7 +10,7 @@
 #include "io/checkpoint.h"
 #include "io/model_folder.h"
 #include "pipeline/inspect.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_logits.h"
 #include "tests/unit/io/write_packed.h"
 
@@ -67,7 +67,7 @@ class CheckTest : public ::testing::Test {
   CheckReport report() { return check(at()); }
   const fs::path& at() const { return folder_.path(); }
 
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   io::TensorMap tensors_;
 };
 

@@ -8,7 +8,7 @@
 #include "core/hash.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
 namespace {
@@ -28,7 +28,7 @@ class ContentDigestTest : public ::testing::Test {
     return result;
   }
   const fs::path& at() const { return folder_.path(); }
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 TEST_F(ContentDigestTest, OfAFileIsItsSha256) {

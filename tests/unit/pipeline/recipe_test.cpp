@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
 namespace {
@@ -28,7 +28,7 @@ class RecipeTest : public ::testing::Test {
   }
   const fs::path& at() const { return folder_.path(); }
 
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   fs::path source_;
   core::OptionTable table_;
 };

@@ -9,7 +9,7 @@
 #include "io/json_text.h"
 #include "io/packed_dataset.h"
 #include "pipeline/comparison.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_packed.h"
 
 namespace retort::pipeline {
@@ -74,7 +74,7 @@ class ReportTest : public testing::Test {
   }
 
  private:
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
 };
 
 TEST_F(ReportTest, RefusesWhatIsNoRun) {

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "io/atomic_file.h"
 #include "io/companions.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(Results, NumbersAccuraciesAndLossesFirst) {
-  const io::TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   EXPECT_TRUE(read_results(folder.path()).empty());
   io::write_sealed(
       folder.path(), io::kResultsName,

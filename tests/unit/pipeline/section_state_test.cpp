@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "io/companions.h"
 #include "io/manifest.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
 namespace {
@@ -38,7 +38,7 @@ class SectionStateTest : public ::testing::Test {
   }
   const fs::path& run() const { return folder_.path(); }
 
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   SectionStates states_{folder_.path()};
 };
 

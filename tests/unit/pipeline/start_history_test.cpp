@@ -8,7 +8,7 @@
 #include "io/atomic_file.h"
 #include "io/loader.h"
 #include "pipeline/section_state.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
 namespace {
@@ -117,7 +117,7 @@ TEST(StartHistory, SurvivesItsJson) {
 }
 
 TEST(StartHistory, SectionsAreRefusedWithTheReasonUntilRetried) {
-  io::TemporaryFolder folder;
+  core::TemporaryFolder folder;
   const SectionStates states(folder.path());
   const Recipe recipe{"train", kRecipeVersion, {{"seed", "1"}}, {}};
   for (int start = 0; start <= kRestartsWithoutProgress; ++start) {

@@ -12,7 +12,7 @@
 
 #include "nn/models/registry.h"
 #include "stages/training_engine.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
@@ -133,7 +133,7 @@ class EngineFixture : public ::testing::Test {
     EXPECT_NEAR(got.norm, want.norm, 10 * bound * want.norm);
   }
 
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   SmallProblem problem_;
   io::PackedDataset data_ = [this] {
     write_noise(folder_.path(), problem_);

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/write_packed.h"
 
 namespace retort::stages {
@@ -20,7 +20,7 @@ io::PackedDataset split_of(const std::filesystem::path& folder,
 }
 
 TEST(Overlap, CountsEachJudgedSampleOnce) {
-  const io::TemporaryFolder folder;
+  const core::TemporaryFolder folder;
   const auto learnt = split_of(folder.path() / "learnt", {1, 2, 3, 3, 4, 5});
   const auto judged = split_of(folder.path() / "judged", {9, 3, 8, 3, 5, 7});
   EXPECT_EQ(shared_samples(learnt, judged, 100), 3u);

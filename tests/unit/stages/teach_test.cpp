@@ -15,7 +15,7 @@
 #include "io/manifest.h"
 #include "stages/capture.h"
 #include "stages/inference.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
@@ -27,7 +27,7 @@ using testing::HasSubstr;
 class TeachTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = new io::TemporaryFolder;
+    folder_ = new core::TemporaryFolder;
     write_noise(folder_->path() / "data", {});
     write_teacher(folder_->path() / "teacher", {}, "convnet", model_options(), 3);
   }
@@ -69,10 +69,10 @@ class TeachTest : public testing::Test {
     return "no such error";
   }
 
-  static io::TemporaryFolder* folder_;
-  io::TemporaryFolder own_;
+  static core::TemporaryFolder* folder_;
+  core::TemporaryFolder own_;
 };
-io::TemporaryFolder* TeachTest::folder_ = nullptr;
+core::TemporaryFolder* TeachTest::folder_ = nullptr;
 
 std::vector<std::byte> bytes_of(const fs::path& path) { return io::read_file(path); }
 

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "nn/models/registry.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
@@ -34,7 +34,7 @@ class TrainingStepTest : public ::testing::Test {
     return step.compute(0, parameters_, buffers_, loader);
   }
 
-  io::TemporaryFolder folder_;
+  core::TemporaryFolder folder_;
   SmallProblem problem_;
   io::PackedDataset data_ = [this] {
     write_noise(folder_.path(), problem_);

@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace retort::io {
+namespace retort::core {
 
 /// Runs `work` in a child with RETORT_FAULT_POINT=`fault`; `report`, unless empty, is its
 /// RETORT_FAULT_REPORT. Returns the wait status; its exit code is 0 or that of the error that came
@@ -39,4 +39,4 @@ int in_child(const std::string& fault, Work work, const std::string& report = ""
   return status;
 }
 
-}  // namespace retort::io
+}  // namespace retort::core

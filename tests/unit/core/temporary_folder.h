@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace retort::io {
+namespace retort::core {
 
 class TemporaryFolder {
  public:
@@ -27,4 +27,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace retort::io
+}  // namespace retort::core

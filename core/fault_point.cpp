@@ -1,22 +1,23 @@
-#include "io/fault_point.h"
+#include "core/fault_point.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "core/error.h"
-#include "io/posix.h"
 
-namespace retort::io {
+namespace retort::core {
 namespace {
 
 // What RETORT_FAULT_POINT asks for. The counter belongs to the process, as the fault does: this is
-// the one piece of state in io that outlives its callers, and it is unused outside tests.
+// the one piece of state in core that outlives its callers, and it is unused outside tests.
 struct Armed {
   std::mutex mutex;
   std::string text;        // the value that was parsed
@@ -26,7 +27,10 @@ struct Armed {
   FaultAction action = FaultAction::none;
   int signal = 0;  // to this process; 0: none
   bool trace = false;
+  bool delay = false;
 };
+
+constexpr std::chrono::seconds kDelay{1};
 
 // Files of a place are written by the thread that announced it.
 thread_local std::string_view current_place;
@@ -39,19 +43,20 @@ void append_report(std::string_view name, const std::filesystem::path& path) {
   line.append(" ").append(name).append(" ").append(std::to_string(::getpid()));
   line.append(" ").append(path.string()).append("\n");
   const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
-  const Descriptor descriptor(::open(file, flags, 0666));
+  const int descriptor = ::open(file, flags, 0666);
   // One call: lines of several ranks do not mix.
-  const ssize_t written = ::write(descriptor.get(), line.data(), line.size());
+  const ssize_t written = ::write(descriptor, line.data(), line.size());
+  if (descriptor >= 0) ::close(descriptor);
   if (written != static_cast<ssize_t>(line.size())) {
-    throw core::IoError("RETORT_FAULT_REPORT: cannot write " + std::string(file) +
-                        "; name a file in a folder that can be written");
+    throw IoError("RETORT_FAULT_REPORT: cannot write " + std::string(file) +
+                  "; name a file in a folder that can be written");
   }
 }
 
 void parse(const std::string& text, Armed& armed) {
   const auto reject = [&](const std::string& why) {
-    throw core::UsageError("RETORT_FAULT_POINT=" + text + ": " + why +
-                           "; write [PLACE/]POINT:COUNT:kill|hold|EIO|ENOSPC|short|flip|nan|trace");
+    throw UsageError("RETORT_FAULT_POINT=" + text + ": " + why +
+                     "; write [PLACE/]POINT:COUNT:kill|hold|delay|EIO|ENOSPC|short|flip|nan|trace");
   };
   armed.text = text;
   armed.place.clear();
@@ -59,6 +64,7 @@ void parse(const std::string& text, Armed& armed) {
   armed.left = 0;
   armed.signal = 0;
   armed.trace = false;
+  armed.delay = false;
   armed.action = FaultAction::none;
   if (text.empty()) return;
   const std::size_t first = text.find(':');
@@ -75,6 +81,8 @@ void parse(const std::string& text, Armed& armed) {
     armed.signal = SIGKILL;
   } else if (action == "hold") {
     armed.signal = SIGSTOP;
+  } else if (action == "delay") {
+    armed.delay = true;
   } else if (action == "trace") {
     armed.trace = true;
   } else if (action == "EIO") {
@@ -106,7 +114,7 @@ FaultAction fault_point(std::string_view name, const std::filesystem::path& path
   const char* text = std::getenv("RETORT_FAULT_POINT");
   if (text == nullptr) return FaultAction::none;
   static Armed armed;
-  const std::lock_guard lock(armed.mutex);
+  std::unique_lock lock(armed.mutex);
   if (armed.text != text) parse(text, armed);
   if (armed.left == 0) return FaultAction::none;
   if (armed.name != "*" && armed.name != name) return FaultAction::none;
@@ -118,14 +126,19 @@ FaultAction fault_point(std::string_view name, const std::filesystem::path& path
   if (!armed.trace) armed.left = 0;
   append_report(name, path);
   if (armed.signal != 0) std::raise(armed.signal);
-  return armed.action;
+  const FaultAction action = armed.action;
+  const bool delay = armed.delay;
+  lock.unlock();  // other threads pass meanwhile
+  if (delay) std::this_thread::sleep_for(kDelay);
+  return action;
 }
 
-FaultAction numbered_fault_point(std::string_view name, std::uint64_t number) {
+FaultAction numbered_fault_point(std::string_view name, std::uint64_t number,
+                                 const std::filesystem::path& path) {
   const char* armed = std::getenv("RETORT_FAULT_POINT");
   if (armed == nullptr || std::string_view(armed).find(name) == std::string_view::npos)
     return FaultAction::none;
-  return fault_point(std::string(name) + "-" + std::to_string(number), {});
+  return fault_point(std::string(name) + "-" + std::to_string(number), path);
 }
 
-}  // namespace retort::io
+}  // namespace retort::core

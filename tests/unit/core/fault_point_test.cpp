@@ -1,8 +1,9 @@
-#include "io/fault_point.h"
+#include "core/fault_point.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -15,10 +16,10 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "tests/unit/io/in_child.h"
-#include "tests/unit/io/temporary_folder.h"
+#include "tests/unit/core/in_child.h"
+#include "tests/unit/core/temporary_folder.h"
 
-namespace retort::io {
+namespace retort::core {
 namespace {
 
 using ::testing::ElementsAre;
@@ -100,6 +101,30 @@ TEST_F(FaultPointTest, WhatIsNotReachedIsNotReported) {
   EXPECT_THAT(reported(), ElementsAre());
 }
 
+TEST_F(FaultPointTest, APointWithANumberIsPassedByItsOwnNameAlone) {
+  const auto pass = [] {
+    numbered_fault_point("collective", 1, "sum over ranks");
+    numbered_fault_point("collective", 2, "barrier");
+    numbered_fault_point("collective", 2, "all_reduce");
+  };
+  EXPECT_EQ(in_child("*:1:trace", pass, report_.string()), 0);
+  EXPECT_THAT(reported(), ElementsAre());
+  EXPECT_EQ(in_child("collective-2:2:trace", pass, report_.string()), 0);
+  EXPECT_THAT(reported(), ElementsAre("- collective-2 all_reduce"));
+}
+
+TEST_F(FaultPointTest, ADelayIsASecondOnce) {
+  const auto pass = [] {
+    const auto begin = std::chrono::steady_clock::now();
+    fault_point("open", "a");
+    fault_point("open", "b");
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    if (took.count() < 1 || took.count() > 1.9) throw IoError("not one second");
+  };
+  EXPECT_EQ(in_child("open:1:delay", pass, report_.string()), 0);
+  EXPECT_THAT(reported(), ElementsAre("- open a"));
+}
+
 TEST_F(FaultPointTest, AReportThatCannotBeWrittenIsAnIoError) {
   report_ = folder_.path() / "no" / "report";
   const int status = in_child("*:1:trace", pass_three_places, report_.string());
@@ -107,4 +132,4 @@ TEST_F(FaultPointTest, AReportThatCannotBeWrittenIsAnIoError) {
 }
 
 }  // namespace
-}  // namespace retort::io
+}  // namespace retort::core

@@ -1,4 +1,0 @@
-#!/usr/bin/env bash
-# disk-full, 5 cases: the damage is refused or made good, never passed on (docs/testing.md).
-set -euo pipefail
-exec "$(dirname -- "$RETORT")/retort-fault" --fault disk-full --count 5 --seed 1 --json
