@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -24,6 +25,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLongestBeat{1000};
 constexpr milliseconds kShortestBeat{50};
 constexpr milliseconds kConnectPatience{3000};
+constexpr milliseconds kGoodbyePatience{1000};  // its thread has only to wake up and to send
 
 milliseconds processor_time() {
   rusage usage{};
@@ -56,7 +58,8 @@ struct Watchdog::State {
   milliseconds beat;
   int wake;
   std::atomic<bool> leaving{false};
-  std::vector<RankView> ranks;       // of rank 0: all; elsewhere: rank 0 alone
+  std::promise<void> parted;    // kept once all who are connected have heard goodbye, or the end
+  std::vector<RankView> ranks;  // of rank 0: all; elsewhere: rank 0 alone
   std::vector<WatchSocket> sockets;  // beside them; rank 0's own stays closed
   std::vector<WatchSocket> unknown;  // connected, not yet introduced
   bool ended = false;
@@ -93,6 +96,16 @@ struct Watchdog::State {
     }
     ranks[0].watched = true;
     sockets[0].send({WatchKind::hello, job.rank, job.token, own_sign()});
+  }
+
+  /// Also to ranks that have connected and are not introduced yet.
+  void part() {
+    if (!ended) {
+      meet_newcomers(WatchClock::now());
+      send_all(WatchKind::goodbye);
+      for (WatchSocket& socket : unknown) socket.send({WatchKind::goodbye, job.rank, 0, {}});
+    }
+    parted.set_value();
   }
 
   void send_all(WatchKind kind) {
@@ -187,7 +200,7 @@ struct Watchdog::State {
       }
       if (!leaving && !ended) judge(now);
     }
-    if (!ended) send_all(WatchKind::goodbye);
+    part();
   }
 };
 
@@ -195,6 +208,7 @@ Watchdog::Watchdog(Job job, std::unique_ptr<WatchListener> listener, const Activ
                    std::function<void(const std::string&)> end)
     : state_(
           std::make_unique<State>(std::move(job), std::move(listener), activity, std::move(end))) {
+  parted_ = state_->parted.get_future().share();
   state_->begin();
   // Signals are for the threads of the program.
   sigset_t all, before;
@@ -213,6 +227,10 @@ void Watchdog::say_goodbye() {
   state_->leaving = true;
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(state_->wake, &one, sizeof one);
+  // Whoever goes at once after this would else be taken for dead.
+  if (std::this_thread::get_id() == state_->thread.get_id()) return;
+  const std::shared_future<void> parted = parted_;
+  parted.wait_for(kGoodbyePatience);
 }
 
 }  // namespace retort::comm

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,12 +35,14 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  /// From any thread, for a rank that is about to abort: its death is explained already.
+  /// From any thread, for a rank that is about to abort: its death is explained already. Returns
+  /// once the others have been told, or after a second.
   void say_goodbye();
 
  private:
   struct State;
   std::unique_ptr<State> state_;
+  std::shared_future<void> parted_;
 };
 
 }  // namespace retort::comm

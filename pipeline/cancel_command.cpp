@@ -51,8 +51,9 @@ class Cancel : public stages::Stage {
     const auto before = section_jobs(*record);
     // First the mark: a job that is asked to stop is not to requeue itself.
     io::write_file(cancel_mark(run_), std::string_view("cancelled\n"));
+    const auto unrecorded = unrecorded_jobs(run_, *record);
     end_jobs(*record);
-    print(context, *record, before, section_jobs(*record));
+    print(context, *record, before, unrecorded);
     return StageOutcome::done;
   }
 
@@ -62,13 +63,15 @@ class Cancel : public stages::Stage {
     std::vector<std::string> running;
     bool none() const { return waiting.empty() && running.empty(); }
   };
-  static Active active_jobs(const SubmissionRecord& record) {
+  Active active_jobs(const SubmissionRecord& record) const {
     Active active;
     for (const auto& [section, state] : section_jobs(record)) {
       if (!state.active()) continue;
       auto& list = state.state == "PENDING" ? active.waiting : active.running;
       list.push_back(record.jobs.at(section));
     }
+    for (const auto& [job, state] : unrecorded_jobs(run_, record))
+      (state.state == "PENDING" ? active.waiting : active.running).push_back(job);
     return active;
   }
 
@@ -97,7 +100,8 @@ class Cancel : public stages::Stage {
 
   static void print(const StageContext& context, const SubmissionRecord& record,
                     const std::map<std::string, JobState>& before,
-                    const std::map<std::string, JobState>& after) {
+                    const std::map<std::string, JobState>& unrecorded) {
+    const auto after = section_jobs(record);
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const auto& [section, state] : before) {
       if (!state.active()) continue;
@@ -110,6 +114,12 @@ class Cancel : public stages::Stage {
                       {"job", record.jobs.at(section)},
                       {"was", state.state},
                       {"is", ended}});
+    }
+    for (const auto& [job, state] : unrecorded) {
+      if (!context.json)
+        fmt::print("{}: job {}, which was {} and on no record, is ended\n", state.reason, job,
+                   state.state);
+      rows.push_back({{"script", state.reason}, {"job", job}, {"was", state.state}});
     }
     if (context.json) fmt::print("{}\n", nlohmann::ordered_json({{"jobs", rows}}).dump());
     if (!context.json && rows.empty()) fmt::print("no job of this run waits or runs\n");

@@ -140,6 +140,16 @@ std::map<std::string, JobState> job_states(const std::vector<std::string>& jobs)
   return states;
 }
 
+std::map<std::string, JobState> queued_scripts(const std::string& folder) {
+  std::map<std::string, JobState> found;
+  for (auto& [job, state] : parse_job_states(ask({"squeue", "-h", "-r", "--me", "-o", "%i|%T|%o"})))
+    if (state.active() && state.reason.starts_with(folder + "/")) {
+      state.reason.erase(0, folder.size() + 1);
+      found.emplace(job, state);
+    }
+  return found;
+}
+
 void cancel_jobs(const std::vector<std::string>& jobs) { scancel({}, jobs); }
 
 void ask_for_checkpoint(const std::vector<std::string>& jobs) { scancel({"--signal=USR2"}, jobs); }

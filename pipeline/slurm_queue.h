@@ -31,6 +31,10 @@ struct JobState {
 /// does not answer.
 std::map<std::string, JobState> job_states(const std::vector<std::string>& jobs);
 
+/// This user's jobs in the queue whose batch scripts are files of `folder` (an absolute path), by
+/// name; their reason is the script's name. IoError if Slurm does not answer.
+std::map<std::string, JobState> queued_scripts(const std::string& folder);
+
 /// Lines "12_3|RUNNING|None" of squeue, "12_3|CANCELLED by 0" of sacct.
 std::map<std::string, JobState> parse_job_states(std::string_view text);
 

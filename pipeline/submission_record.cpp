@@ -63,6 +63,13 @@ std::map<std::string, JobState> section_jobs(const SubmissionRecord& record) {
   return found;
 }
 
+std::map<std::string, JobState> unrecorded_jobs(const fs::path& run,
+                                                const SubmissionRecord& record) {
+  auto jobs = queued_scripts((fs::absolute(run).lexically_normal() / ".slurm").string());
+  for (const auto& [section, job] : record.jobs) jobs.erase(job);
+  return jobs;
+}
+
 void require_no_active_jobs(const fs::path& run) {
   const auto record = read_submission(run);
   if (!record || !has_slurm()) return;
@@ -71,6 +78,8 @@ void require_no_active_jobs(const fs::path& run) {
     if (state.active())
       active.push_back(
           fmt::format("{} (job {}, {})", section, record->jobs.at(section), state.state));
+  for (const auto& [job, state] : unrecorded_jobs(run, *record))
+    active.push_back(fmt::format("{} (job {}, {})", state.reason, job, state.state));
   if (!active.empty())
     throw core::UsageError(fmt::format(
         "jobs of {} are still in the queue: {}; wait for them, or end them: retort cancel {}",

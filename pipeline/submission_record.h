@@ -31,6 +31,11 @@ void write_submission(const std::filesystem::path& run, const SubmissionRecord& 
 /// What Slurm says of each section's job; sections whose job it has forgotten are left out.
 std::map<std::string, JobState> section_jobs(const SubmissionRecord& record);
 
+/// Jobs of this run that wait or run and are not on record: `submit` was killed between sbatch's
+/// answer and the record of it.
+std::map<std::string, JobState> unrecorded_jobs(const std::filesystem::path& run,
+                                                const SubmissionRecord& record);
+
 /// UsageError that names the jobs of this run that wait or run. Nothing where there is no Slurm.
 void require_no_active_jobs(const std::filesystem::path& run);
 

@@ -90,6 +90,12 @@ grep -q 'start 2: cancelled' teacher.log || fail "the job does not know that it 
 is_start 3 || fail "it was requeued although it was cancelled"
 run 0 cancel plan
 says 'no job of this run waits or runs'
+# A submit that was killed between sbatch's answer and the record of it.
+orphan=$(sbatch --parsable --hold "$PWD/plan/.slurm/teacher.sh") || fail "sbatch"
+run 64 resume plan
+warns "teacher.sh (job $orphan, PENDING)"
+run 0 cancel plan
+says "teacher.sh: job $orphan, which was PENDING and on no record, is ended"
 [ ! -e plan/logits ] || fail "logits ran after a teacher that was cancelled"
 
 run 0 resume plan
@@ -113,7 +119,17 @@ says 'nothing to submit'
 run 0 resume plan --here
 says 'score/seed-2: up to date'
 run 0 check plan
+# Restarts that are used up: refused, until --retry begins their count anew.
+for start in 1 2 3 4; do
+  RETORT_FAULT_POINT=sample-7:1:kill "$RETORT" run short.ini --out used >used.out 2>&1
+done
+run 65 submit short.ini --out used --site site.ini
+warns 'restarts'
+run 0 submit short.ini --out used --site site.ini --retry
+used=$(sed -n 's/^score *//p' out)
 within 40 is "$hopeless" CANCELLED
 grep -q 'section teacher: given up' hopeless/.slurm/teacher.log || fail "why was it given up?"
 within 40 is "$all" COMPLETED
 [ "$(digest together/score)" = "$(digest alone/score)" ] || fail "as steps of one job, another result"
+within 60 is "$used" COMPLETED
+[ "$(digest used/score)" = "$(digest alone/score)" ] || fail "retried, another result"
