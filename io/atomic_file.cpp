@@ -33,6 +33,12 @@ std::string temporary_suffix() {
 
 }  // namespace
 
+void require_no_folder(const std::filesystem::path& path, std::string_view option) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    throw core::UsageError(fmt::format("{} {}: is a folder; name a file", option, path.string()));
+}
+
 std::filesystem::path temporary_of(const std::filesystem::path& path) {
   std::filesystem::path temporary = path;
   temporary += temporary_suffix();
@@ -63,12 +69,17 @@ void remove_temporaries(const std::filesystem::path& folder) {
 struct AtomicFile::State {
   std::filesystem::path path;
   std::filesystem::path temporary;
+  bool stream = false;  // a pipe or a device: there is nothing to rename, and not always to sync
   Descriptor descriptor;
   core::Sha256 hash;
   std::uint64_t size = 0;
 
   void pass(std::string_view point, std::string_view what) const {
     pass_fault_point(point, what, temporary);
+  }
+
+  void discard() const {
+    if (!stream) ::unlink(temporary.c_str());
   }
 
   void write_piece(std::span<const std::byte> bytes) {
@@ -99,10 +110,17 @@ struct AtomicFile::State {
 
 AtomicFile::AtomicFile(std::filesystem::path path) {
   auto state = std::make_unique<State>();
-  state->temporary = temporary_of(path);
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::is_symlink(path, error))
+    if (fs::path target = fs::canonical(path, error); !error) path = std::move(target);
+  state->stream = fs::exists(path, error) && !fs::is_regular_file(path, error) &&
+                  !fs::is_directory(path, error);
+  state->temporary = state->stream ? path : temporary_of(path);
   state->path = std::move(path);
   state->pass("atomic-open", "create");
-  state->descriptor = open_descriptor(state->temporary, O_WRONLY | O_CREAT | O_TRUNC);
+  state->descriptor =
+      open_descriptor(state->temporary, state->stream ? O_WRONLY : O_WRONLY | O_CREAT | O_TRUNC);
   if (!state->descriptor.valid()) throw_io_error("create", state->temporary, errno);
   state_ = std::move(state);
 }
@@ -110,7 +128,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) {
 AtomicFile::~AtomicFile() {
   if (state_->descriptor.valid()) {
     state_->descriptor.reset();
-    ::unlink(state_->temporary.c_str());
+    state_->discard();
   }
 }
 
@@ -137,14 +155,16 @@ FileSeal AtomicFile::commit() {
   do {
     result = ::fsync(state.descriptor.get());
   } while (result != 0 && errno == EINTR);
-  if (result != 0) throw_io_error("sync", state.temporary, errno);
+  if (result != 0 && !(state.stream && errno == EINVAL))
+    throw_io_error("sync", state.temporary, errno);
   state.pass("atomic-rename", "rename");
   // Network file systems report late errors at close; Linux has released the descriptor even then.
   if (::close(state.descriptor.release()) != 0 && errno != EINTR) {
     const int error = errno;
-    ::unlink(state.temporary.c_str());
+    state.discard();
     throw_io_error("close", state.temporary, error);
   }
+  if (state.stream) return FileSeal{state.size, state.hash.hex()};
   if (::rename(state.temporary.c_str(), state.path.c_str()) != 0) {
     const int error = errno;
     ::unlink(state.temporary.c_str());

@@ -19,10 +19,11 @@ struct FileSeal {
   bool operator==(const FileSeal&) const = default;
 };
 
-/// Writes temporary_of(PATH); commit() makes it PATH; a destructor without commit() removes it.
-/// IoError names path and cause. Not thread-safe; one writer per path in a process (callers see to
-/// that; of several processes the last commit counts, whole). Fault points:
-/// atomic-open, atomic-write (once per write(2)), atomic-fsync, atomic-rename, atomic-committed.
+/// Writes temporary_of(PATH); commit() makes it PATH; a destructor without commit() removes it. A
+/// link is followed; a pipe or a device that is there is written into, piece by piece. IoError
+/// names path and cause. Not thread-safe; one writer per path in a process (callers see to that; of
+/// several processes the last commit counts, whole). Fault points: atomic-open, atomic-write (once
+/// per write(2)), atomic-fsync, atomic-rename, atomic-committed.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -37,6 +38,9 @@ class AtomicFile {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// UsageError that names the option if a file is to be written where a folder is.
+void require_no_folder(const std::filesystem::path& path, std::string_view option);
 
 /// PATH.WORD.tmp, another word in every process: two starts that live at once, since one of them
 /// was cut off and does not know it yet, never write into one file.

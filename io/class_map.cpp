@@ -108,6 +108,14 @@ std::vector<std::string> read_class_list(const std::filesystem::path& file) {
   return names;
 }
 
+void require_class_names(std::span<const std::string> names, const std::string& where) {
+  for (const std::string& name : names) check_name(where, name);
+  const Index index = index_of(names);
+  for (std::size_t i = 0; i < names.size() && index.size() < names.size(); ++i)
+    if (index.at(names[i]) != i)
+      throw DataError(fmt::format("{}: class '{}' stands there twice", where, names[i]));
+}
+
 ClassOrder read_class_map(const std::filesystem::path& file,
                           std::span<const std::string> model_classes,
                           std::span<const std::string> data_classes) {

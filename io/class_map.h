@@ -14,6 +14,9 @@ namespace retort::io {
 /// unreadable name, or an empty file; IoError if it can't be read.
 std::vector<std::string> read_class_list(const std::filesystem::path& file);
 
+/// DataError that begins with `where` if a name is empty, no plain UTF-8 text, or there twice.
+void require_class_names(std::span<const std::string> names, const std::string& where);
+
 /// Which class of a model is which class of a data set.
 struct ClassOrder {
   std::vector<std::uint32_t> of_data;  // [data classes]: the model's class id of each

@@ -5,8 +5,10 @@
 #include "core/error.h"
 #include "core/fault_point.h"
 #include "core/hash.h"
+#include "io/class_map.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
+#include "io/packed_shard.h"
 #include "io/posix.h"
 #include "io/safetensors.h"
 
@@ -67,6 +69,12 @@ ModelFile read_exported(const std::filesystem::path& folder) {
   const std::filesystem::path json = folder / kDescription, path = folder / kSafetensors;
   ModelFile model;
   model.description = description_from(parse_json(read_file(json), json.string()), json.string());
+  require_class_names(model.description.class_names, json.string());
+  if (packed_class_digest(model.description.class_names) != model.description.class_digest)
+    throw core::DataError(
+        json.string() +
+        ": its class_names are not those that class_digest was made of; restore them: other names "
+        "or another order of a data set are said with --class-map");
   const SafetensorsFile file(read_file(path), path.string());
   for (const auto& each : file.entries())
     if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));

@@ -149,8 +149,8 @@ PackedDataset::PackedDataset(const std::filesystem::path& folder, const std::str
         fmt::format("{}: facts of the manifest are malformed: {}", where, parser_message(e)));
   }
   if (s.digest.empty())
-    throw DataError(fmt::format("{}: no split '{}'; there are {}", where, split,
-                                fmt::join(s.facts.splits, ", ")));
+    throw core::UsageError(fmt::format("{}: no split '{}'; there are {}", where, split,
+                                       fmt::join(s.facts.splits, ", ")));
   s.facts.class_names = read_class_names(folder, manifest);
   std::vector<PackedShardFacts> facts;
   for (const Member& member : manifest.members)

@@ -15,8 +15,8 @@
 
 namespace retort::pipeline {
 
-// Okabe and Ito's colours. A colour means one thing on the page: a role in comparisons, a section
-// where many are drawn in one chart.
+// Okabe and Ito's colours. One is that of a role in comparisons or of a section where many are
+// drawn in one chart, never both; the parts of the time chart have a legend of their own.
 inline constexpr const char *kTeacherColour = "#5c5c5c", *kHardColour = "#0072b2",
                             *kLearnerColour = "#d55e00";
 inline constexpr std::array<const char*, 5> kSectionPalette = {"#009e73", "#cc79a7", "#e69f00",

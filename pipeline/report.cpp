@@ -25,6 +25,7 @@ class ReportCommand : public stages::Stage {
   }
   stages::StageOutcome run(stages::StageContext& context) override {
     if (!context.communicator.root()) return stages::StageOutcome::done;
+    io::require_no_folder(out_, "--out");
     const Report report = read_report(folder_);
     const fs::path file = out_.empty() ? folder_ / "report.html" : out_;
     io::write_file(file, std::string_view(report_html(report)));

@@ -60,7 +60,7 @@ aria-label="Classes by recall"><text x="0" y="12" class="t">Classes by recall, %
     const double height = 60 * static_cast<double>(bins[i]) / most;
     if (bins[i] > 0)
       svg += fmt::format(
-          R"(<rect x="{:.1f}" y="{:.1f}" width="{:g}" height="{:.1f}" fill="#0072b2"/>
+          R"(<rect x="{:.1f}" y="{:.1f}" width="{:g}" height="{:.1f}" fill="#7b8794"/>
 <text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
           x, kFoot - height, kBar, height, x + kBar / 2, kFoot - height - 4, bins[i]);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>", x - 1,

@@ -67,7 +67,7 @@ margin:.4rem 0}code{font-size:.9em}
 .name{font-weight:600;white-space:normal;max-width:14rem;overflow-wrap:break-word}
 .name.short{white-space:nowrap}
 .bar{width:5rem;height:5px;background:var(--rule);margin:.15rem 0 0 auto}
-.bar i{display:block;height:5px;background:#d55e00}
+.bar i{display:block;height:5px;background:#7b8794}
 .mistakes{display:flex;flex-wrap:wrap;gap:.4rem 1rem}figure{margin:0;display:grid;
 grid-template-columns:auto auto;align-items:center;gap:0 .4rem;white-space:normal}
 figure figcaption{grid-column:1/3;font-size:.86rem;order:3;max-width:9rem;overflow-wrap:anywhere}

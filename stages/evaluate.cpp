@@ -160,6 +160,7 @@ class Evaluate : public Stage {
     if (options_.batch < 1) throw core::UsageError("--batch 0: must be at least 1");
     if (options_.top_n < 1) throw core::UsageError("--top-n 0: must be at least 1");
     if (options_.bins < 1) throw core::UsageError("--bins 0: must be at least 1");
+    io::require_no_folder(options_.predictions, "--predictions");
   }
 
   StageOutcome run(StageContext& context) override {

@@ -79,6 +79,12 @@ std::optional<io::UnlabelledRows> unlabelled_rows(const TrainingJob& job) {
       &rows.data, io::unlabelled_options(loader_options(job), rows.passes, rows.augment_seed)};
 }
 
+void warn_of_batch(const char* option, std::uint64_t batch, std::uint64_t samples) {
+  if (batch > samples)
+    core::log_warning("{} {} is more than the {} samples there are: every step takes them all",
+                      option, batch, samples);
+}
+
 io::BatchPlan batch_plan(const TrainingJob& job) {
   const TrainingOptions& options = job.options;
   const io::BatchPlan plan(job.data.size(), options.batch, options.shards(), options.fill());
@@ -210,14 +216,17 @@ StageOutcome TrainingRun::run() {
     return StageOutcome::done;
   }
   restore();
-  if (options_.batch > job_.data.size() && communicator_.root())
-    core::log_warning("--batch {} is more than the {} samples: every step takes them all",
-                      options_.batch, job_.data.size());
+  if (communicator_.root()) {
+    warn_of_batch("--batch", options_.batch, job_.data.size());
+    if (job_.unlabelled)
+      warn_of_batch("--unlabelled-batch", job_.unlabelled->batch, job_.unlabelled->data.size());
+  }
   core::log_info(
       "{}: {} of {} classes, {} parameters, {} samples; {} steps of {} samples in {} micro-shards; "
       "{} rank(s) x {} worker(s)",
       context_.stage, job_.description.name, job_.description.class_names.size(),
-      job_.model.parameters().count(), job_.data.size(), steps_, options_.batch, plan_.shards(),
+      job_.model.parameters().count(), job_.data.size(), steps_,
+      std::min<std::uint64_t>(options_.batch, job_.data.size()), plan_.shards(),
       communicator_.size(), workers_.count());
 
   const std::uint64_t every =

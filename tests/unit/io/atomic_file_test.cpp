@@ -1,6 +1,7 @@
 #include "io/atomic_file.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -53,6 +55,31 @@ TEST_F(AtomicFileTest, WithoutCommitNothingStays) {
     file.write("abc");
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+TEST_F(AtomicFileTest, ALinkIsFollowedAndStays) {
+  const auto target = folder_.path() / "target";
+  write_file(target, "old");
+  std::filesystem::create_symlink("target", path_);
+  write_file(path_, "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(path_));
+  EXPECT_EQ(text_of(target), "new");
+}
+
+TEST_F(AtomicFileTest, APipeIsWrittenIntoAndStays) {
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = text_of(path_); });
+  const FileSeal seal = write_file(path_, "through");
+  reader.join();
+  EXPECT_EQ(read, "through");
+  EXPECT_EQ(seal.size, 7u);
+  EXPECT_TRUE(std::filesystem::is_fifo(path_));
+}
+
+TEST_F(AtomicFileTest, TheDeviceThatIsAlwaysFullIsAnIoErrorAndStays) {
+  EXPECT_THROW(write_file("/dev/full", "x"), core::IoError);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
 }
 
 TEST_F(AtomicFileTest, TwoProcessesNeverWriteIntoOneFile) {

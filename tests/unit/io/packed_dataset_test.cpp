@@ -175,8 +175,9 @@ TEST(PackedDataset, NamesWhatIsMissing) {
   const core::TemporaryFolder folder;
   EXPECT_THAT(fault_of([&] { PackedDataset(folder.path(), "train"); }), HasSubstr("missing"));
   write_packed(folder.path(), small_request(4), raw_sample);
-  EXPECT_THAT(fault_of([&] { PackedDataset(folder.path(), "test"); }),
-              HasSubstr("no split 'test'; there are train"));
+  EXPECT_THAT(
+      [&] { PackedDataset(folder.path(), "test"); },
+      testing::ThrowsMessage<core::UsageError>(HasSubstr("no split 'test'; there are train")));
   const fs::path shard = folder.path() / "train/shard-000001.h5";
   fs::resize_file(shard, fs::file_size(shard) / 2);
   EXPECT_THAT(fault_of([&] { PackedDataset(folder.path(), "train"); }), HasSubstr("shard-000001"));

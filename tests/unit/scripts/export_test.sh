@@ -66,6 +66,20 @@ quietly train --data other "${convnet[@]}" --init model --init-head new --out ne
 [ "$(retort inspect --digest new-head/model)" = "$(retort inspect --digest new-head-folder/model)" ] || fail "other heads"
 
 bad() { refuse "$1" "$2" retort "${@:3}" --out refused; }
+changed() { # TEXT PYTHON: a changed list of classes is refused
+  rm -rf changed && cp -r exported changed
+  python3 - "$2" <<'PYTHON'
+import json, sys
+description = json.load(open("changed/model.json"))
+names = description["class_names"]
+exec(sys.argv[1])
+json.dump(description, open("changed/model.json", "w"))
+PYTHON
+  bad 65 "$1" evaluate --data data --model changed
+}
+changed "class_names are not those" 'names.reverse()'
+changed "stands there twice" 'names[:] = [names[0]] * len(names)'
+changed "is not plain UTF-8 text" 'names[1] = "a\nb\x1b[2J"'
 # --init
 bad 65 "--init-head new" train --data other "${convnet[@]}" --init exported/model.safetensors
 bad 65 "6 of another shape: first bn1.bias is [8], the model has [9]; 5 not of the model: first bn2.bias: give" train --data data --model convnet --channels 9 --strides 2 --init model --steps 1

@@ -80,7 +80,7 @@ run 64 run
 warns "plan"
 
 # A section that fails ends the run with its code; what was complete stays.
-run 65 run tiny.ini --out failed --set logits.top-k=1 --set 'score.split=no such'
+run 64 run tiny.ini --out failed --set logits.top-k=1 --set 'score.split=no such'
 says "[4/5] student: done"
 warns "[score]: failed/data: "
 warns "no such"
@@ -99,7 +99,7 @@ stage = evaluate
 data = @data
 model = @teacher
 PLAN
-run 65 run tiny.ini --out failed --keep-going
+run 64 run tiny.ini --out failed --keep-going
 warns "no such"
 says "[7/7] after: done"
 says "[5/7] score: done"

@@ -15,6 +15,9 @@ quietly teach --data data --model teacher --top-k 5 --out logits
 quietly teach --data data --model teacher --top-k 5 --augment-shift 0.1 --passes 2 --out moved
 
 # train
+retort train --data data --model mlp --hidden 4 --batch 99999 --steps 1 --learning-rate 0.1 --out all 2>err >/dev/null ||
+  fail "a batch above the samples"
+grep -q 'warning: --batch 99999 is more than the ' err || fail "no warning of a batch above the samples"
 refuse_stage 64 "did you mean resnet20" train --data data --model resnet21
 refuse_stage 64 "did you mean --learning-rate" train --data data --model mlp --learing-rate 1
 refuse_stage 64 "batch" train --data data --model mlp --batch many
@@ -29,7 +32,7 @@ refuse_stage 64 "--data nowhere: there is no such file or folder" train --data n
 mkdir unfinished
 refuse_stage 65 "manifest.json is missing" train --data unfinished --model mlp
 refuse_stage 64 "--init nowhere: there is no such file or folder" train --data data --model mlp --init nowhere
-refuse_stage 65 "no split" train --data data --split nowhere --model mlp
+refuse_stage 64 "no split" train --data data --split nowhere --model mlp
 refuse_stage 65 "--init" train --data data --model mlp --hidden 16 --init stranger
 refuse_stage 65 "on rank" train --data data --model mlp --batch 64 --steps 30 --learning-rate 1e25
 grep -qE "step [0-9]+ on rank [0-9]+, samples [0-9]+" err || fail "a loss that is not finite names step, rank, samples"
@@ -106,7 +109,7 @@ grep -q "samples of split train are also in split train" err || fail "no warning
 
 # evaluate
 refuse_stage 65 "30 classes" evaluate --data data --model stranger
-refuse_stage 65 "no split" evaluate --data data --split nowhere --model teacher
+refuse_stage 64 "no split" evaluate --data data --split nowhere --model teacher
 
 # A finished folder is kept: the same command has nothing to do, another one is refused.
 cp -r teacher before

@@ -205,7 +205,7 @@ TEST_F(TeachTest, NamesWhatIsWrongWithTheOptions) {
               HasSubstr("--temperatures"));
   EXPECT_THAT(error<core::UsageError>("x", {{"temperatures", "0", "test"}}),
               HasSubstr("--temperatures"));
-  EXPECT_THAT(error<core::DataError>("x", {{"split", "trian", "test"}}), HasSubstr("train"));
+  EXPECT_THAT(error<core::UsageError>("x", {{"split", "trian", "test"}}), HasSubstr("train"));
   EXPECT_NE(error<core::DataError>("x", {{"model", (data() / "none").string(), "test"}}),
             "no such error");
   EXPECT_FALSE(fs::exists(out("x")));
