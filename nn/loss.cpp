@@ -184,7 +184,7 @@ class RowLoss {
     }
     double hard_factor = 0;
     if (hard_.present()) {
-      constant += hard_.smoothing_share();
+      constant += hard_.even_share(row);
       if (shared()) {
         double highest = has_tail() ? split.tail_reference : -kInfinity;
         highest = student_.highest() < highest ? highest : student_.highest();
@@ -211,7 +211,7 @@ class RowLoss {
       if (hard_.present()) {
         const double softmax = shared() ? hard_.weight() * student_.probability(k, shared_scale)
                                         : hard_factor * static_cast<double>(hard_exp_[ids[k]]);
-        value += softmax - hard_.smoothing_share();
+        value += softmax - hard_.even_share(row);
       }
       grad[ids[k]] = static_cast<T>(value);
     }

@@ -20,12 +20,24 @@ enum class SoftScale {
   temperature_squared
 };  // c(tau) = 1, 1/tau, tau^2
 
+/// Ragged targets over all classes: class j of a row has background + the sum of the row's excesses
+/// of j; a row sums to 1. methods/similarity-labels.md, "Training": excess a_j, background beta.
+template <class T>
+struct BackgroundTargets {
+  std::span<const std::uint64_t> begin;  // rows + 1 offsets into the next two
+  std::span<const std::uint32_t> ids;    // may repeat within a row
+  std::span<const T> excess;
+  std::span<const T> background;  // rows
+};
+
 /// Row-major views; T is float or double.
 template <class T>
 struct HardTargets {
   std::span<const std::uint32_t> label_begin;  // rows + 1
   std::span<const std::uint32_t> labels;       // gold set G of each row, 1/g each
   T smoothing = 0;                             // uniform: (1 - e) * y' + e / N
+  // Not null: the targets instead of y'; labels only say what is right.
+  const BackgroundTargets<T>* soft_labels = nullptr;
 };
 template <class T>
 struct SparseTargets {

@@ -117,7 +117,7 @@ LossSums weighted_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
     weighted.open(x, out);
     weighted.add_value(row, x, sums.soft, sums.kl);
     double factor = weighted.dense_factor();
-    const T share = gold.present() ? static_cast<T>(gold.smoothing_share()) : T{0};
+    const T share = gold.present() ? static_cast<T>(gold.even_share(row)) : T{0};
     if (gold.present() && !shared) {
       const T highest = row_max(x, classes);
       const double sum = row_exp(x, classes, highest, T{1}, hard_exp.data());

@@ -42,23 +42,38 @@ class HardTerm {
       if (static_cast<double>(logits[label]) == highest)
         correct = correct || std::find(logits, logits + label, logits[label]) == logits + label;
     }
+    sums.correct += correct;
+    if (targets_->soft_labels != nullptr) {
+      sums.hard += log_all - expected_under(*targets_->soft_labels, row, logits, highest);
+      return;
+    }
     const double smoothing = static_cast<double>(targets_->smoothing);
     double expected = (1 - smoothing) * gold_sum / static_cast<double>(labels.size());
     if (smoothing != 0) expected += smoothing * row_sum(logits, n_) / static_cast<double>(n_);
     sums.hard += log_all - expected;
-    sums.correct += correct;
   }
 
-  /// Takes weight * y' of the target off the gradient; the uniform share of smoothing is in the
-  /// dense pass (smoothing_share).
+  /// Takes weight * y' of the target off the gradient; what every class has alike is in the dense
+  /// pass (even_share).
   void subtract_gold(std::uint64_t row, T* grad) const {
+    if (targets_->soft_labels != nullptr) {
+      const auto& targets = *targets_->soft_labels;
+      for (std::uint64_t at = targets.begin[row]; at < targets.begin[row + 1]; ++at) {
+        T& g = grad[targets.ids[at]];
+        g = static_cast<T>(static_cast<double>(g) -
+                           weight_ * static_cast<double>(targets.excess[at]));
+      }
+      return;
+    }
     const auto labels = gold(row);
     const double share = weight_ * (1 - static_cast<double>(targets_->smoothing)) /
                          static_cast<double>(labels.size());
     for (const std::uint32_t label : labels)
       grad[label] = static_cast<T>(static_cast<double>(grad[label]) - share);
   }
-  double smoothing_share() const {
+  double even_share(std::uint64_t row) const {
+    if (targets_->soft_labels != nullptr)
+      return weight_ * static_cast<double>(targets_->soft_labels->background[row]);
     return weight_ * static_cast<double>(targets_->smoothing) / static_cast<double>(n_);
   }
 
@@ -69,12 +84,33 @@ class HardTerm {
     add_value(row, logits, static_cast<double>(highest) + std::log(sum),
               static_cast<double>(highest), sums);
     const T factor = static_cast<T>(weight_ / sum);
-    const T share = static_cast<T>(smoothing_share());
+    const T share = static_cast<T>(even_share(row));
     for (std::uint64_t j = 0; j < n_; ++j) grad[j] = grad[j] * factor - share;
     subtract_gold(row, grad);
   }
 
  private:
+  /// Sum of t_j z_j: by differences from the highest logit, since t sums to 1.
+  double expected_under(const BackgroundTargets<T>& targets, std::uint64_t row, const T* logits,
+                        double highest) const {
+    double sum = 0;
+    for (std::uint64_t at = targets.begin[row]; at < targets.begin[row + 1]; ++at) {
+      if (targets.ids[at] >= n_)
+        throw core::DataError(row_of_micro_shard(row) + "has a soft label of class " +
+                              std::to_string(targets.ids[at]) + " but the model has " +
+                              std::to_string(n_) + " classes");
+      sum += static_cast<double>(targets.excess[at]) *
+             (static_cast<double>(logits[targets.ids[at]]) - highest);
+    }
+    const auto background = static_cast<double>(targets.background[row]);
+    if (background != 0) {
+      double below = 0;
+      for (std::uint64_t j = 0; j < n_; ++j) below += static_cast<double>(logits[j]) - highest;
+      sum += background * below;
+    }
+    return highest + sum;
+  }
+
   std::span<const std::uint32_t> gold(std::uint64_t row) const {
     const std::uint32_t begin = targets_->label_begin[row], end = targets_->label_begin[row + 1];
     if (begin >= end) throw core::DataError(row_of_micro_shard(row) + "has no gold label");

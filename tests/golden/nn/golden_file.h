@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,11 @@ inline std::filesystem::path folder() {
 
 /// An empty object when the file is not there (the test skips).
 inline const Json& load(const std::string& name) {
-  static const Json file = [&] {
-    std::ifstream in(folder() / name);
-    return in ? Json::parse(in) : Json::object();
-  }();
-  return file;
+  static std::map<std::string, Json> files;
+  const auto [at, fresh] = files.try_emplace(name, Json::object());
+  if (fresh)
+    if (std::ifstream in(folder() / name); in) at->second = Json::parse(in);
+  return at->second;
 }
 
 /// null stands for minus infinity.

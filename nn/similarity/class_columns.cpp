@@ -1,0 +1,47 @@
+#include "nn/similarity/class_columns.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace retort::nn {
+
+ClassTile make_class_tile(core::Range classes, std::uint64_t features, std::span<const float> weight,
+                          std::span<const float> bias, const ColumnOptions& options,
+                          std::vector<std::uint64_t>& faulty) {
+  const std::uint64_t count = classes.size();
+  ClassTile tile;
+  tile.classes = classes;
+  tile.features = features + (bias.empty() ? 0 : 1);
+  tile.weight.resize(tile.features * count);
+  tile.norm.resize(count);
+  tile.degenerate.assign(count, 0);
+  for (std::uint64_t k = 0; k < count; ++k) {
+    double squares = 0;
+    bool finite = true;
+    for (std::uint64_t n = 0; n < tile.features; ++n) {
+      const float value = n < features ? weight[k * features + n] : bias[k];
+      finite = finite && std::isfinite(value);
+      tile.weight[n * count + k] = value;
+      squares += static_cast<double>(value) * static_cast<double>(value);
+    }
+    tile.norm[k] = std::sqrt(squares);
+    if (!finite) faulty.push_back(classes.begin + k);
+    if (!finite || tile.norm[k] <= options.norm_floor) {
+      // Zeros meet no other column; what they would give is masked anyway.
+      for (std::uint64_t n = 0; n < tile.features; ++n) tile.weight[n * count + k] = 0;
+      tile.norm[k] = 1;
+      tile.degenerate[k] = 1;
+    }
+  }
+  return tile;
+}
+
+double cosine(const ClassTile& a, std::uint64_t i, const ClassTile& b, std::uint64_t j) {
+  double dot = 0;
+  for (std::uint64_t n = 0; n < a.features; ++n)
+    dot += static_cast<double>(a.weight[n * a.size() + i]) *
+           static_cast<double>(b.weight[n * b.size() + j]);
+  return std::clamp(dot / (a.norm[i] * b.norm[j]), -1.0, 1.0) + 0.0;
+}
+
+}  // namespace retort::nn

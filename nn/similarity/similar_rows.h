@@ -1,0 +1,64 @@
+// What is known so far of the label rows of a range of classes: the sum of all weights, and the best
+// others (methods/similarity-labels.md, "Scale design"). Pairs are credited in any order, and parts
+// of one range are merged: the result is the same.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/range.h"
+#include "nn/similarity/fixed_sum.h"
+
+namespace retort::nn {
+
+/// The order in which others stand in a row: cosine descending, class id ascending.
+inline bool better_neighbour(double c, std::uint32_t id, double other_c, std::uint32_t other_id) {
+  return c > other_c || (c == other_c && id < other_id);
+}
+
+/// At most `most` others of each class are kept.
+class SimilarRows {
+ public:
+  SimilarRows() = default;
+  SimilarRows(core::Range classes, std::uint32_t most);
+
+  const core::Range& classes() const { return classes_; }
+  std::uint64_t size() const { return classes_.size(); }
+  std::uint32_t most() const { return most_; }
+
+  /// An other with cosine c, if it is among the best; `row` counts from the range's begin.
+  void offer(std::uint64_t row, double c, std::uint32_t id) {
+    if (c < threshold_[row]) return;
+    insert(row, c, id);
+  }
+  /// The cosine below which nothing gets into a row any more.
+  const double* thresholds() const { return threshold_.data(); }
+
+  void add(std::uint64_t row, const FixedSum& weights) { sums_[row] += weights; }
+  const FixedSum& sum(std::uint64_t row) const { return sums_[row]; }
+
+  /// The same range's other part: sums are added, the best of both are kept.
+  void merge(const SimilarRows& other);
+
+  struct Neighbour {
+    double cosine;
+    std::uint32_t id;
+    bool operator==(const Neighbour&) const = default;
+  };
+  /// In the row's order.
+  std::vector<Neighbour> neighbours(std::uint64_t row) const;
+
+ private:
+  void insert(std::uint64_t row, double c, std::uint32_t id);
+
+  core::Range classes_;
+  std::uint32_t most_ = 0;
+  std::vector<FixedSum> sums_;
+  // Row r's entries from r * most_, as a heap with the worst on top: 12 bytes each.
+  std::vector<double> cosines_;
+  std::vector<std::uint32_t> ids_;
+  std::vector<std::uint32_t> filled_;
+  std::vector<double> threshold_;
+};
+
+}  // namespace retort::nn
