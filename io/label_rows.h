@@ -23,7 +23,8 @@ struct LabelRows {
   std::vector<std::uint64_t> row_begin = {0};  // [classes + 1] offsets into ids, weights
   std::vector<std::uint32_t> ids;              // the class itself first, then the most alike
   std::vector<double> weights;                 // in (0, 1]
-  std::vector<std::array<std::uint64_t, 3>> normaliser;  // in units of 2^-144, the lowest word first
+  std::vector<std::array<std::uint64_t, 3>>
+      normaliser;  // in units of 2^-144, the lowest word first
   std::vector<double> discarded;
   std::vector<LabelStatus> status;
 

@@ -86,19 +86,6 @@ Shard load_shard(const RandomAccessFile& file, PackedShardFacts facts, std::uint
   return shard;
 }
 
-std::vector<std::string> read_class_names(const std::filesystem::path& folder,
-                                          const Manifest& manifest) {
-  for (const Member& member : manifest.members)
-    if (member.name == kPackedClassesName) {
-      const std::filesystem::path path = folder / member.name;
-      return Hdf5Reader(read_verified(path, member.seal), path.string(), kPackedClassesKind,
-                        kPackedFormatVersion)
-          .strings("names");
-    }
-  throw DataError(fmt::format("{}: the manifest names no {}; pack the data again", folder.string(),
-                              kPackedClassesName));
-}
-
 }  // namespace
 
 struct PackedDataset::State {
@@ -151,7 +138,7 @@ PackedDataset::PackedDataset(const std::filesystem::path& folder, const std::str
   if (s.digest.empty())
     throw core::UsageError(fmt::format("{}: no split '{}'; there are {}", where, split,
                                        fmt::join(s.facts.splits, ", ")));
-  s.facts.class_names = read_class_names(folder, manifest);
+  s.facts.class_names = packed_class_names(folder, manifest);
   std::vector<PackedShardFacts> facts;
   for (const Member& member : manifest.members)
     if (member.facts.contains("split") && member.facts.at("split") == split)
@@ -237,8 +224,21 @@ std::vector<std::uint64_t> PackedDataset::class_counts() const {
   return counts;
 }
 
+std::vector<std::string> packed_class_names(const std::filesystem::path& folder,
+                                            const Manifest& manifest) {
+  for (const Member& member : manifest.members)
+    if (member.name == kPackedClassesName) {
+      const std::filesystem::path path = folder / member.name;
+      return Hdf5Reader(read_verified(path, member.seal), path.string(), kPackedClassesKind,
+                        kPackedFormatVersion)
+          .strings("names");
+    }
+  throw DataError(fmt::format("{}: the manifest names no {}; pack the data again", folder.string(),
+                              kPackedClassesName));
+}
+
 std::vector<std::string> packed_class_names(const std::filesystem::path& folder) {
-  return read_class_names(folder, read_manifest(folder, kPackedManifestKind));
+  return packed_class_names(folder, read_manifest(folder, kPackedManifestKind));
 }
 
 }  // namespace retort::io

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "io/manifest.h"
+
 namespace retort::io {
 
 /// How a sample's payload is stored.
@@ -61,5 +63,8 @@ class PackedDataset {
 
 /// The class names of a packed dataset. DataError as PackedDataset.
 std::vector<std::string> packed_class_names(const std::filesystem::path& folder);
+/// Those that another kind of folder keeps in a classes.h5 of the same form.
+std::vector<std::string> packed_class_names(const std::filesystem::path& folder,
+                                            const Manifest& manifest);
 
 }  // namespace retort::io

@@ -5,9 +5,9 @@
 
 namespace retort::nn {
 
-ClassTile make_class_tile(core::Range classes, std::uint64_t features, std::span<const float> weight,
-                          std::span<const float> bias, const ColumnOptions& options,
-                          std::vector<std::uint64_t>& faulty) {
+ClassTile make_class_tile(core::Range classes, std::uint64_t features,
+                          std::span<const float> weight, std::span<const float> bias,
+                          const ColumnOptions& options, std::vector<std::uint64_t>& faulty) {
   const std::uint64_t count = classes.size();
   ClassTile tile;
   tile.classes = classes;

@@ -29,12 +29,12 @@ struct ClassTile {
   std::uint64_t size() const { return classes.size(); }
 };
 
-/// `weight`: [classes, features], a row for each class, as Retort and PyTorch keep it; `bias`: empty, or
-/// one more feature. Norms by fp64 sums of squares, features in ascending order. `faulty` gets the
-/// ids of columns that are not finite; with NonFinite::error the caller must refuse them.
-ClassTile make_class_tile(core::Range classes, std::uint64_t features, std::span<const float> weight,
-                          std::span<const float> bias, const ColumnOptions& options,
-                          std::vector<std::uint64_t>& faulty);
+/// `weight`: [classes, features], a row for each class, as Retort and PyTorch keep it; `bias`:
+/// empty, or one more feature. Norms by fp64 sums of squares, features in ascending order. `faulty`
+/// gets the ids of columns that are not finite; with NonFinite::error the caller must refuse them.
+ClassTile make_class_tile(core::Range classes, std::uint64_t features,
+                          std::span<const float> weight, std::span<const float> bias,
+                          const ColumnOptions& options, std::vector<std::uint64_t>& faulty);
 
 /// c_ij of two columns: clip(dot / (norm_i norm_j), -1, 1), never -0; the dot product in fp64,
 /// features in ascending order. Both must have a direction.

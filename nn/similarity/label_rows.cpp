@@ -8,10 +8,10 @@ namespace {
 
 constexpr double kLeastRawNormaliser = 1e-12;
 
-void append_entry(io::LabelRows& rows, std::uint32_t id, double weight, FixedSum& kept) {
+void append_entry(io::LabelRows& rows, std::uint32_t id, double weight, io::FixedSum& kept) {
   rows.ids.push_back(id);
   rows.weights.push_back(weight);
-  kept += FixedSum(weight);
+  kept += io::FixedSum(weight);
 }
 
 }  // namespace
@@ -22,19 +22,19 @@ std::uint32_t others_kept(const SimilarityOptions& options, std::uint32_t top_m)
 
 io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
                           const SimilarityOptions& options) {
-  const FixedSum one(1.0);
+  const io::FixedSum one(1.0);
   io::LabelRows out;
   out.classes = rows.classes();
   for (std::uint64_t r = 0; r < rows.size(); ++r) {
     const auto own = static_cast<std::uint32_t>(rows.classes().begin + r);
-    FixedSum sum = rows.sum(r), kept;
+    io::FixedSum sum = rows.sum(r), kept;
     auto status = io::LabelStatus::ok;
     if (tile.degenerate[r] != 0)
       status = io::LabelStatus::degenerate;
     else if (options.self == SelfWeight::exclude && sum.zero())
       status = io::LabelStatus::alone;
     const bool one_hot = status != io::LabelStatus::ok;
-    if (one_hot) sum = FixedSum();
+    if (one_hot) sum = io::FixedSum();
     if (one_hot || options.self == SelfWeight::keep) {
       sum += one;
       append_entry(out, own, 1.0, kept);
@@ -44,7 +44,7 @@ io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
         for (const auto& other : rows.neighbours(r))
           append_entry(out, other.id, weight(other.cosine), kept);
       });
-    FixedSum rest = sum;
+    io::FixedSum rest = sum;
     rest -= kept;
     out.row_begin.push_back(out.ids.size());
     out.normaliser.push_back(sum.words());
@@ -67,11 +67,11 @@ RawRow raw_row(const ClassTile& all, std::uint64_t row, SelfWeight self) {
     if (self == SelfWeight::keep) raw.weight[row] = 1;
   }
   for (const double w : raw.weight) {
-    (w < 0 ? raw.negative : raw.positive) += FixedSum(std::abs(w));
+    (w < 0 ? raw.negative : raw.positive) += io::FixedSum(std::abs(w));
     raw.has_negative = raw.has_negative || w < 0;
   }
   const bool below = raw.positive.value() < raw.negative.value();
-  FixedSum difference = below ? raw.negative : raw.positive;
+  io::FixedSum difference = below ? raw.negative : raw.positive;
   difference -= below ? raw.positive : raw.negative;
   raw.normaliser = below ? -difference.value() : difference.value();
   return raw;

@@ -22,7 +22,8 @@ io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
 /// The dense check mode of raw cosines: one row, whose label may be negative.
 struct RawRow {
   std::vector<double> weight;  // [classes]
-  FixedSum positive, negative;  // sums of the weights of each sign; the normaliser is their difference
+  io::FixedSum positive,
+      negative;  // sums of the weights of each sign; the normaliser is their difference
   double normaliser = 0;
   bool has_negative = false;
   /// False: the normaliser is 1e-12 or less, there is no label.

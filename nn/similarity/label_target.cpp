@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "nn/similarity/fixed_sum.h"
+#include "io/fixed_sum.h"
 
 namespace retort::nn {
 
@@ -20,12 +20,13 @@ LabelTail label_tail_of(std::string_view word) {
 LabelRow label_row(const io::LabelRows& rows, std::uint64_t row) {
   const std::uint64_t begin = rows.row_begin[row], count = rows.row_begin[row + 1] - begin;
   return {std::span(rows.ids).subspan(begin, count), std::span(rows.weights).subspan(begin, count),
-          FixedSum::from_words(rows.normaliser[row]).value(), rows.discarded[row]};
+          io::FixedSum::from_words(rows.normaliser[row]).value(), rows.discarded[row]};
 }
 
 template <class T>
 void LabelTargets<T>::add(std::uint32_t gold, const LabelRow& row, double part) {
-  if (row.ids.empty()) throw core::DataError(fmt::format("the label row of class {} is empty", gold));
+  if (row.ids.empty())
+    throw core::DataError(fmt::format("the label row of class {} is empty", gold));
   const bool own = std::find(row.ids.begin(), row.ids.end(), gold) != row.ids.end();
   const std::uint64_t listed = row.ids.size() + (own ? 0 : 1);
   double normaliser = row.normaliser;
@@ -44,8 +45,8 @@ void LabelTargets<T>::add(std::uint32_t gold, const LabelRow& row, double part) 
   };
   if (!own) append(gold, gold_share);
   for (std::size_t i = 0; i < row.ids.size(); ++i)
-    append(row.ids[i], mix_.mix * (row.weights[i] / normaliser) +
-                           (row.ids[i] == gold ? gold_share : 0.0));
+    append(row.ids[i],
+           mix_.mix * (row.weights[i] / normaliser) + (row.ids[i] == gold ? gold_share : 0.0));
   now_ += part * background;
 }
 

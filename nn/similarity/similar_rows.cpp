@@ -56,9 +56,9 @@ void SimilarRows::insert(std::uint64_t row, double c, std::uint32_t id) {
 
 void SimilarRows::merge(const SimilarRows& other) {
   if (!(classes_ == other.classes_) || most_ != other.most_)
-    throw core::InternalError(fmt::format("rows of classes {} to {} are merged with those of {} to {}",
-                                          classes_.begin, classes_.end, other.classes_.begin,
-                                          other.classes_.end));
+    throw core::InternalError(
+        fmt::format("rows of classes {} to {} are merged with those of {} to {}", classes_.begin,
+                    classes_.end, other.classes_.begin, other.classes_.end));
   for (std::uint64_t row = 0; row < size(); ++row) {
     sums_[row] += other.sums_[row];
     for (std::uint32_t i = 0; i < other.filled_[row]; ++i)

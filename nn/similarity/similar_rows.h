@@ -1,13 +1,13 @@
-// What is known so far of the label rows of a range of classes: the sum of all weights, and the best
-// others (methods/similarity-labels.md, "Scale design"). Pairs are credited in any order, and parts
-// of one range are merged: the result is the same.
+// What is known so far of the label rows of a range of classes: the sum of all weights, and the
+// best others (methods/similarity-labels.md, "Scale design"). Pairs are credited in any order, and
+// parts of one range are merged: the result is the same.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "core/range.h"
-#include "nn/similarity/fixed_sum.h"
+#include "io/fixed_sum.h"
 
 namespace retort::nn {
 
@@ -34,8 +34,8 @@ class SimilarRows {
   /// The cosine below which nothing gets into a row any more.
   const double* thresholds() const { return threshold_.data(); }
 
-  void add(std::uint64_t row, const FixedSum& weights) { sums_[row] += weights; }
-  const FixedSum& sum(std::uint64_t row) const { return sums_[row]; }
+  void add(std::uint64_t row, const io::FixedSum& weights) { sums_[row] += weights; }
+  const io::FixedSum& sum(std::uint64_t row) const { return sums_[row]; }
 
   /// The same range's other part: sums are added, the best of both are kept.
   void merge(const SimilarRows& other);
@@ -53,7 +53,7 @@ class SimilarRows {
 
   core::Range classes_;
   std::uint32_t most_ = 0;
-  std::vector<FixedSum> sums_;
+  std::vector<io::FixedSum> sums_;
   // Row r's entries from r * most_, as a heap with the worst on top: 12 bytes each.
   std::vector<double> cosines_;
   std::vector<std::uint32_t> ids_;

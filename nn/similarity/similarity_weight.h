@@ -27,8 +27,8 @@ struct SimilarityOptions {
   void validate() const;
 };
 
-/// e^x for x in [-101, 0], to within 2^-51 of itself: the same bits on every machine, which libm's is
-/// not. Without a branch.
+/// e^x for x in [-101, 0], to within 2^-51 of itself: the same bits on every machine, which libm's
+/// is not. Without a branch.
 inline double steady_exp(double x) {
   constexpr double kLog2E = 0x1.71547652b82fep+0;
   constexpr double kLn2High = 0x1.62e42fefa3800p-1;  // 11 zeros at its end: k * it is exact

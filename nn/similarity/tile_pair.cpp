@@ -57,14 +57,13 @@ class Crediting {
   void begin_row() { row_ = {}; }
   void credit(std::uint64_t i, std::uint64_t from, std::uint64_t count, const double* dot) {
     std::array<double, kColumns> cosines;
-    std::array<WeightParts, kColumns> parts;
+    std::array<io::WeightParts, kColumns> parts;
     const double norm = a_.norm[i];
     for (std::uint64_t j = 0; j < count; ++j) {
-      const double c =
-          std::min(1.0, std::max(-1.0, dot[j] / (norm * b_.norm[from + j]))) + 0.0;
+      const double c = std::min(1.0, std::max(-1.0, dot[j] / (norm * b_.norm[from + j]))) + 0.0;
       cosines[j] = c;
       const bool counts = (a_.degenerate[i] | b_.degenerate[from + j]) == 0;
-      parts[j] = WeightParts::of(counts ? weight_(c) : 0.0);
+      parts[j] = io::WeightParts::of(counts ? weight_(c) : 0.0);
     }
     const auto id_a = static_cast<std::uint32_t>(a_.classes.begin + i);
     for (std::uint64_t j = 0; j < count; ++j) {
@@ -81,10 +80,10 @@ class Crediting {
       if (c >= rows_b_.thresholds()[from + j]) rows_b_.offer(from + j, c, id_a);
     }
   }
-  void end_row(std::uint64_t i) { rows_a_.add(i, FixedSum(row_)); }
+  void end_row(std::uint64_t i) { rows_a_.add(i, io::FixedSum(row_)); }
   void end() {
     for (std::uint64_t j = 0; j < b_.size(); ++j)
-      rows_b_.add(j, FixedSum({columns_[0][j], columns_[1][j], columns_[2][j]}));
+      rows_b_.add(j, io::FixedSum({columns_[0][j], columns_[1][j], columns_[2][j]}));
   }
 
  private:
@@ -146,9 +145,8 @@ void credit_pairs(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, S
                   const SimilarityOptions& options) {
   require_small(a);
   require_small(b);
-  with_weight(options, [&](const auto& weight) {
-    credit(a, rows_a, b, rows_b, Pairs::all, weight);
-  });
+  with_weight(options,
+              [&](const auto& weight) { credit(a, rows_a, b, rows_b, Pairs::all, weight); });
 }
 
 void credit_pairs_within(const ClassTile& tile, SimilarRows& rows,

@@ -17,6 +17,7 @@ inline constexpr std::uint64_t kLargestTile = std::uint64_t{1} << 15;
 void credit_pairs(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, SimilarRows& rows_b,
                   const SimilarityOptions& options);
 /// Pairs i < j within one tile.
-void credit_pairs_within(const ClassTile& tile, SimilarRows& rows, const SimilarityOptions& options);
+void credit_pairs_within(const ClassTile& tile, SimilarRows& rows,
+                         const SimilarityOptions& options);
 
 }  // namespace retort::nn

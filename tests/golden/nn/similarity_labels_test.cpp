@@ -21,8 +21,8 @@ namespace {
 
 using core::Range;
 using nn::ClassTile;
-using nn::SimilarRows;
 using nn::SimilarityOptions;
+using nn::SimilarRows;
 
 const Json& file() { return load("similarity-labels.json"); }
 
@@ -54,8 +54,9 @@ Columns columns_of(const Json& matrix) {
 }
 
 ClassTile tile_of(const Columns& columns, Range classes, std::vector<std::uint64_t>& faulty) {
-  const auto rows = std::span(columns.weight)
-                        .subspan(classes.begin * columns.features, classes.size() * columns.features);
+  const auto rows =
+      std::span(columns.weight)
+          .subspan(classes.begin * columns.features, classes.size() * columns.features);
   std::span<const float> bias = columns.bias;
   if (!bias.empty()) bias = bias.subspan(classes.begin, classes.size());
   return nn::make_class_tile(classes, columns.features, rows, bias, columns.options, faulty);
@@ -106,7 +107,7 @@ io::LabelRows rows_by_tiles(const Columns& columns, const SimilarityOptions& opt
 }
 
 double normaliser(const io::LabelRows& rows, std::size_t row) {
-  return nn::FixedSum::from_words(rows.normaliser[row]).value();
+  return io::FixedSum::from_words(rows.normaliser[row]).value();
 }
 
 void expect_near(double got, double wanted, const std::string& what) {
@@ -208,7 +209,7 @@ TEST_F(SimilarityLabels, RowsAndTheirCuts) {
       EXPECT_EQ(static_cast<int>(whole.status[k]), expected.at("status")[k].get<int>()) << name;
       expect_near(normaliser(whole, k), expected.at("normaliser")[k], name);
       if (exact) {
-        EXPECT_EQ(nn::FixedSum::from_words(whole.normaliser[k]).hex(),
+        EXPECT_EQ(io::FixedSum::from_words(whole.normaliser[k]).hex(),
                   expected.at("normaliser_fixed")[k].get<std::string>())
             << name << " " << k;
       }
@@ -243,9 +244,11 @@ double largest(const std::vector<double>& values) {
 
 /// The matrix that a training case begins with: its row cut to M entries, or whole.
 io::LabelRows matrix_for(const Json& test, const Json& training) {
-  const Columns columns = columns_of(file().at("matrices").at(test.at("matrix").get<std::string>()));
-  const std::uint32_t top_m =
-      training.at("M").is_null() ? static_cast<std::uint32_t>(columns.classes) : training.at("M").get<std::uint32_t>();
+  const Columns columns =
+      columns_of(file().at("matrices").at(test.at("matrix").get<std::string>()));
+  const std::uint32_t top_m = training.at("M").is_null()
+                                  ? static_cast<std::uint32_t>(columns.classes)
+                                  : training.at("M").get<std::uint32_t>();
   return rows_by_tiles(columns, options_of(test.at("params")), top_m, columns.classes);
 }
 

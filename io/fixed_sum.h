@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-namespace retort::nn {
+namespace retort::io {
 
 /// A weight w in [0, 1] as trunc(w * 2^144), cut into three parts of 48 bits, the lowest first; the
 /// highest is 2^48 for w = 1. Sums of parts stay exact for 2^15 weights (uint64).
@@ -24,8 +24,8 @@ struct WeightParts {
   }
 
  private:
-  /// The integer part of x in [0, 2^48], as it is and as an integer; without a branch, so that loops
-  /// over it become vectors.
+  /// The integer part of x in [0, 2^48], as it is and as an integer; without a branch, so that
+  /// loops over it become vectors.
   static double whole(double x, std::uint64_t& integer) {
     const double shifted = x + 0x1p52;  // rounds to an integer
     const double rounded = shifted - 0x1p52;
@@ -61,4 +61,4 @@ class FixedSum {
   std::array<std::uint64_t, 3> words_{};
 };
 
-}  // namespace retort::nn
+}  // namespace retort::io

@@ -1,10 +1,10 @@
-#include "nn/similarity/fixed_sum.h"
+#include "io/fixed_sum.h"
 
 #include <cmath>
 
 #include <fmt/format.h>
 
-namespace retort::nn {
+namespace retort::io {
 namespace {
 
 // The sum of a and b, and the carry of it added to `carry`'s place.
@@ -33,7 +33,8 @@ FixedSum FixedSum::from_words(const std::array<std::uint64_t, 3>& words) {
 
 FixedSum& FixedSum::operator+=(const FixedSum& other) {
   std::uint64_t carry = 0;
-  for (std::size_t i = 0; i < words_.size(); ++i) words_[i] = add(words_[i], other.words_[i], carry);
+  for (std::size_t i = 0; i < words_.size(); ++i)
+    words_[i] = add(words_[i], other.words_[i], carry);
   return *this;
 }
 
@@ -56,4 +57,4 @@ std::string FixedSum::hex() const {
   return "0x" + (first == std::string::npos ? "0" : digits.substr(first));
 }
 
-}  // namespace retort::nn
+}  // namespace retort::io
