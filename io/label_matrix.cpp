@@ -144,8 +144,9 @@ LabelMatrix::LabelMatrix(std::filesystem::path folder) : folder_(std::move(folde
   const Manifest manifest = read_manifest(folder_, kLabelMatrixKind);
   const std::string where = folder_.string();
   if (manifest.format_version != kLabelMatrixVersion)
-    throw core::DataError(fmt::format("{}: format version {} of a label matrix; this program reads {}",
-                                      where, manifest.format_version, kLabelMatrixVersion));
+    throw core::DataError(
+        fmt::format("{}: format version {} of a label matrix; this program reads {}", where,
+                    manifest.format_version, kLabelMatrixVersion));
   facts_ = LabelMatrixFacts::from_json(manifest.facts, where);
   digest_ = manifest.content_digest;
   class_names_ = packed_class_names(folder_, manifest);
@@ -207,7 +208,9 @@ void append_rows(LabelRows& rows, const LabelRows& part) {
   const std::uint64_t before = rows.ids.size();
   for (std::size_t r = 1; r < part.row_begin.size(); ++r)
     rows.row_begin.push_back(before + part.row_begin[r]);
-  const auto join = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  const auto join = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
   join(rows.ids, part.ids);
   join(rows.weights, part.weights);
   join(rows.normaliser, part.normaliser);

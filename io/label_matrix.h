@@ -1,4 +1,5 @@
-// A similarity-label matrix on disk: a folder of HDF5 files by class range, docs/label_matrix_format.md.
+// A similarity-label matrix on disk: a folder of HDF5 files by class range,
+// docs/label_matrix_format.md.
 #pragma once
 
 #include <cstdint>
@@ -22,18 +23,18 @@ inline constexpr std::uint64_t kLabelEntriesPerFile = std::uint64_t{1} << 22;
 /// How the matrix was made: never on how many ranks, or in tiles of which size.
 struct LabelMatrixFacts {
   std::uint64_t classes = 0, features = 0;
-  std::uint32_t top_m = 0;      // entries of a row at most
-  std::string class_digest;     // of the class names, in order
-  std::string weight_digest;    // of the columns that were compared
-  std::string negatives;        // "clamp", "shift", "softmax"
-  std::string self;             // "keep", "exclude"
-  double floor = 0;             // of clamp
-  double temperature = 1;       // of softmax
-  double norm_floor = 1e-12;    // columns of this norm or less are degenerate
-  std::string non_finite;       // "error", "degenerate"
-  bool bias = false;            // the bias was one more feature
-  std::string precision;        // "exact", "fp32"
-  double cosine_bound = 0;      // how far a cosine in a normaliser may be off; 0: exact
+  std::uint32_t top_m = 0;    // entries of a row at most
+  std::string class_digest;   // of the class names, in order
+  std::string weight_digest;  // of the columns that were compared
+  std::string negatives;      // "clamp", "shift", "softmax"
+  std::string self;           // "keep", "exclude"
+  double floor = 0;           // of clamp
+  double temperature = 1;     // of softmax
+  double norm_floor = 1e-12;  // columns of this norm or less are degenerate
+  std::string non_finite;     // "error", "degenerate"
+  bool bias = false;          // the bias was one more feature
+  std::string precision;      // "exact", "fp32"
+  double cosine_bound = 0;    // how far a cosine in a normaliser may be off; 0: exact
 
   nlohmann::json to_json() const;
   /// DataError that names `where`.
@@ -60,8 +61,8 @@ class LabelMatrix {
   const std::vector<std::string>& class_names() const { return class_names_; }
   const std::string& digest() const { return digest_; }
   std::uint64_t files() const { return files_.size(); }
-  /// The rows of one file. DataError for rows that are no label rows: a range, an order or a sum that
-  /// is wrong (what `verify` means: methods/similarity-labels.md, "Done means").
+  /// The rows of one file. DataError for rows that are no label rows: a range, an order or a sum
+  /// that is wrong (what `verify` means: methods/similarity-labels.md, "Done means").
   LabelRows read(std::uint64_t file) const;
   /// All rows.
   LabelRows read() const;

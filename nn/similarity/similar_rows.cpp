@@ -66,6 +66,18 @@ void SimilarRows::merge(const SimilarRows& other) {
   }
 }
 
+std::array<std::span<std::byte>, 4> SimilarRows::storage() {
+  return {std::as_writable_bytes(std::span(sums_)), std::as_writable_bytes(std::span(cosines_)),
+          std::as_writable_bytes(std::span(ids_)), std::as_writable_bytes(std::span(filled_))};
+}
+
+void SimilarRows::restore() {
+  for (std::uint64_t row = 0; row < size(); ++row)
+    threshold_[row] = filled_[row] < most_ ? -kInfinity
+                      : most_ == 0         ? kInfinity
+                                           : cosines_[row * most_];
+}
+
 std::vector<SimilarRows::Neighbour> SimilarRows::neighbours(std::uint64_t row) const {
   std::vector<Neighbour> list(filled_[row]);
   for (std::uint32_t i = 0; i < filled_[row]; ++i)

@@ -3,7 +3,10 @@
 // parts of one range are merged: the result is the same.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/range.h"
@@ -39,6 +42,11 @@ class SimilarRows {
 
   /// The same range's other part: sums are added, the best of both are kept.
   void merge(const SimilarRows& other);
+
+  /// Its memory, to be sent or kept and filled in elsewhere: sums, cosines, ids, how many of them.
+  std::array<std::span<std::byte>, 4> storage();
+  /// After the storage was filled in.
+  void restore();
 
   struct Neighbour {
     double cosine;

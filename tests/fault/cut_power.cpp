@@ -171,6 +171,14 @@ bool removed(const fs::path& file, const std::vector<Passage>& passages) {
   return false;
 }
 
+/// Where a generation's file is once the generation is on its way out: its new name may be durable
+/// before the passage that says so.
+fs::path old_name(const fs::path& file) {
+  fs::path folder = file.parent_path();
+  folder += ".old";
+  return folder / file.filename();
+}
+
 struct Loss {
   Ending ending;
   bool cut = false;  // false: the run was over before
@@ -222,7 +230,7 @@ Outcome cut_one(Scene& scene, const PowerlessDisk& disk, RandomStream random, Ta
   disk.power_up();
   std::string lost;
   for (const fs::path& file : loss.acknowledged)
-    if (!fs::exists(file) && !removed(file, loss.passages))
+    if (!fs::exists(file) && !fs::exists(old_name(file)) && !removed(file, loss.passages))
       lost += fs::relative(file, scene.folder).string() + " ";
   if (!lost.empty()) {
     scene.report(scene.story + ": acknowledged and lost: " + lost);

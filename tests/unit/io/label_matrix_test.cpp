@@ -64,8 +64,8 @@ class LabelMatrixTest : public ::testing::Test {
     put(std::string(kPackedClassesName), packed_classes_image(names));
     const std::uint64_t per_file = label_classes_per_file(facts);
     for (std::uint64_t file = 0; file * per_file < facts.classes; ++file) {
-      LabelRows rows = rows_of(
-          {file * per_file, std::min(facts.classes, (file + 1) * per_file)}, facts.classes);
+      LabelRows rows =
+          rows_of({file * per_file, std::min(facts.classes, (file + 1) * per_file)}, facts.classes);
       if (file == 0) spoil(rows);
       put(label_file_name(file), label_rows_image(facts, rows));
     }
@@ -121,7 +121,8 @@ TEST_F(LabelMatrixTest, RefusesDamage) {
   EXPECT_THAT([&] { LabelMatrix(at()).read(); },
               ThrowsMessage<core::DataError>(HasSubstr("another SHA-256")));
   fs::remove(file);
-  EXPECT_THAT([&] { LabelMatrix(at()).read(); }, ThrowsMessage<core::DataError>(HasSubstr("missing")));
+  EXPECT_THAT([&] { LabelMatrix(at()).read(); },
+              ThrowsMessage<core::DataError>(HasSubstr("missing")));
 }
 
 }  // namespace
