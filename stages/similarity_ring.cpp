@@ -26,7 +26,7 @@ class HalfRing {
         others_(others),
         done_(done),
         counts_(counts) {
-    for (const ClassTile& tile : own_) rows_.emplace_back(tile.classes, others_);
+    rows_ = rows_of(own_);
   }
 
   std::vector<SimilarRows> run() {
@@ -39,6 +39,13 @@ class HalfRing {
   }
 
  private:
+  /// Rows of these tiles that have seen nothing yet.
+  std::vector<SimilarRows> rows_of(const std::vector<ClassTile>& tiles) const {
+    std::vector<SimilarRows> rows;
+    rows.reserve(tiles.size());
+    for (const ClassTile& tile : tiles) rows.emplace_back(tile.classes, others_);
+    return rows;
+  }
   int to_the_right(int step) const { return (communicator_.rank() + step) % communicator_.size(); }
   int to_the_left(int step) const {
     return (communicator_.rank() + communicator_.size() - step) % communicator_.size();
@@ -75,8 +82,7 @@ class HalfRing {
   void meet(int step) {
     const int right = to_the_right(step), left = to_the_left(step);
     std::vector<ClassTile> visiting = exchange_columns(right, left);
-    std::vector<SimilarRows> found;
-    for (const ClassTile& tile : visiting) found.emplace_back(tile.classes, others_);
+    std::vector<SimilarRows> found = rows_of(visiting);
     for (auto& wave : waves_between(own_.size(), visiting.size())) {
       if (right == left) std::erase_if(wave, [&](const auto& pair) { return !is_mine(pair); });
       work(wave, visiting, found);
@@ -84,8 +90,8 @@ class HalfRing {
     send_home(found, right, left);
   }
 
-  /// Half way round both ranks meet the other's columns: each takes half of the pairs, by the ids of
-  /// the tiles.
+  /// Half way round both ranks meet the other's columns: each takes half of the pairs, by the ids
+  /// of the tiles.
   bool is_mine(const std::pair<std::uint64_t, std::uint64_t>& pair) const {
     const bool lower = communicator_.rank() < communicator_.size() / 2;
     return ((pair.first + pair.second) % 2 == 0) == lower;
@@ -120,8 +126,7 @@ class HalfRing {
 
   /// What was found for the classes of `right` goes there; what `left` found comes.
   void send_home(std::vector<SimilarRows>& found, int right, int left) {
-    std::vector<SimilarRows> coming;
-    for (const ClassTile& tile : own_) coming.emplace_back(tile.classes, others_);
+    std::vector<SimilarRows> coming = rows_of(own_);
     std::vector<PeerTransfer> transfers;
     for (SimilarRows& rows : found)
       for (const auto& bytes : rows.storage()) send(transfers, right, bytes);
@@ -165,9 +170,10 @@ PairWaves waves_within(std::uint64_t n) {
   for (std::uint64_t wave = 0; wave + 1 < even; ++wave) {
     auto& pairs = waves.emplace_back();
     for (std::uint64_t k = 0; k < even / 2; ++k) {
-      const auto seat = [&](std::uint64_t s) { return s == 0 ? 0 : 1 + (s - 1 + wave) % (even - 1); };
-      const std::pair<std::uint64_t, std::uint64_t> pair =
-          std::minmax(seat(k), seat(even - 1 - k));
+      const auto seat = [&](std::uint64_t s) {
+        return s == 0 ? 0 : 1 + (s - 1 + wave) % (even - 1);
+      };
+      const std::pair<std::uint64_t, std::uint64_t> pair = std::minmax(seat(k), seat(even - 1 - k));
       if (pair.second < n) pairs.push_back(pair);
     }
   }

@@ -1,5 +1,5 @@
-// All pairs of classes over all ranks: each rank owns a range of whole tiles and, step by step, meets
-// the columns of half of the others (methods/similarity-labels.md, "Half ring").
+// All pairs of classes over all ranks: each rank owns a range of whole tiles and, step by step,
+// meets the columns of half of the others (methods/similarity-labels.md, "Half ring").
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct TileSplit {
   }
 };
 
-/// Pairs of parts (i, j), i of [0, a), j of [0, b), in waves: no wave has a part twice, so its pairs may
-/// be worked on side by side. Each pair once.
+/// Pairs of parts (i, j), i of [0, a), j of [0, b), in waves: no wave has a part twice, so its
+/// pairs may be worked on side by side. Each pair once.
 using PairWaves = std::vector<std::vector<std::pair<std::uint64_t, std::uint64_t>>>;
 /// i < j of [0, n).
 PairWaves waves_within(std::uint64_t n);

@@ -1,5 +1,5 @@
-// Label rows from several ranks: the bytes of one rank, for every tile size; each pair of tiles once;
-// traffic as methods/similarity-labels.md counts it.
+// Label rows from several ranks: the bytes of one rank, for every tile size; each pair of tiles
+// once; traffic as methods/similarity-labels.md counts it.
 #include "stages/similarity_ring.h"
 
 #include <algorithm>
@@ -78,9 +78,9 @@ TEST_P(SimilarityRing, HasTheRowsOfOneTileAndCountsEachPairOnce) {
         own.push_back(tile(values, split.tile(t)));
       RingCounts counts;
       std::uint64_t seen = 0;
-      const auto rows = meet_all(ranks(), workers, split, own, options,
-                                 nn::others_kept(options, kTopM),
-                                 [&](std::uint64_t pairs) { seen = pairs; }, counts);
+      const auto rows = meet_all(
+          ranks(), workers, split, own, options, nn::others_kept(options, kTopM),
+          [&](std::uint64_t pairs) { seen = pairs; }, counts);
       ASSERT_EQ(rows.size(), own.size());
       for (std::size_t t = 0; t < own.size(); ++t) {
         const io::LabelRows got = nn::finish_rows(rows[t], own[t], options);
@@ -112,10 +112,12 @@ TEST(SimilarityRingTraffic, IsHalfTheColumnsAndTheirRows) {
   Workers workers(1);
   RingCounts counts;
   constexpr std::uint32_t kOthers = 5;
-  meet_all(ranks(), workers, split, own, {}, kOthers, [](std::uint64_t) {}, counts);
+  meet_all(
+      ranks(), workers, split, own, {}, kOthers, [](std::uint64_t) {}, counts);
   // A class: its column, norm and flag come, and its sum, entries and their count go home.
   const std::uint64_t column = 4 * kFeatures + 9, row = 24 + 12 * kOthers + 4;
-  EXPECT_EQ(counts.bytes_received, static_cast<std::uint64_t>(ranks().size() / 2) * 8 * (column + row));
+  EXPECT_EQ(counts.bytes_received,
+            static_cast<std::uint64_t>(ranks().size() / 2) * 8 * (column + row));
 }
 
 }  // namespace
