@@ -27,5 +27,5 @@ status=$?
 [ ! -e bad ] || fail "a bad plan wrote something"
 on 2 run tiny.ini --out bad --set score.split=none
 status=$?
-[ $status -eq 65 ] || fail "exit code $status for a missing split on 2 ranks"
+[ $status -eq 64 ] || fail "exit code $status for a missing split on 2 ranks"
 echo "one result on 1, 2, 3 and 4 ranks"
