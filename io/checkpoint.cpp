@@ -136,12 +136,7 @@ std::uint32_t RunFolder::epoch() const { return state_->epoch; }
 void RunFolder::require_newest() const { state_->fence->require_newest(state_->epoch); }
 void RunFolder::write_as_newest(const std::function<void()>& write) const {
   require_newest();
-  try {
-    write();
-  } catch (const core::IoError&) {
-    require_newest();
-    throw;
-  }
+  state_->as_newest(write);
 }
 
 std::optional<Checkpoint> RunFolder::load() const {

@@ -161,10 +161,9 @@ void RunFolder::State::start(std::uint64_t step, const nlohmann::json& state,
   });
 }
 
-// As RunFolder::write_as_newest().
-void RunFolder::State::wait_as_newest() {
+void RunFolder::State::as_newest(const std::function<void()>& work) const {
   try {
-    background.wait();
+    work();
   } catch (const core::IoError&) {
     if (communicator.root()) fence->require_newest(epoch);
     throw;
@@ -172,7 +171,7 @@ void RunFolder::State::wait_as_newest() {
 }
 
 void RunFolder::State::finish_parts() {
-  agree(communicator, [&] { wait_as_newest(); });
+  agree(communicator, [&] { as_newest([&] { background.wait(); }); });
   nlohmann::json report = {{"members", nlohmann::json::array()}, {"ranges", pending->coverage}};
   for (const Member& member : pending->members) report["members"].push_back(member_json(member));
   std::vector<std::string> reports = communicator.all_gather(report.dump());
@@ -216,7 +215,7 @@ void RunFolder::State::commit_manifest(const std::vector<std::string>& reports) 
 
 void RunFolder::State::finish_manifest() {
   agree(communicator, [&] {
-    if (communicator.root()) wait_as_newest();
+    if (communicator.root()) as_newest([&] { background.wait(); });
   });
   last_step = pending->id.step;
   last_state = std::move(pending->state_text);

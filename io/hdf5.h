@@ -97,4 +97,10 @@ class Hdf5Reader {
 /// retort_kind and format_version of an image, for inspect and check; DataError if it has none.
 Hdf5Kind kind_of(std::span<const std::byte> image, const std::string& where);
 
+/// The elements of a vector, as dataset() takes them.
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
 }  // namespace retort::io

@@ -20,11 +20,6 @@ namespace {
 constexpr std::string_view kFileKind = "label_rows";
 constexpr std::uint64_t kMostClassesPerFile = std::uint64_t{1} << 21;
 
-template <class T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
 [[noreturn]] void refuse(const std::string& where, const std::string& why) {
   throw core::DataError(
       fmt::format("{}: is no part of a label matrix: {}; run smooth again", where, why));

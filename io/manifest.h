@@ -23,7 +23,7 @@ struct Member {
 };
 
 struct Manifest {
-  std::string kind;  // "packed_dataset", "logits", "checkpoint", "model", "section"
+  std::string kind;  // "packed_dataset", "logits", "label_matrix", "checkpoint", ...
   std::uint32_t format_version = 1;
   std::string recipe_hash;     // what was asked for: options, inputs' digests
   std::string content_digest;  // logical content, whatever the layout

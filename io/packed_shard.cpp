@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::size_t kNamedBadSamples = 20;  // per shard; bad_items has all
 
-template <class T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
 nlohmann::json to_json(const PackedTable& table) {
   return {{"offset", table.offset}, {"bytes", table.bytes}, {"crc32c", table.crc32c}};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -68,8 +69,9 @@ struct RunFolder::State {
   // Collective; both wait for what is being written.
   void finish_parts();
   void finish_manifest();
-  // Not collective.
-  void wait_as_newest();
+  // Not collective. What a later start has made impossible, since it clears away what others left
+  // unfinished, fails because of that start and says so.
+  void as_newest(const std::function<void()>& work) const;
   void commit_manifest(const std::vector<std::string>& reports) const;
   void prune(Retention retention) const;
 };

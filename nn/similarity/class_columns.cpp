@@ -7,7 +7,7 @@ namespace retort::nn {
 
 ClassTile make_class_tile(core::Range classes, std::uint64_t features,
                           std::span<const float> weight, std::span<const float> bias,
-                          const ColumnOptions& options, std::vector<std::uint64_t>& faulty) {
+                          double norm_floor, std::vector<std::uint64_t>& faulty) {
   const std::uint64_t count = classes.size();
   ClassTile tile;
   tile.classes = classes;
@@ -26,7 +26,7 @@ ClassTile make_class_tile(core::Range classes, std::uint64_t features,
     }
     tile.norm[k] = std::sqrt(squares);
     if (!finite) faulty.push_back(classes.begin + k);
-    if (!finite || tile.norm[k] <= options.norm_floor) {
+    if (!finite || tile.norm[k] <= norm_floor) {
       // Zeros meet no other column; what they would give is masked anyway.
       for (std::uint64_t n = 0; n < tile.features; ++n) tile.weight[n * count + k] = 0;
       tile.norm[k] = 1;

@@ -10,14 +10,6 @@
 
 namespace retort::nn {
 
-/// What to do with a column that holds NaN or an infinity.
-enum class NonFinite { error, degenerate };
-
-struct ColumnOptions {
-  double norm_floor = 1e-12;  // a column of this norm or a smaller one has no direction; >= 0
-  NonFinite non_finite = NonFinite::error;
-};
-
 /// A range of classes.
 struct ClassTile {
   core::Range classes;
@@ -30,11 +22,12 @@ struct ClassTile {
 };
 
 /// `weight`: [classes, features], a row for each class, as Retort and PyTorch keep it; `bias`:
-/// empty, or one more feature. Norms by fp64 sums of squares, features in ascending order. `faulty`
-/// gets the ids of columns that are not finite; with NonFinite::error the caller must refuse them.
+/// empty, or one more feature. Norms by fp64 sums of squares, features in ascending order. A column
+/// has no direction if its norm is `norm_floor` or less, or if it is not finite: `faulty` gets the
+/// ids of the latter, for the caller to refuse or to let pass.
 ClassTile make_class_tile(core::Range classes, std::uint64_t features,
                           std::span<const float> weight, std::span<const float> bias,
-                          const ColumnOptions& options, std::vector<std::uint64_t>& faulty);
+                          double norm_floor, std::vector<std::uint64_t>& faulty);
 
 /// c_ij of two columns: clip(dot / (norm_i norm_j), -1, 1), never -0; the dot product in fp64,
 /// features in ascending order. Both must have a direction.

@@ -34,8 +34,6 @@ class SimilarRows {
     if (c < threshold_[row]) return;
     insert(row, c, id);
   }
-  /// The cosine below which nothing gets into a row any more.
-  const double* thresholds() const { return threshold_.data(); }
 
   void add(std::uint64_t row, const io::FixedSum& weights) { sums_[row] += weights; }
   const io::FixedSum& sum(std::uint64_t row) const { return sums_[row]; }
@@ -66,7 +64,7 @@ class SimilarRows {
   std::vector<double> cosines_;
   std::vector<std::uint32_t> ids_;
   std::vector<std::uint32_t> filled_;
-  std::vector<double> threshold_;
+  std::vector<double> threshold_;  // below it nothing gets into a row any more
 };
 
 }  // namespace retort::nn

@@ -20,13 +20,13 @@ struct Panel {
   std::vector<double> weight;  // fp32 values: their products are exact
 };
 
-Panel panel_of(const ClassTile& tile, std::uint64_t begin, std::uint64_t count) {
+Panel panel_of(const ClassTile& tile) {
   Panel panel;
-  panel.width = (count + kColumns - 1) / kColumns * kColumns;
+  panel.width = (tile.size() + kColumns - 1) / kColumns * kColumns;
   panel.weight.assign(tile.features * panel.width, 0);
   for (std::uint64_t n = 0; n < tile.features; ++n)
-    for (std::uint64_t j = 0; j < count; ++j)
-      panel.weight[n * panel.width + j] = tile.weight[n * tile.size() + begin + j];
+    std::copy_n(tile.weight.data() + n * tile.size(), tile.size(),
+                panel.weight.data() + n * panel.width);
   return panel;
 }
 
@@ -74,10 +74,8 @@ class Crediting {
         any |= parts[j].part[p];
       }
       if (any == 0) continue;
-      const double c = cosines[j];
-      if (c >= rows_a_.thresholds()[i])
-        rows_a_.offer(i, c, static_cast<std::uint32_t>(b_.classes.begin + from + j));
-      if (c >= rows_b_.thresholds()[from + j]) rows_b_.offer(from + j, c, id_a);
+      rows_a_.offer(i, cosines[j], static_cast<std::uint32_t>(b_.classes.begin + from + j));
+      rows_b_.offer(from + j, cosines[j], id_a);
     }
   }
   void end_row(std::uint64_t i) { rows_a_.add(i, io::FixedSum(row_)); }
@@ -108,7 +106,7 @@ template <class Weight>
 void credit(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, SimilarRows& rows_b,
             Pairs pairs, const Weight& weight) {
   Crediting<Weight> crediting(a, rows_a, b, rows_b, weight);
-  const Panel columns = panel_of(b, 0, b.size());
+  const Panel columns = panel_of(b);
   std::vector<double> rows(a.features * kRows);
   std::vector<std::array<std::array<double, kColumns>, kRows>> blocks(columns.width / kColumns);
   for (std::uint64_t i = 0; i < a.size(); i += kRows) {

@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
+#include "io/label_matrix.h"
 #include "nn/similarity/label_rows.h"
 #include "nn/similarity/label_target.h"
 #include "nn/similarity/tile_pair.h"
@@ -30,7 +30,7 @@ struct Columns {
   std::vector<float> weight;  // [classes, features]
   std::vector<float> bias;    // empty: left out
   std::uint64_t classes = 0, features = 0;
-  nn::ColumnOptions options;
+  double norm_floor = 0;
 };
 
 Columns columns_of(const Json& matrix) {
@@ -47,9 +47,7 @@ Columns columns_of(const Json& matrix) {
   for (const Json& patch : matrix.at("patches"))
     at(patch[0], patch[1]) = static_cast<float>(std::atof(patch[2].get<std::string>().c_str()));
   if (matrix.at("bias_mode") == "append") append(matrix.at("bias"), columns.bias);
-  columns.options.norm_floor = matrix.at("norm_floor");
-  if (matrix.at("nonfinite") == "degenerate")
-    columns.options.non_finite = nn::NonFinite::degenerate;
+  columns.norm_floor = matrix.at("norm_floor");
   return columns;
 }
 
@@ -59,7 +57,7 @@ ClassTile tile_of(const Columns& columns, Range classes, std::vector<std::uint64
           .subspan(classes.begin * columns.features, classes.size() * columns.features);
   std::span<const float> bias = columns.bias;
   if (!bias.empty()) bias = bias.subspan(classes.begin, classes.size());
-  return nn::make_class_tile(classes, columns.features, rows, bias, columns.options, faulty);
+  return nn::make_class_tile(classes, columns.features, rows, bias, columns.norm_floor, faulty);
 }
 
 SimilarityOptions options_of(const Json& parameters) {
@@ -89,20 +87,8 @@ io::LabelRows rows_by_tiles(const Columns& columns, const SimilarityOptions& opt
       nn::credit_pairs(tiles[a], rows[a], tiles[b], rows[b], options);
   }
   io::LabelRows all;
-  all.classes = {0, columns.classes};
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const io::LabelRows part = nn::finish_rows(rows[t], tiles[t], options);
-    for (std::size_t r = 0; r < part.status.size(); ++r)
-      all.row_begin.push_back(all.row_begin.back() + part.row_begin[r + 1] - part.row_begin[r]);
-    const auto join = [](auto& to, const auto& from) {
-      to.insert(to.end(), from.begin(), from.end());
-    };
-    join(all.ids, part.ids);
-    join(all.weights, part.weights);
-    join(all.normaliser, part.normaliser);
-    join(all.discarded, part.discarded);
-    join(all.status, part.status);
-  }
+  for (std::size_t t = 0; t < tiles.size(); ++t)
+    io::append_rows(all, nn::finish_rows(rows[t], tiles[t], options));
   return all;
 }
 

@@ -42,7 +42,7 @@ ClassTile tile(const std::vector<float>& values, Range classes) {
   std::vector<std::uint64_t> faulty;
   return nn::make_class_tile(
       classes, kFeatures,
-      std::span(values).subspan(classes.begin * kFeatures, classes.size() * kFeatures), {}, {},
+      std::span(values).subspan(classes.begin * kFeatures, classes.size() * kFeatures), {}, 1e-12,
       faulty);
 }
 
