@@ -94,6 +94,6 @@ void expect_close(const std::vector<A>& actual, const std::vector<double>& expec
 
 #define RETORT_LOAD_GOLDEN(file, name)                                                      \
   const auto& file = ::retort::golden::load(name);                                          \
-  if (file.empty())                                                                         \
+  if ((file).empty())                                                                       \
   GTEST_SKIP() << "no golden numbers at " << (::retort::golden::folder() / (name)).string() \
                << ": set RETORT_GOLDEN to their folder"
