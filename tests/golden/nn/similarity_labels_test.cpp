@@ -115,7 +115,7 @@ std::map<std::size_t, std::vector<double>> dense_rows(const Json& label, std::si
 class SimilarityLabels : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (file().empty()) GTEST_SKIP() << "no golden folder: set RETORT_GOLDEN";
+    RETORT_LOAD_GOLDEN(golden, "similarity-labels.json");
   }
   static const Json& matrix(const Json& test) {
     return file().at("matrices").at(test.at("matrix").get<std::string>());
