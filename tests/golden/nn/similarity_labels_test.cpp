@@ -114,9 +114,7 @@ std::map<std::size_t, std::vector<double>> dense_rows(const Json& label, std::si
 
 class SimilarityLabels : public ::testing::Test {
  protected:
-  void SetUp() override {
-    RETORT_LOAD_GOLDEN(golden, "similarity-labels.json");
-  }
+  void SetUp() override { RETORT_LOAD_GOLDEN(golden, "similarity-labels.json"); }
   static const Json& matrix(const Json& test) {
     return file().at("matrices").at(test.at("matrix").get<std::string>());
   }
