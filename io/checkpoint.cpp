@@ -23,13 +23,14 @@ Manifest checkpoint_manifest(const std::filesystem::path& folder) {
   return manifest;
 }
 
-Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& manifest) {
+Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& manifest,
+                           const RowSelection& selection = {}) {
   const std::string where = (folder / "manifest.json").string();
   Checkpoint checkpoint = read_fields(where, [&] {
     return Checkpoint{
         manifest.facts.at("step").get<std::uint64_t>(), manifest.facts.at("state"), {}};
   });
-  TensorAssembler assembler;
+  TensorAssembler assembler(selection);
   for (const Member& member : manifest.members) {
     const std::filesystem::path path = folder / member.name;
     assembler.add(read_verified(path, member.seal), path.string(), kCheckpointKind);
@@ -139,7 +140,7 @@ void RunFolder::write_as_newest(const std::function<void()>& write) const {
   state_->as_newest(write);
 }
 
-std::optional<Checkpoint> RunFolder::load() const {
+std::optional<Checkpoint> RunFolder::load(const RowSelection& selection) const {
   comm::Communicator& communicator = state_->communicator;
   while (true) {
     std::string name;
@@ -154,7 +155,7 @@ std::optional<Checkpoint> RunFolder::load() const {
     std::string fault;
     agree(communicator, [&] {
       try {
-        checkpoint = read_generation(folder);
+        checkpoint = read_generation(folder, checkpoint_manifest(folder), selection);
       } catch (const core::DataError& error) {
         fault = error.what();
       }

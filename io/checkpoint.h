@@ -62,9 +62,10 @@ class RunFolder {
   /// The same around such a write: one that a later start has made impossible, since it clears away
   /// what others left unfinished, fails because of that start and says so.
   void write_as_newest(const std::function<void()>& write) const;
-  /// The newest generation on the chain that verifies, if any; all ranks get the whole of it. Bad
-  /// ones were set aside (renamed *.bad) with a warning. Each call reads anew.
-  std::optional<Checkpoint> load() const;
+  /// The newest generation on the chain that verifies, if any; all ranks get the whole of it, or
+  /// of its tensors the rows of their `selection`. Bad ones were set aside (renamed *.bad) with a
+  /// warning. Each call reads anew.
+  std::optional<Checkpoint> load(const RowSelection& selection = {}) const;
   /// Writes a generation: every rank gives its ranges (any cut, no overlaps between ranks), rank
   /// 0's `state` counts. Returns when it is committed on all ranks; one that begin() left under way
   /// is finished first. Steps rise from commit to commit; the last one again, with an equal state,

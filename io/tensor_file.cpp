@@ -134,6 +134,20 @@ Unbounded unbounded_values(const Tensor& tensor) {
   }
 }
 
+// Cuts a range of elements, each of `size` bytes, to what is wanted of it. False: nothing is.
+bool clip(std::uint64_t& offset, std::vector<std::byte>& bytes, std::uint64_t size,
+          const core::Range& wanted) {
+  const std::uint64_t begin = std::max(offset, wanted.begin);
+  const std::uint64_t end = std::min(offset + bytes.size() / size, wanted.end);
+  if (begin >= end) return bytes.empty() && offset == wanted.begin;  // an empty tensor's range
+  if (end - begin < bytes.size() / size) {
+    const auto first = bytes.begin() + static_cast<std::ptrdiff_t>((begin - offset) * size);
+    bytes = {first, first + static_cast<std::ptrdiff_t>((end - begin) * size)};
+  }
+  offset = begin;
+  return true;
+}
+
 }  // namespace
 
 std::uint64_t Tensor::elements() const {
@@ -188,11 +202,24 @@ void TensorAssembler::add(std::vector<std::byte> image, const std::string& where
     if (fresh) {
       found->second.type = type;
       found->second.shape = std::move(shape);
+      found->second.where = where;
+      found->second.wanted = wanted_of(name, found->second);
     } else if (found->second.type != type || found->second.shape != shape) {
-      reject(path, "has another shape or type than in " + found->second.ranges[0].where);
+      reject(path, "has another shape or type than in " + found->second.where);
     }
-    found->second.ranges.push_back(std::move(range));
+    if (clip(range.offset, range.bytes, size_of(type), found->second.wanted))
+      found->second.ranges.push_back(std::move(range));
   }
+}
+
+core::Range TensorAssembler::wanted_of(const std::string& name, const Pieces& pieces) const {
+  bool overflow = false;
+  const std::uint64_t total = elements_of(pieces.shape, overflow);
+  const auto rows = selection_ ? selection_(name) : std::nullopt;
+  if (!rows || total == 0) return {0, total};
+  const std::uint64_t count = pieces.shape[0], row = total / count;
+  const std::uint64_t end = std::min(rows->end, count);
+  return {std::min(rows->begin, end) * row, end * row};
 }
 
 TensorMap TensorAssembler::finish() {
@@ -202,9 +229,7 @@ TensorMap TensorAssembler::finish() {
     std::sort(pieces.ranges.begin(), pieces.ranges.end(), [](const Range& a, const Range& b) {
       return std::pair(a.offset, a.bytes.size()) < std::pair(b.offset, b.bytes.size());
     });
-    bool overflow = false;
-    const std::uint64_t total = elements_of(pieces.shape, overflow);
-    std::uint64_t next = 0;  // first element that is still missing
+    std::uint64_t next = pieces.wanted.begin;  // first element that is still missing
     for (const Range& range : pieces.ranges) {
       if (range.offset != next) {
         throw core::DataError(range.where + ": tensor " + name +
@@ -215,16 +240,20 @@ TensorMap TensorAssembler::finish() {
       }
       next += range.bytes.size() / size;
     }
-    if (next != total) {
-      throw core::DataError(pieces.ranges.back().where + ": tensor " + name + " ends at element " +
-                            std::to_string(next) + " of " + std::to_string(total) +
+    if (next != pieces.wanted.end) {
+      throw core::DataError(pieces.where + ": tensor " + name + " ends at element " +
+                            std::to_string(next) + " of " + std::to_string(pieces.wanted.end) +
                             "; restore the files or make them anew");
     }
+    bool overflow = false;
+    const std::uint64_t total = elements_of(pieces.shape, overflow);
+    if (pieces.wanted.size() != total)
+      pieces.shape[0] = pieces.wanted.size() / (total / pieces.shape[0]);
     Tensor tensor{pieces.type, std::move(pieces.shape), {}};
     if (pieces.ranges.size() == 1) {
       tensor.bytes = std::move(pieces.ranges[0].bytes);
     } else {
-      tensor.bytes.reserve(total * size);
+      tensor.bytes.reserve(pieces.wanted.size() * size);
       for (Range& range : pieces.ranges) {
         tensor.bytes.insert(tensor.bytes.end(), range.bytes.begin(), range.bytes.end());
         range.bytes = {};

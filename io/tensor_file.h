@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/range.h"
 #include "io/hdf5.h"
 
 namespace retort::io {
@@ -47,12 +50,18 @@ std::vector<TensorRange> whole_ranges(const TensorMap& tensors);
 std::vector<std::vector<std::byte>> tensor_images(std::string_view kind,
                                                   std::span<const TensorRange> ranges,
                                                   std::uint64_t limit = kMemberLimit);
+/// Which rows, in its first dimension, are wanted of a tensor; nothing: all. What a rank reads that
+/// owns a part of the classes.
+using RowSelection = std::function<std::optional<core::Range>(const std::string& tensor)>;
+
 /// Puts the ranges of several images together. DataError if a tensor has gaps, overlaps or
 /// contradicting shapes; the message names tensor and file.
 class TensorAssembler {
  public:
+  /// Keeps no more than the rows of `selection`; a range that ends beyond a tensor is cut.
+  explicit TensorAssembler(RowSelection selection = {}) : selection_(std::move(selection)) {}
   void add(std::vector<std::byte> image, const std::string& where, std::string_view kind);
-  /// The whole tensors. The assembler is empty afterwards.
+  /// The tensors, of which rows were selected with so many rows. The assembler is empty afterwards.
   TensorMap finish();
 
  private:
@@ -64,8 +73,13 @@ class TensorAssembler {
   struct Pieces {
     DType type = DType::f32;
     std::vector<std::uint64_t> shape;
+    std::string where;   // a file that holds a range of it
+    core::Range wanted;  // elements
     std::vector<Range> ranges;
   };
+  core::Range wanted_of(const std::string& name, const Pieces& pieces) const;
+
+  RowSelection selection_;
   std::map<std::string, Pieces> pieces_;
 };
 

@@ -185,6 +185,40 @@ TEST(TensorFile, AForeignLayoutIsADataError) {
   EXPECT_THROW(assembler.add(writer.finish(), "f", "checkpoint"), core::DataError);
 }
 
+TEST(TensorFile, SelectedRowsAreReadFromWhateverRanges) {
+  std::vector<float> values(7 * 3);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const auto bytes = std::as_bytes(std::span(values));
+  const std::vector<std::uint64_t> shape{7, 3};
+  // Cut within rows, in two files.
+  const std::vector<TensorRange> first{{"w", DType::f32, shape, 0, bytes.first(8 * 4)},
+                                       {"v", DType::f32, shape, 0, bytes}};
+  const std::vector<TensorRange> second{{"w", DType::f32, shape, 8, bytes.subspan(8 * 4)}};
+  for (std::uint64_t begin = 0; begin <= 8; ++begin) {
+    for (std::uint64_t end = begin; end <= 9; ++end) {
+      TensorAssembler assembler([&](const std::string& name) {
+        return name == "w" ? std::optional(core::Range{begin, end}) : std::nullopt;
+      });
+      for (const auto& ranges : {first, second})
+        for (auto& image : tensor_images("checkpoint", ranges))
+          assembler.add(std::move(image), "f", "checkpoint");
+      const TensorMap map = assembler.finish();
+      const std::uint64_t last = std::min<std::uint64_t>(end, 7), from = std::min(begin, last);
+      const std::vector<std::uint64_t> wanted{last - from, 3};
+      EXPECT_EQ(map.at("w").shape, wanted);
+      const auto got = map.at("w").as<float>();
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), values.begin() + static_cast<long>(3 * from),
+                             values.begin() + static_cast<long>(3 * last)))
+          << begin << " " << end;
+      EXPECT_EQ(map.at("v").shape, shape);
+    }
+  }
+  // A gap among the wanted rows is seen.
+  TensorAssembler assembler([](const std::string&) { return core::Range{0, 4}; });
+  assembler.add(tensor_images("checkpoint", second).at(0), "f", "checkpoint");
+  EXPECT_THROW(assembler.finish(), core::DataError);
+}
+
 TEST(TensorFile, TheDigestSeesNameTypeShapeAndBytes) {
   const TensorMap map = sample();
   const std::string before = digest(map);
