@@ -47,7 +47,8 @@ void TilePairs::restore(std::vector<std::byte> bits) {
   const std::uint64_t used = total() % 8;
   if (bits.size() != bits_.size() ||
       (used != 0 && std::to_integer<unsigned>(bits.back()) >> used != 0))
-    throw core::DataError(fmt::format("{} bytes are no set of {} tile pairs", bits.size(), total()));
+    throw core::DataError(
+        fmt::format("{} bytes are no set of {} tile pairs", bits.size(), total()));
   bits_ = std::move(bits);
   count_ = 0;
   for (const std::byte byte : bits_)

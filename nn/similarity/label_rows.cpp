@@ -20,7 +20,7 @@ std::uint32_t others_kept(const SimilarityOptions& options, std::uint32_t top_m)
   return options.self == SelfWeight::keep ? top_m - 1 : top_m;
 }
 
-io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
+io::LabelRows finish_rows(const SimilarRows& rows, std::span<const std::uint8_t> degenerate,
                           const SimilarityOptions& options) {
   const io::FixedSum one(1.0);
   io::LabelRows out;
@@ -29,7 +29,7 @@ io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
     const auto own = static_cast<std::uint32_t>(rows.classes().begin + r);
     io::FixedSum sum = rows.sum(r), kept;
     auto status = io::LabelStatus::ok;
-    if (tile.degenerate[r] != 0)
+    if (degenerate[r] != 0)
       status = io::LabelStatus::degenerate;
     else if (options.self == SelfWeight::exclude && sum.zero())
       status = io::LabelStatus::alone;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "io/label_rows.h"
@@ -15,8 +16,8 @@ namespace retort::nn {
 std::uint32_t others_kept(const SimilarityOptions& options, std::uint32_t top_m);
 
 /// `rows` must have seen every pair of its classes with all others, and keep
-/// others_kept(options, top_m) of them.
-io::LabelRows finish_rows(const SimilarRows& rows, const ClassTile& tile,
+/// others_kept(options, top_m) of them; `degenerate`: a flag for each class (ClassTile).
+io::LabelRows finish_rows(const SimilarRows& rows, std::span<const std::uint8_t> degenerate,
                           const SimilarityOptions& options);
 
 /// The dense check mode of raw cosines: one row, whose label may be negative.

@@ -66,9 +66,13 @@ void SimilarRows::merge(const SimilarRows& other) {
   }
 }
 
-std::array<std::span<std::byte>, 4> SimilarRows::storage() {
-  return {std::as_writable_bytes(std::span(sums_)), std::as_writable_bytes(std::span(cosines_)),
-          std::as_writable_bytes(std::span(ids_)), std::as_writable_bytes(std::span(filled_))};
+std::array<std::span<std::byte>, 4> SimilarRows::storage(const core::Range& classes) {
+  const std::uint64_t first = classes.begin - classes_.begin, count = classes.size();
+  const auto part = [&](auto& values, std::uint64_t of_a_class) {
+    return std::as_writable_bytes(
+        std::span(values).subspan(first * of_a_class, count * of_a_class));
+  };
+  return {part(sums_, 1), part(cosines_, most_), part(ids_, most_), part(filled_, 1)};
 }
 
 void SimilarRows::restore() {

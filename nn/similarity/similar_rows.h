@@ -41,8 +41,10 @@ class SimilarRows {
   /// The same range's other part: sums are added, the best of both are kept.
   void merge(const SimilarRows& other);
 
-  /// Its memory, to be sent or kept and filled in elsewhere: sums, cosines, ids, how many of them.
-  std::array<std::span<std::byte>, 4> storage();
+  /// Its memory, to be sent or kept and filled in elsewhere: sums, cosines, ids, how many of them;
+  /// of some of its classes, or of all.
+  std::array<std::span<std::byte>, 4> storage(const core::Range& classes);
+  std::array<std::span<std::byte>, 4> storage() { return storage(classes_); }
   /// After the storage was filled in.
   void restore();
 

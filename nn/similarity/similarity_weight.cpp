@@ -33,10 +33,10 @@ std::string_view word_of(Negatives negatives) {
 
 void SimilarityOptions::validate() const {
   if (!(floor >= 0 && floor < 1))
-    throw core::UsageError(fmt::format("floor {}: must be in [0, 1)", floor));
+    throw core::UsageError(fmt::format("--floor {}: must be in [0, 1)", floor));
   if (!(temperature >= kLeastTemperature && temperature <= 1e6))
-    throw core::UsageError(
-        fmt::format("temperature {}: must be between {} and 1e6", temperature, kLeastTemperature));
+    throw core::UsageError(fmt::format("--temperature {}: must be between {} and 1e6", temperature,
+                                       kLeastTemperature));
 }
 
 }  // namespace retort::nn

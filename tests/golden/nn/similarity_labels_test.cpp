@@ -88,7 +88,7 @@ io::LabelRows rows_by_tiles(const Columns& columns, const SimilarityOptions& opt
   }
   io::LabelRows all;
   for (std::size_t t = 0; t < tiles.size(); ++t)
-    io::append_rows(all, nn::finish_rows(rows[t], tiles[t], options));
+    io::append_rows(all, nn::finish_rows(rows[t], tiles[t].degenerate, options));
   return all;
 }
 

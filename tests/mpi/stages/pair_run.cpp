@@ -50,7 +50,7 @@ io::LabelRows one_tile(const nn::SimilarityOptions& options) {
   const ClassTile all = tile(weight(), {0, kClasses});
   SimilarRows rows({0, kClasses}, nn::others_kept(options, kTopM));
   nn::credit_pairs_within(all, rows, options);
-  return nn::finish_rows(rows, all, options);
+  return nn::finish_rows(rows, all.degenerate, options);
 }
 
 std::vector<nn::SimilarityOptions> all_options() {
@@ -79,7 +79,7 @@ void expect_rows(PairRun& run, const nn::SimilarityOptions& options) {
   ASSERT_EQ(run.rows().size(), run.own().size());
   for (std::size_t t = 0; t < run.own().size(); ++t) {
     const ClassTile& own = run.own()[t];
-    const io::LabelRows got = nn::finish_rows(run.rows()[t], own, options);
+    const io::LabelRows got = nn::finish_rows(run.rows()[t], own.degenerate, options);
     for (std::uint64_t r = 0; r < own.size(); ++r) {
       const std::uint64_t k = own.classes.begin + r;
       EXPECT_EQ(got.normaliser[r], wanted.normaliser[k]) << k;

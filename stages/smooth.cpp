@@ -1,0 +1,380 @@
+// smooth: which classes of a trained classifier are alike, as labels for another one: the cosines
+// of the last layer's columns become the sparse rows of a label matrix
+// (methods/similarity-labels.md; docs/label_matrix_format.md).
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/stop.h"
+#include "core/warnings.h"
+#include "io/agreement.h"
+#include "io/checkpoint.h"
+#include "io/label_matrix.h"
+#include "io/packed_shard.h"
+#include "nn/similarity/label_rows.h"
+#include "nn/similarity/tile_pair.h"
+#include "stages/class_weights.h"
+#include "stages/label_writer.h"
+#include "stages/pair_run.h"
+#include "stages/section_output.h"
+#include "stages/stage.h"
+#include "stages/tile_state.h"
+
+namespace retort::stages {
+
+namespace {
+
+using core::DataError;
+using core::UsageError;
+
+enum class NonFinite { error, degenerate };
+
+struct SmoothOptions {
+  ClassWeightOptions weights;
+  std::filesystem::path out;
+  std::uint64_t top_m = 100;
+  bool top_m_given = false;
+  nn::SimilarityOptions similarity{.temperature = 0};
+  double norm_floor = 1e-12;
+  NonFinite non_finite = NonFinite::error;
+  PairSchedule schedule = PairSchedule::ring;
+  std::uint64_t tile = 0;
+  double checkpoint_minutes = 10;
+  std::uint64_t checkpoint_every = 0;
+};
+
+/// Classes of a tile, by the class count alone: some tens of tiles where there are few classes.
+std::uint64_t default_edge(std::uint64_t classes) {
+  constexpr std::uint64_t kTiles = 24, kLeast = 64, kMost = 2048;
+  return std::clamp((classes / kTiles + kLeast - 1) / kLeast * kLeast, kLeast, kMost);
+}
+
+class Smooth : public Stage {
+ public:
+  void declare(core::OptionTable& table) override {
+    using core::OptionEffect;
+    table.group("Classes and their columns");
+    options_.weights.declare(table);
+    auto& out = table.add("out", &options_.out, "Folder for the label matrix");
+    out.effect = OptionEffect::output;
+    out.required = true;
+    table.add("norm-floor", &options_.norm_floor,
+              "Columns of this norm or less have no direction: their rows are one-hot, and no other "
+              "row names them");
+    table.add_choice("non-finite", &options_.non_finite,
+                     {{"error", NonFinite::error}, {"degenerate", NonFinite::degenerate}},
+                     "Columns with NaN or infinite numbers, in a safetensors file: refuse, or treat "
+                     "like those without direction");
+    table.group("Labels");
+    table.add("top-m", &options_.top_m,
+              "Entries of a row at most, the class itself and the most similar; 0: all classes, for "
+              "few classes; as many as there are, if there are fewer and it is not given");
+    table.add_choice("negatives", &options_.similarity.negatives,
+                     {{"clamp", nn::Negatives::clamp},
+                      {"shift", nn::Negatives::shift},
+                      {"softmax", nn::Negatives::softmax},
+                      {"raw", nn::Negatives::raw}},
+                     "Weight of a class by its cosine c: c above the floor, else 0; (1 + c) / 2; "
+                     "exp((c - 1) / temperature); c as it is, which is refused where one is negative");
+    table.only_with("negatives", "clamp", [&] {
+      table.add("floor", &options_.similarity.floor, "Cosines up to this one weigh nothing");
+    });
+    table.only_with("negatives", "softmax", [&] {
+      table.add("temperature", &options_.similarity.temperature,
+                "Temperature of softmax, at least 0.02; 0: 1 / (ln(classes) + 2)");
+    });
+    table.add_choice("self", &options_.similarity.self,
+                     {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
+                     "Keep the class itself in its row, with weight 1, or share the row among others "
+                     "alone, which needs a --label-mix below 1 in training");
+    table.group("Computation");
+    table
+        .add_choice("schedule", &options_.schedule,
+                    {{"ring", PairSchedule::ring}, {"panels", PairSchedule::panels}},
+                    "How ranks meet: half way round a ring, or each pair of panels on one rank, "
+                    "which moves less between many ranks and takes more memory; the result is the "
+                    "same")
+        .effect = OptionEffect::run;
+    table
+        .add("tile", &options_.tile,
+             "Classes of a tile, the unit of work and of checkpoints; 0: by the class count, at most "
+             "2,048; the result is the same")
+        .effect = OptionEffect::run;
+    table
+        .add("checkpoint-every", &options_.checkpoint_every,
+             "Rounds of tile pairs between checkpoints; 0: by time alone")
+        .effect = OptionEffect::run;
+    table
+        .add("checkpoint-minutes", &options_.checkpoint_minutes,
+             "Minutes between checkpoints; 0: by rounds alone")
+        .effect = OptionEffect::run;
+  }
+
+  void declare_dependent(core::OptionTable& table) override {
+    options_.top_m_given = table.given("top-m");
+  }
+
+  void validate() const override {
+    nn::SimilarityOptions similarity = options_.similarity;
+    if (similarity.temperature == 0) similarity.temperature = 1;
+    similarity.validate();
+    if (!(options_.norm_floor >= 0 && options_.norm_floor < 1e30))
+      throw UsageError(fmt::format("--norm-floor {}: must be 0 or above", options_.norm_floor));
+    if (options_.tile > nn::kLargestTile)
+      throw UsageError(
+          fmt::format("--tile {}: at most {} are possible", options_.tile, nn::kLargestTile));
+    if (!(options_.checkpoint_minutes >= 0))
+      throw UsageError("--checkpoint-minutes: must be 0 or above");
+    if (options_.similarity.negatives == nn::Negatives::raw && options_.top_m_given &&
+        options_.top_m != 0)
+      throw UsageError("--negatives raw: looks at all classes of a row: leave out --top-m");
+  }
+
+  StageOutcome run(StageContext& context) override;
+
+ private:
+  void settle_options(std::uint64_t classes);
+  io::LabelMatrixFacts facts_of(const ClassWeights& weights) const;
+  void check(comm::Communicator& communicator, const ClassWeights& weights) const;
+  nn::ClassTile tile_of(const ClassWeights& weights, const core::Range& classes) const;
+  std::vector<nn::ClassTile> own_tiles(const comm::Communicator& communicator,
+                                       const ClassWeights& weights, const TileSplit& split) const;
+  StageOutcome compute(StageContext& context, PairRun& run, io::RunFolder& folder,
+                       const TileState& state) const;
+  void report(const io::LabelMatrixFacts& facts, const LabelSummary& summary) const;
+
+  SmoothOptions options_;
+};
+
+void Smooth::settle_options(std::uint64_t classes) {
+  nn::SimilarityOptions& similarity = options_.similarity;
+  if (similarity.negatives == nn::Negatives::raw) options_.top_m = 0;
+  if (options_.top_m_given && options_.top_m > classes)
+    throw UsageError(fmt::format("--top-m {}: {} knows only {} classes", options_.top_m,
+                                 options_.weights.model.string(), classes));
+  options_.top_m = options_.top_m == 0 ? classes : std::min(options_.top_m, classes);
+  // What does not count is the same in every matrix.
+  if (similarity.negatives != nn::Negatives::softmax) similarity.temperature = 1;
+  if (similarity.negatives != nn::Negatives::clamp) similarity.floor = 0;
+  if (similarity.temperature == 0)
+    similarity.temperature = 1 / (std::log(static_cast<double>(classes)) + 2);
+}
+
+io::LabelMatrixFacts Smooth::facts_of(const ClassWeights& weights) const {
+  io::LabelMatrixFacts facts;
+  facts.classes = weights.classes();
+  facts.features = weights.features + (options_.weights.bias ? 1 : 0);
+  facts.top_m = static_cast<std::uint32_t>(options_.top_m);
+  facts.class_digest = weights.class_digest;
+  facts.weight_digest = weights.digest;
+  facts.negatives = nn::word_of(options_.similarity.negatives);
+  facts.self = options_.similarity.self == nn::SelfWeight::keep ? "keep" : "exclude";
+  facts.floor = options_.similarity.floor;
+  facts.temperature = options_.similarity.temperature;
+  facts.norm_floor = options_.norm_floor;
+  facts.non_finite = options_.non_finite == NonFinite::error ? "error" : "degenerate";
+  facts.bias = options_.weights.bias;
+  facts.precision = "exact";
+  return facts;
+}
+
+/// DataError for columns that no label can come from, by the method's own word or the options'.
+void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights) const {
+  const auto where = options_.weights.model.string();
+  const bool raw = options_.similarity.negatives == nn::Negatives::raw;
+  if (raw && weights.classes() > nn::kLargestTile)
+    throw UsageError(fmt::format("--negatives raw: is for at most {} classes, there are {}; use "
+                                 "clamp, shift or softmax",
+                                 nn::kLargestTile, weights.classes()));
+  const core::Range mine =
+      core::partition(weights.classes(), static_cast<std::uint64_t>(communicator.size()),
+                      static_cast<std::uint64_t>(communicator.rank()));
+  std::uint64_t faulty = 0, first_faulty = weights.classes();
+  for (std::uint64_t k = mine.begin; k < mine.end; ++k)
+    if (!weights.finite(k)) {
+      ++faulty;
+      first_faulty = std::min(first_faulty, k);
+    }
+  faulty = communicator.all_reduce_sum(faulty);
+  first_faulty = communicator.all_reduce_min(first_faulty);
+  if (faulty > 0 && options_.non_finite == NonFinite::error)
+    throw DataError(fmt::format(
+        "{}: the columns of {} of {} classes hold NaN or infinite numbers, the first is that of {} "
+        "(class {}): the model diverged or was saved wrongly; use another one, or give "
+        "--non-finite degenerate",
+        where, faulty, weights.classes(), weights.class_names[first_faulty], first_faulty));
+  if (faulty > 0)
+    core::log_warning("{} classes have columns with NaN or infinite numbers: their rows are one-hot",
+                      faulty);
+  if (!raw) return;
+  const core::Range everything{0, weights.classes()};
+  const nn::ClassTile all = tile_of(weights, everything);
+  std::uint64_t negative = 0, unusable = 0, first = weights.classes();
+  for (std::uint64_t k = mine.begin; k < mine.end; ++k) {
+    const nn::RawRow row = nn::raw_row(all, k, options_.similarity.self);
+    negative += row.has_negative ? 1 : 0;
+    unusable += row.usable() ? 0 : 1;
+    if (row.has_negative || !row.usable()) first = std::min(first, k);
+  }
+  negative = communicator.all_reduce_sum(negative);
+  unusable = communicator.all_reduce_sum(unusable);
+  first = communicator.all_reduce_min(first);
+  if (first < weights.classes())
+    throw DataError(fmt::format(
+        "{}: raw cosines are no labels: {} of {} rows have a negative one, {} sum to nothing; the "
+        "first is that of {}: use --negatives clamp, shift or softmax",
+        where, negative, weights.classes(), unusable, weights.class_names[first]));
+}
+
+nn::ClassTile Smooth::tile_of(const ClassWeights& weights, const core::Range& classes) const {
+  std::vector<std::uint64_t> faulty;  // check() has spoken of them
+  return nn::make_class_tile(classes, weights.features, weights.columns(classes),
+                             weights.biases(classes), options_.norm_floor, faulty);
+}
+
+std::vector<nn::ClassTile> Smooth::own_tiles(const comm::Communicator& communicator,
+                                             const ClassWeights& weights,
+                                             const TileSplit& split) const {
+  const core::Range mine = split.tiles_of(communicator.rank(), communicator.size());
+  std::vector<nn::ClassTile> own;
+  for (std::uint64_t t = mine.begin; t < mine.end; ++t)
+    own.push_back(tile_of(weights, split.tile(t)));
+  return own;
+}
+
+StageOutcome Smooth::compute(StageContext& context, PairRun& run, io::RunFolder& folder,
+                             const TileState& state) const {
+  using Clock = std::chrono::steady_clock;
+  comm::Communicator& communicator = context.communicator;
+  core::Progress progress("smooth", run.done().total(), "tile pairs", run.done().count());
+  core::stop_on_interrupt();
+  auto last = Clock::now();
+  const auto commit = [&] {
+    run.settle();
+    state.commit(folder, run);
+    last = Clock::now();
+  };
+  for (std::uint64_t round = 1; run.advance(); ++round) {
+    progress.update(run.done().count());
+    communicator.at("tile pair", run.done().count());
+    const bool due = communicator.root() && options_.checkpoint_minutes > 0 &&
+                     Clock::now() - last >=
+                         std::chrono::duration<double>(60 * options_.checkpoint_minutes);
+    // How many ranks say yes to each, in one message of two counts.
+    const std::uint64_t said = communicator.all_reduce_sum(
+        (core::stop_requested() ? 1U : 0U) + (std::uint64_t{due ? 1U : 0U} << 32));
+    const bool stop = (said & 0xFFFFFFFFU) != 0;
+    const bool by_count =
+        options_.checkpoint_every > 0 && round % options_.checkpoint_every == 0;
+    if (stop || by_count || said >> 32 != 0) commit();
+    if (stop && run.done().count() < run.done().total()) {
+      core::log_info("stopped on request after {} of {} tile pairs; the same command goes on from "
+                     "there",
+                     run.done().count(), run.done().total());
+      return StageOutcome::stopped;
+    }
+  }
+  progress.finish();
+  commit();
+  return StageOutcome::done;
+}
+
+void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summary) const {
+  const auto rows = static_cast<double>(summary.rows);
+  if (summary.one_hot == summary.rows)
+    core::log_warning(
+        "no class is similar to another one (a fully converged classifier, or a floor that is too "
+        "high): all labels are one-hot, training on them changes nothing");
+  else if (facts.self == "keep" && summary.self / rows < 0.5)
+    core::log_warning(
+        "a class keeps {:.3f} of its own label on average, {} similar classes share the rest: train "
+        "with a small --label-mix, or use --negatives softmax or a --floor, with --self exclude",
+        summary.self / rows, facts.negatives == "clamp" ? "faintly" : "all");
+}
+
+StageOutcome Smooth::run(StageContext& context) {
+  comm::Communicator& communicator = context.communicator;
+  const ClassWeights weights = read_class_weights(options_.weights);
+  settle_options(weights.classes());
+  const io::LabelMatrixFacts facts = facts_of(weights);
+  const std::string recipe = recipe_hash(
+      context, fmt::format("weights {}\nclasses {}\n", weights.digest, weights.class_digest));
+  if (is_complete(communicator, options_.out, recipe, io::kLabelMatrixKind)) {
+    core::log_info("{}: already complete", options_.out.string());
+    return StageOutcome::done;
+  }
+  check(communicator, weights);
+  io::RunFolder folder = io::RunFolder::open(
+      communicator, options_.out, recipe,
+      context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
+  TileState state(communicator, weights.classes(),
+                  nn::others_kept(options_.similarity, facts.top_m),
+                  options_.tile > 0 ? options_.tile : default_edge(weights.classes()));
+  state.load(folder);
+  const TileSplit& split = state.split();
+  core::log_info("smooth: {} classes of {} features in {} tiles, {} entries a row; {} rank(s) x {} "
+                 "worker(s)",
+                 facts.classes, facts.features, split.tiles(), facts.top_m, communicator.size(),
+                 context.threads);
+
+  const core::Stopwatch watch;
+  nn::SimilarityOptions similarity = options_.similarity;
+  if (similarity.negatives == nn::Negatives::raw)  // none is negative: the same weights
+    similarity.negatives = nn::Negatives::clamp;
+  Workers workers(context.threads);
+  const std::uint64_t before = state.done().count();
+  PairRun pairs({communicator, workers, split, options_.schedule, similarity,
+                 nn::others_kept(similarity, facts.top_m)},
+                own_tiles(communicator, weights, split), state.take_rows(), state.done());
+  if (compute(context, pairs, folder, state) == StageOutcome::stopped)
+    return StageOutcome::stopped;
+  const double seconds = watch.seconds();
+
+  io::MemberLedger ledger(options_.out, recipe);
+  write_label_files({communicator, ledger, facts, split, similarity}, pairs.own(), pairs.rows());
+  io::on_root(communicator, [&] {
+    ledger.commit(std::string(io::kPackedClassesName),
+                  io::packed_classes_image(weights.class_names), nlohmann::json::object());
+  });
+  nlohmann::json results = {{"classes", facts.classes},
+                            {"features", facts.features},
+                            {"tile_pairs", pairs.done().total()},
+                            {"seconds", watch.seconds()}};
+  results["tile_pairs_computed"] = pairs.done().total() - before;
+  results["pair_seconds"] = seconds;
+  results["bytes_received"] = communicator.all_reduce_sum(pairs.counts().bytes_received);
+  results["messages_received"] = communicator.all_reduce_sum(pairs.counts().messages_received);
+  io::Manifest manifest = io::label_matrix_manifest(facts, {});
+  manifest.content_digest.clear();
+  io::on_root(communicator, [&] {
+    LabelSummary summary;
+    for (const io::Member& member : ledger.records())
+      if (member.name != io::kPackedClassesName) summary += LabelSummary::from_json(member.facts);
+    report(facts, summary);
+    const auto rows = static_cast<double>(summary.rows);
+    results["entries"] = summary.entries;
+    results["degenerate"] = summary.degenerate;
+    results["alone"] = summary.alone;
+    results["one_hot"] = summary.one_hot;
+    results["mean_self"] = summary.self / rows;
+    results["mean_discarded"] = summary.discarded / rows;
+    results["similarities"] = {{"nearest", summary.nearest}, {"kept", summary.kept}};
+    manifest.companions =
+        write_companions(context, options_.out, with_circumstances(context, results));
+  });
+  ledger.seal(communicator, manifest);
+  print_results(context, results);
+  return StageOutcome::done;
+}
+
+}  // namespace
+
+std::unique_ptr<Stage> make_smooth() { return std::make_unique<Smooth>(); }
+
+}  // namespace retort::stages
