@@ -17,7 +17,6 @@
 namespace retort::io {
 namespace {
 
-constexpr std::string_view kFileKind = "label_rows";
 constexpr std::uint64_t kMostClassesPerFile = std::uint64_t{1} << 21;
 
 [[noreturn]] void refuse(const std::string& where, const std::string& why) {
@@ -108,7 +107,7 @@ std::string label_file_name(std::uint64_t index) { return fmt::format("labels-{:
 
 std::vector<std::byte> label_rows_image(const LabelMatrixFacts& facts, const LabelRows& rows) {
   const std::uint64_t n = rows.classes.size(), entries = rows.ids.size();
-  Hdf5Writer writer(kFileKind, kLabelMatrixVersion, 53 * n + 12 * entries + (1U << 16));
+  Hdf5Writer writer(kLabelRowsKind, kLabelMatrixVersion, 53 * n + 12 * entries + (1U << 16));
   writer.attribute("", "first_class", rows.classes.begin);
   writer.attribute("", "classes", facts.classes);
   writer.attribute("", "top_m", std::uint64_t{facts.top_m});
@@ -160,7 +159,7 @@ LabelMatrix::LabelMatrix(std::filesystem::path folder) : folder_(std::move(folde
 LabelRows LabelMatrix::read(std::uint64_t file) const {
   const std::filesystem::path path = folder_ / files_.at(file).name;
   const std::string where = path.string();
-  const Hdf5Reader reader(read_verified(path, files_[file].seal), where, kFileKind,
+  const Hdf5Reader reader(read_verified(path, files_[file].seal), where, kLabelRowsKind,
                           kLabelMatrixVersion);
   const std::uint64_t per_file = label_classes_per_file(facts_);
   LabelRows rows;

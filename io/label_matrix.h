@@ -16,6 +16,7 @@
 namespace retort::io {
 
 inline constexpr std::string_view kLabelMatrixKind = "label_matrix";
+inline constexpr std::string_view kLabelRowsKind = "label_rows";  // of a file
 inline constexpr std::uint32_t kLabelMatrixVersion = 1;
 /// Entries that one file holds at most: what fixes the ranges of classes, with the class count.
 inline constexpr std::uint64_t kLabelEntriesPerFile = std::uint64_t{1} << 22;

@@ -14,6 +14,7 @@
 #include "io/checkpoint.h"
 #include "io/companions.h"
 #include "io/json_text.h"
+#include "io/label_matrix.h"
 #include "io/logit_store.h"
 #include "io/manifest.h"
 #include "io/model_folder.h"
@@ -163,6 +164,8 @@ class Checker {
       guarded(folder, [&] { check_dataset_rows(folder, manifest); });
     } else if (manifest.kind == "logits") {
       guarded(folder, [&] { check_logit_rows(folder, manifest); });
+    } else if (manifest.kind == io::kLabelMatrixKind) {
+      guarded(folder, [&] { check_label_rows(folder); });
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
     } else if (manifest.kind == "checkpoint") {
@@ -243,6 +246,12 @@ class Checker {
         progress.update(pass * facts.samples + first);
       }
     }
+  }
+
+  void check_label_rows(const fs::path& folder) {
+    const io::LabelMatrix matrix(folder);
+    for (std::uint64_t file = 0; file < matrix.files(); ++file)
+      guarded(folder, [&] { report_.rows += matrix.read(file).classes.size(); });
   }
 
   /// Rows of any form, for their checks alone.

@@ -17,7 +17,8 @@ struct CheckReport {
   std::uint64_t manifests = 0;  // folders whose manifest was held against their members
   std::uint64_t files = 0;      // members whose every byte was hashed
   std::uint64_t bytes = 0;      // of those
-  std::uint64_t rows = 0;       // of datasets and logits, each against its own CRC
+  std::uint64_t rows =
+      0;  // of datasets and logits, each against its own CRC, and of label matrices
   std::vector<Fault> faults;
   std::vector<Fault> notes;  // unfinished or left over: no fault
 };

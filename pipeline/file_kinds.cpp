@@ -9,16 +9,18 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/label_matrix.h"
 #include "io/packed_shard.h"
 #include "io/tensor_file.h"
 
 namespace retort::pipeline {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::uint32_t>, 5> kKinds = {{
+constexpr std::array<std::pair<std::string_view, std::uint32_t>, 6> kKinds = {{
     {io::kPackedShardKind, io::kPackedFormatVersion},
     {io::kPackedClassesKind, io::kPackedFormatVersion},
     {"logit_shard", 1},
+    {io::kLabelRowsKind, io::kLabelMatrixVersion},
     {"model", io::kTensorFormatVersion},
     {"checkpoint", io::kTensorFormatVersion},
 }};

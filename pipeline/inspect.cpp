@@ -10,10 +10,12 @@
 #include "core/hash.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
+#include "io/label_matrix.h"
 #include "io/manifest.h"
 #include "pipeline/file_kinds.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/inspect_data.h"
+#include "pipeline/inspect_labels.h"
 #include "pipeline/job.h"
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
@@ -228,6 +230,7 @@ Json inspect(const fs::path& path) {
     const auto manifest = io::read_manifest(path);
     if (manifest.kind == "packed_dataset") return inspect_dataset(path, manifest);
     if (manifest.kind == "logits") return inspect_logits(path, manifest);
+    if (manifest.kind == io::kLabelMatrixKind) return inspect_labels(path, {}, {});
     if (manifest.kind == "model") return inspect_model(path);
     if (manifest.kind == "checkpoint") return inspect_generation(path, manifest);
     return inspect_section(path, manifest);
@@ -240,6 +243,16 @@ Json inspect(const fs::path& path) {
     return json;
   }
   throw nothing_here(path);
+}
+
+Json inspect_classes(const fs::path& path, const std::vector<std::string>& classes,
+                     const fs::path& model) {
+  require_existing(path);
+  if (!io::has_manifest(path) || io::read_manifest(path).kind != io::kLabelMatrixKind)
+    throw core::UsageError(
+        fmt::format("--class: {} is no finished label matrix, as smooth writes it", path.string()));
+  if (classes.size() > 2) throw core::UsageError("--class: at most twice: one class, or a pair");
+  return inspect_labels(path, classes, model);
 }
 
 std::string digest_of(const fs::path& path) {

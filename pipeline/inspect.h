@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,12 @@ namespace retort::pipeline {
 /// section's or run folder, the run folder of a plan. "what" names which. DataError if it is none
 /// of these or is damaged.
 nlohmann::ordered_json inspect(const std::filesystem::path& path);
+
+/// A closer look at one or two classes of a label matrix (inspect_labels.h). UsageError if `path`
+/// is none.
+nlohmann::ordered_json inspect_classes(const std::filesystem::path& path,
+                                       const std::vector<std::string>& classes,
+                                       const std::filesystem::path& model);
 
 /// One digest over the logical content, whatever the layout of the files. A HDF5 file: its
 /// attributes and data sets. A finished folder: its result (the manifest's content digest). An

@@ -1,6 +1,8 @@
 // inspect: what is in a file or folder, or one digest over it.
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -27,6 +29,17 @@ class Inspect : public stages::Stage {
              "print one digest over the logical content, whatever the layout of the files, as "
              "manifests say it; `retort check` holds every byte against them")
         .effect = core::OptionEffect::run;
+    table
+        .add_repeated(
+            "class", &classes_,
+            "of a label matrix: this class, by its name, a word of it or as #17, with those in its "
+            "row; given twice: the pair")
+        .effect = core::OptionEffect::run;
+    table
+        .add("model", &model_,
+             "with two classes: the model that the label matrix was made of, for a pair that it "
+             "does not store")
+        .effect = core::OptionEffect::input;
   }
 
   StageOutcome run(StageContext& context) override {
@@ -41,7 +54,7 @@ class Inspect : public stages::Stage {
         fmt::print("{}\n", digest);
       }
     } else {
-      const auto json = inspect(path);
+      const auto json = classes_.empty() ? inspect(path) : inspect_classes(path, classes_, model_);
       fmt::print("{}", context.json ? json.dump() + "\n" : for_people(json));
     }
     std::fflush(stdout);
@@ -51,6 +64,8 @@ class Inspect : public stages::Stage {
  private:
   std::filesystem::path path_;
   bool digest_ = false;
+  std::vector<std::string> classes_;
+  std::filesystem::path model_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "io/generation.h"
+#include "io/label_matrix.h"
 #include "io/manifest.h"
 #include "io/posix.h"
 #include "io/run_fence.h"
@@ -35,7 +36,9 @@ OwnerKind kind_of(const fs::path& folder) {
   if (fs::is_directory(folder / "members")) return OwnerKind::ledger;
   try {
     const auto manifest = io::read_manifest(folder);
-    if (manifest.kind == "packed_dataset" || manifest.kind == "logits") return OwnerKind::ledger;
+    if (manifest.kind == "packed_dataset" || manifest.kind == "logits" ||
+        manifest.kind == io::kLabelMatrixKind)
+      return OwnerKind::ledger;
     if (manifest.kind == "section") return OwnerKind::section;
     if (manifest.kind == "model") return OwnerKind::model;
   } catch (const core::DataError&) {

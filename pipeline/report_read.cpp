@@ -10,6 +10,7 @@
 #include "io/atomic_file.h"
 #include "io/companions.h"
 #include "io/json_text.h"
+#include "io/label_matrix.h"
 #include "io/manifest.h"
 #include "io/packed_shard.h"
 #include "pipeline/folder_progress.h"
@@ -62,6 +63,7 @@ std::vector<nlohmann::json> lines_of(const fs::path& path) {
 std::string stage_that_writes(const std::string& kind) {
   if (kind == io::kPackedManifestKind) return "pack";
   if (kind == "logits") return "teach";
+  if (kind == io::kLabelMatrixKind) return "smooth";
   return kind;
 }
 

@@ -13,6 +13,7 @@
 #include "io/packed_dataset.h"
 #include "io/packed_shard.h"
 #include "io/safetensors.h"
+#include "nn/similarity/class_columns.h"
 #include "stages/loaded_model.h"
 
 namespace retort::stages {
@@ -55,9 +56,10 @@ ClassWeights of_model(const ClassWeightOptions& options) {
   };
   const at::Tensor* weight = values_of(head + ".weight");
   if (loaded.model->embedding_size() == 0 || weight == nullptr)
-    throw DataError(fmt::format("{}: model {} has no linear layer at its end, so no column for a "
-                                "class",
-                                where, loaded.description.name));
+    throw DataError(
+        fmt::format("{}: model {} has no linear layer at its end, so no column for a "
+                    "class",
+                    where, loaded.description.name));
   const auto copy = [](const at::Tensor& tensor) {
     const at::Tensor plain = tensor.contiguous();
     const float* values = plain.const_data_ptr<float>();
@@ -84,10 +86,10 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
       throw DataError(fmt::format("--weight {}: {} holds no such tensor", options.weight, where));
     const auto& shape = found->second.shape;
     if (shape.size() != 2 || shape[0] != classes || shape[1] == 0)
-      throw DataError(fmt::format("--weight {}: is [{}]; [{}, features] is wanted, a row for each "
-                                  "class of {}",
-                                  options.weight, fmt::join(shape, ", "), classes,
-                                  options.data.string()));
+      throw DataError(
+          fmt::format("--weight {}: is [{}]; [{}, features] is wanted, a row for each "
+                      "class of {}",
+                      options.weight, fmt::join(shape, ", "), classes, options.data.string()));
     return options.weight;
   }
   std::vector<std::string> fitting;
@@ -95,9 +97,10 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
     if (entry.shape.size() == 2 && entry.shape[0] == classes && entry.shape[1] > 0)
       fitting.push_back(name);
   if (fitting.empty())
-    throw DataError(fmt::format("{}: holds no tensor of shape [{}, features], a row for each class "
-                                "of {}",
-                                where, classes, options.data.string()));
+    throw DataError(
+        fmt::format("{}: holds no tensor of shape [{}, features], a row for each class "
+                    "of {}",
+                    where, classes, options.data.string()));
   if (fitting.size() > 1)
     throw UsageError(fmt::format("{}: {} could each be the last layer's: choose one by --weight",
                                  where, fmt::join(fitting, ", ")));
@@ -107,9 +110,10 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
 ClassWeights of_file(const ClassWeightOptions& options) {
   const std::string where = options.model.string();
   if (options.data.empty())
-    throw UsageError(fmt::format("{}: a safetensors file names no classes: give --data, the data "
-                                 "set that it was trained on",
-                                 where));
+    throw UsageError(
+        fmt::format("{}: a safetensors file names no classes: give --data, the data "
+                    "set that it was trained on",
+                    where));
   ClassWeights columns;
   columns.class_names = io::packed_class_names(options.data);
   columns.class_digest = io::packed_class_digest(columns.class_names);
@@ -154,9 +158,21 @@ void ClassWeightOptions::declare(core::OptionTable& table) {
 bool ClassWeights::finite(std::uint64_t of_class) const {
   const core::Range one{of_class, of_class + 1};
   const auto all = [](std::span<const float> values) {
-    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+    return std::all_of(values.begin(), values.end(),
+                       [](float value) { return std::isfinite(value); });
   };
   return all(columns(one)) && all(biases(one));
+}
+
+double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, double norm_floor) {
+  std::vector<std::uint64_t> faulty;
+  const auto tile_of = [&](std::uint64_t k) {
+    return nn::make_class_tile({k, k + 1}, weights.features, weights.columns({k, k + 1}),
+                               weights.biases({k, k + 1}), norm_floor, faulty);
+  };
+  const nn::ClassTile first = tile_of(a), second = tile_of(b);
+  if (first.degenerate[0] != 0 || second.degenerate[0] != 0) return 0;
+  return a == b ? 1 : nn::cosine(first, 0, second, 0);
 }
 
 ClassWeights read_class_weights(const ClassWeightOptions& options) {
@@ -166,10 +182,10 @@ ClassWeights read_class_weights(const ClassWeightOptions& options) {
   if (!file && !options.data.empty()) {
     const auto names = io::packed_class_names(options.data);
     if (io::packed_class_digest(names) != columns.class_digest)
-      throw DataError(fmt::format("{} knows {} classes, {} has {} (or other names): give the data "
-                                  "set that the model was trained on",
-                                  options.model.string(), columns.classes(), options.data.string(),
-                                  names.size()));
+      throw DataError(fmt::format(
+          "{} knows {} classes, {} has {} (or other names): give the data "
+          "set that the model was trained on",
+          options.model.string(), columns.classes(), options.data.string(), names.size()));
   }
   columns.digest = digest_of(columns);
   return columns;

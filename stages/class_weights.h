@@ -43,6 +43,10 @@ struct ClassWeights {
   }
 };
 
+/// The cosine of two classes (methods/similarity-labels.md, "Exact definition"); 0 where one has no
+/// direction.
+double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, double norm_floor);
+
 /// `model`: a model folder, a section's or an exported one, whose classes must be those of `data`
 /// if that is given; or a safetensors file, whose classes are those of `data`, in that order.
 /// UsageError for a file without `data`, a `weight` beside a folder, or a bias that is not there.

@@ -8,6 +8,7 @@
 #include "io/agreement.h"
 #include "io/logit_store.h"
 #include "stages/distill_objective.h"
+#include "stages/hard_labels.h"
 #include "stages/trainer.h"
 #include "stages/training_setup.h"
 
@@ -89,8 +90,7 @@ class Distill : public Stage {
         {{"unbiased", nn::Normalisation::none}, {"self-normalised", nn::Normalisation::self}},
         "Importance weights of draws: as they are, or divided by their sum, which is "
         "biased but takes any temperature");
-    table.add("label-smoothing", &loss.smoothing,
-              "Share of the hard target spread evenly over all classes, in [0, 1)");
+    hard_.declare(table);
     table.group("Unlabelled samples");
     table
         .add("unlabelled", &distill_.unlabelled,
@@ -112,6 +112,7 @@ class Distill : public Stage {
                      "each, or as they are");
   }
   void declare_dependent(core::OptionTable& table) override {
+    hard_.check_given(table);
     if (distill_.unlabelled.empty())
       for (const char* option : {"unlabelled-split", "unlabelled-logits", "unlabelled-batch",
                                  "beta", "unlabelled-weights"})
@@ -130,8 +131,7 @@ class Distill : public Stage {
           fmt::format("--beta {}: must be in [0, alpha], and alpha is {}", loss.beta, loss.alpha));
     if (!(loss.temperature > 0))
       throw UsageError(fmt::format("--temperature {}: must be above 0", loss.temperature));
-    if (!(loss.smoothing >= 0 && loss.smoothing < 1))
-      throw UsageError(fmt::format("--label-smoothing {}: must be in [0, 1)", loss.smoothing));
+    hard_.validate();
     if (distill_.unlabelled_batch > (1U << 30))
       throw UsageError(fmt::format("--unlabelled-batch {}: must be at most {}",
                                    distill_.unlabelled_batch, 1U << 30));
@@ -149,8 +149,9 @@ class Distill : public Stage {
       answers.emplace(distill_.unlabelled_answers(), io::LogitPart::unlabelled);
       check_unlabelled(setup, facts, *data, answers->facts());
     }
+    const HardLabels labels(hard_, setup.data, options_.data);
     const auto objective =
-        make_distill_objective(distill_.loss, store, answers ? &*answers : nullptr);
+        make_distill_objective(distill_.loss, labels, store, answers ? &*answers : nullptr);
     // Every byte of the answers, a share on each rank: a shard of another capture would have whole
     // rows, too.
     io::agree(context.communicator, [&] {
@@ -159,17 +160,18 @@ class Distill : public Stage {
       store.verify(rank, ranks);
       if (answers) answers->verify(rank, ranks);
     });
-    TrainingJob job{.options = options_,
-                    .model = *setup.model,
-                    .description = setup.description,
-                    .data = setup.data,
-                    .validation = setup.validation ? &*setup.validation : nullptr,
-                    .initial = setup.initial ? &setup.initial->tensors : nullptr,
-                    .objective = *objective,
-                    .inputs = setup.inputs + fmt::format("logits {}\n", store.digest()),
-                    .passes = facts.passes,
-                    .augment_seed = facts.seed,
-                    .results = nlohmann::json::object()};
+    TrainingJob job{
+        .options = options_,
+        .model = *setup.model,
+        .description = setup.description,
+        .data = setup.data,
+        .validation = setup.validation ? &*setup.validation : nullptr,
+        .initial = setup.initial ? &setup.initial->tensors : nullptr,
+        .objective = *objective,
+        .inputs = setup.inputs + labels.inputs() + fmt::format("logits {}\n", store.digest()),
+        .passes = facts.passes,
+        .augment_seed = facts.seed,
+        .results = labels.results()};
     if (facts.layout.form == io::RowForm::sampled)
       job.results["draws"] = facts.layout.sampling.draws;
     else
@@ -206,6 +208,7 @@ class Distill : public Stage {
 
   TrainingOptions options_;
   DistillOptions distill_;
+  HardLabelOptions hard_;
   ModelChoice choice_;
 };
 

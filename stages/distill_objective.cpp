@@ -18,14 +18,13 @@ using core::UsageError;
 
 /// Labelled rows of a micro-shard: what hard and soft loss are computed on.
 struct LabelledRows {
-  LabelledRows(const io::MicroBatch& micro, const io::LogitFacts& facts, double smoothing)
+  LabelledRows(const io::MicroBatch& micro, const io::LogitFacts& facts, const HardLabels& labels)
       : pass(micro.epoch % facts.passes),
         samples(std::span(micro.samples).first(micro.labelled)),
-        gold{std::span(micro.label_begin).first(micro.labelled + 1), micro.labels,
-             static_cast<float>(smoothing)} {}
+        hard(labels, micro) {}
   std::uint64_t pass;
   std::span<const std::uint64_t> samples;
-  nn::HardTargets<float> gold;
+  HardLabels::Rows hard;
 };
 
 /// Hard and soft loss of labelled rows, from rows of one form.
@@ -77,8 +76,8 @@ class BestClasses final : public SoftTarget {
     std::vector<float> values(n * k), tail(n);
     read(rows, ids, values, tail);
     const nn::SparseTargets<float> soft{store_.facts().layout.top_k, ids, values, tail};
-    return nn::loss_and_gradient<float>(n, classes, logits, &rows.gold, hard_weight, &soft,
-                                        options_, soft_weight, grad);
+    return nn::loss_and_gradient<float>(n, classes, logits, &rows.hard.targets(), hard_weight,
+                                        &soft, options_, soft_weight, grad);
   }
 
   std::string gpu_obstacle() const override { return {}; }
@@ -193,8 +192,8 @@ class DrawnClasses final : public SoftTarget {
                                           source_ == LogSumExp::cancels
                                               ? std::span<const float>()
                                               : std::span<const float>(log_probability)};
-    return nn::weighted_loss_and_gradient<float>(n, classes, logits, &rows.gold, hard_weight, soft,
-                                                 options_, soft_weight, grad);
+    return nn::weighted_loss_and_gradient<float>(n, classes, logits, &rows.hard.targets(),
+                                                 hard_weight, soft, options_, soft_weight, grad);
   }
 
   std::string gpu_obstacle() const override { return "draws are computed on the CPU alone"; }
@@ -244,9 +243,13 @@ std::unique_ptr<SoftTarget> make_soft_target(const DistillLoss& loss, const io::
 
 class DistillObjective final : public Objective {
  public:
-  DistillObjective(const DistillLoss& loss, const io::LogitStore& store,
+  DistillObjective(const DistillLoss& loss, const HardLabels& labels, const io::LogitStore& store,
                    const io::LogitStore* unlabelled)
-      : loss_(loss), store_(store), unlabelled_(unlabelled), soft_(make_soft_target(loss, store)) {}
+      : loss_(loss),
+        labels_(labels),
+        store_(store),
+        unlabelled_(unlabelled),
+        soft_(make_soft_target(loss, store)) {}
 
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
                         const io::MicroBatch& batch, const BatchRows& of_batch,
@@ -255,7 +258,7 @@ class DistillObjective final : public Objective {
     const std::uint64_t first = batch.labelled * classes;
     if (batch.labelled > 0) {
       const double share = 1.0 / static_cast<double>(of_batch.labelled);
-      sums = soft_->evaluate(LabelledRows(batch, store_.facts(), loss_.smoothing), classes,
+      sums = soft_->evaluate(LabelledRows(batch, store_.facts(), labels_), classes,
                              logits.first(first), static_cast<float>(loss_.alpha * share),
                              static_cast<float>((1 - loss_.alpha) * share), grad.first(first));
     }
@@ -268,6 +271,7 @@ class DistillObjective final : public Objective {
 
   std::string gpu_obstacle() const override {
     if (unlabelled_ != nullptr) return "unlabelled samples are computed on the CPU alone";
+    if (const auto obstacle = labels_.gpu_obstacle(); !obstacle.empty()) return obstacle;
     return soft_->gpu_obstacle();
   }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
@@ -277,9 +281,10 @@ class DistillObjective final : public Objective {
                         .soft_scale = nn::scale_factor(loss_.scale, loss_.temperature),
                         .hard_weight = loss_.alpha * share,
                         .soft_weight = (1 - loss_.alpha) * share,
-                        .smoothing = loss_.smoothing};
-    const LabelledRows rows(batch, store_.facts(), loss_.smoothing);
-    targets.append_labels(rows.gold.label_begin, rows.gold.labels);
+                        .smoothing = labels_.smoothing()};
+    const LabelledRows rows(batch, store_.facts(), labels_);
+    const nn::HardTargets<float>& batch_labels = rows.hard.targets();
+    targets.append_labels(batch_labels.label_begin, batch_labels.labels);
     soft_->append(rows, targets);
   }
 
@@ -314,6 +319,7 @@ class DistillObjective final : public Objective {
   }
 
   const DistillLoss& loss_;
+  const HardLabels& labels_;
   const io::LogitStore& store_;
   const io::LogitStore* unlabelled_;
   std::unique_ptr<SoftTarget> soft_;
@@ -321,10 +327,10 @@ class DistillObjective final : public Objective {
 
 }  // namespace
 
-std::unique_ptr<Objective> make_distill_objective(const DistillLoss& loss,
+std::unique_ptr<Objective> make_distill_objective(const DistillLoss& loss, const HardLabels& labels,
                                                   const io::LogitStore& logits,
                                                   const io::LogitStore* unlabelled) {
-  return std::make_unique<DistillObjective>(loss, logits, unlabelled);
+  return std::make_unique<DistillObjective>(loss, labels, logits, unlabelled);
 }
 
 }  // namespace retort::stages

@@ -7,6 +7,7 @@
 #include "io/logit_store.h"
 #include "nn/kernels/draws.h"
 #include "nn/loss.h"
+#include "stages/hard_labels.h"
 #include "stages/objective.h"
 
 namespace retort::stages {
@@ -23,13 +24,12 @@ struct DistillLoss {
   Unlisted unlisted = Unlisted::refuse;                         // of tails that were stored
   nn::Normalisation sampled_weights = nn::Normalisation::none;  // of draws
   nn::UnlabelledWeights unlabelled_weights = nn::UnlabelledWeights::renormalised;
-  double smoothing = 0;  // of the hard target
 };
 
-/// `logits` of the labelled rows, `unlabelled` of the others (nullptr: there are none); both and
-/// `loss` must outlive the objective. UsageError: rows of another form than the tail needs, a
-/// temperature that these rows don't allow (page, "Another temperature than at capture").
-std::unique_ptr<Objective> make_distill_objective(const DistillLoss& loss,
+/// `labels` and `logits` of the labelled rows, `unlabelled` of the others (nullptr: there are
+/// none); all and `loss` must outlive the objective. UsageError: rows of another form than the tail
+/// needs, a temperature that these rows don't allow (page, "Another temperature than at capture").
+std::unique_ptr<Objective> make_distill_objective(const DistillLoss& loss, const HardLabels& labels,
                                                   const io::LogitStore& logits,
                                                   const io::LogitStore* unlabelled);
 

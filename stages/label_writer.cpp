@@ -61,8 +61,8 @@ class Writing {
   /// The file that a rank writes in its turn: one of those that begin among its classes.
   std::optional<std::uint64_t> file_of(int rank, std::uint64_t turn) const {
     const Range own = out_.split.classes_of(rank, communicator_.size());
-    for (std::uint64_t file = (own.begin + per_file_ - 1) / per_file_;
-         file * per_file_ < own.end; ++file)
+    for (std::uint64_t file = (own.begin + per_file_ - 1) / per_file_; file * per_file_ < own.end;
+         ++file)
       if (there_[file] == '0' && turn-- == 0) return file;
     return std::nullopt;
   }
@@ -120,9 +120,9 @@ class Writing {
     if (classes.empty()) return {};
     const auto storage = rows_[tile].storage(classes);
     Storage all(storage.begin(), storage.end());
-    all.push_back(std::as_bytes(
-        std::span(own_[tile].degenerate)
-            .subspan(classes.begin - own_[tile].classes.begin, classes.size())));
+    all.push_back(
+        std::as_bytes(std::span(own_[tile].degenerate)
+                          .subspan(classes.begin - own_[tile].classes.begin, classes.size())));
     return all;
   }
 
@@ -176,8 +176,8 @@ LabelSummary& LabelSummary::operator+=(const LabelSummary& other) {
 }
 
 nlohmann::json LabelSummary::to_json() const {
-  return {{"rows", rows},       {"entries", entries}, {"degenerate", degenerate},
-          {"alone", alone},     {"one_hot", one_hot}, {"self", self},
+  return {{"rows", rows},           {"entries", entries}, {"degenerate", degenerate},
+          {"alone", alone},         {"one_hot", one_hot}, {"self", self},
           {"discarded", discarded}, {"nearest", nearest}, {"kept", kept}};
 }
 

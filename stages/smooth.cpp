@@ -64,24 +64,28 @@ class Smooth : public Stage {
     auto& out = table.add("out", &options_.out, "Folder for the label matrix");
     out.effect = OptionEffect::output;
     out.required = true;
-    table.add("norm-floor", &options_.norm_floor,
-              "Columns of this norm or less have no direction: their rows are one-hot, and no other "
-              "row names them");
-    table.add_choice("non-finite", &options_.non_finite,
-                     {{"error", NonFinite::error}, {"degenerate", NonFinite::degenerate}},
-                     "Columns with NaN or infinite numbers, in a safetensors file: refuse, or treat "
-                     "like those without direction");
+    table.add(
+        "norm-floor", &options_.norm_floor,
+        "Columns of this norm or less have no direction: their rows are one-hot, and no other "
+        "row names them");
+    table.add_choice(
+        "non-finite", &options_.non_finite,
+        {{"error", NonFinite::error}, {"degenerate", NonFinite::degenerate}},
+        "Columns with NaN or infinite numbers, in a safetensors file: refuse, or treat "
+        "like those without direction");
     table.group("Labels");
-    table.add("top-m", &options_.top_m,
-              "Entries of a row at most, the class itself and the most similar; 0: all classes, for "
-              "few classes; as many as there are, if there are fewer and it is not given");
-    table.add_choice("negatives", &options_.similarity.negatives,
-                     {{"clamp", nn::Negatives::clamp},
-                      {"shift", nn::Negatives::shift},
-                      {"softmax", nn::Negatives::softmax},
-                      {"raw", nn::Negatives::raw}},
-                     "Weight of a class by its cosine c: c above the floor, else 0; (1 + c) / 2; "
-                     "exp((c - 1) / temperature); c as it is, which is refused where one is negative");
+    table.add(
+        "top-m", &options_.top_m,
+        "Entries of a row at most, the class itself and the most similar; 0: all classes, for "
+        "few classes; as many as there are, if there are fewer and it is not given");
+    table.add_choice(
+        "negatives", &options_.similarity.negatives,
+        {{"clamp", nn::Negatives::clamp},
+         {"shift", nn::Negatives::shift},
+         {"softmax", nn::Negatives::softmax},
+         {"raw", nn::Negatives::raw}},
+        "Weight of a class by its cosine c: c above the floor, else 0; (1 + c) / 2; "
+        "exp((c - 1) / temperature); c as it is, which is refused where one is negative");
     table.only_with("negatives", "clamp", [&] {
       table.add("floor", &options_.similarity.floor, "Cosines up to this one weigh nothing");
     });
@@ -89,10 +93,11 @@ class Smooth : public Stage {
       table.add("temperature", &options_.similarity.temperature,
                 "Temperature of softmax, at least 0.02; 0: 1 / (ln(classes) + 2)");
     });
-    table.add_choice("self", &options_.similarity.self,
-                     {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
-                     "Keep the class itself in its row, with weight 1, or share the row among others "
-                     "alone, which needs a --label-mix below 1 in training");
+    table.add_choice(
+        "self", &options_.similarity.self,
+        {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
+        "Keep the class itself in its row, with weight 1, or share the row among others "
+        "alone, which needs a --label-mix below 1 in training");
     table.group("Computation");
     table
         .add_choice("schedule", &options_.schedule,
@@ -103,7 +108,8 @@ class Smooth : public Stage {
         .effect = OptionEffect::run;
     table
         .add("tile", &options_.tile,
-             "Classes of a tile, the unit of work and of checkpoints; 0: by the class count, at most "
+             "Classes of a tile, the unit of work and of checkpoints; 0: by the class count, at "
+             "most "
              "2,048; the result is the same")
         .effect = OptionEffect::run;
     table
@@ -189,9 +195,10 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
   const auto where = options_.weights.model.string();
   const bool raw = options_.similarity.negatives == nn::Negatives::raw;
   if (raw && weights.classes() > nn::kLargestTile)
-    throw UsageError(fmt::format("--negatives raw: is for at most {} classes, there are {}; use "
-                                 "clamp, shift or softmax",
-                                 nn::kLargestTile, weights.classes()));
+    throw UsageError(
+        fmt::format("--negatives raw: is for at most {} classes, there are {}; use "
+                    "clamp, shift or softmax",
+                    nn::kLargestTile, weights.classes()));
   const core::Range mine =
       core::partition(weights.classes(), static_cast<std::uint64_t>(communicator.size()),
                       static_cast<std::uint64_t>(communicator.rank()));
@@ -210,8 +217,8 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
         "--non-finite degenerate",
         where, faulty, weights.classes(), weights.class_names[first_faulty], first_faulty));
   if (faulty > 0)
-    core::log_warning("{} classes have columns with NaN or infinite numbers: their rows are one-hot",
-                      faulty);
+    core::log_warning(
+        "{} classes have columns with NaN or infinite numbers: their rows are one-hot", faulty);
   if (!raw) return;
   const core::Range everything{0, weights.classes()};
   const nn::ClassTile all = tile_of(weights, everything);
@@ -263,20 +270,20 @@ StageOutcome Smooth::compute(StageContext& context, PairRun& run, io::RunFolder&
   for (std::uint64_t round = 1; run.advance(); ++round) {
     progress.update(run.done().count());
     communicator.at("tile pair", run.done().count());
-    const bool due = communicator.root() && options_.checkpoint_minutes > 0 &&
-                     Clock::now() - last >=
-                         std::chrono::duration<double>(60 * options_.checkpoint_minutes);
+    const bool due =
+        communicator.root() && options_.checkpoint_minutes > 0 &&
+        Clock::now() - last >= std::chrono::duration<double>(60 * options_.checkpoint_minutes);
     // How many ranks say yes to each, in one message of two counts.
-    const std::uint64_t said = communicator.all_reduce_sum(
-        (core::stop_requested() ? 1U : 0U) + (std::uint64_t{due ? 1U : 0U} << 32));
+    const std::uint64_t said = communicator.all_reduce_sum((core::stop_requested() ? 1U : 0U) +
+                                                           (std::uint64_t{due ? 1U : 0U} << 32));
     const bool stop = (said & 0xFFFFFFFFU) != 0;
-    const bool by_count =
-        options_.checkpoint_every > 0 && round % options_.checkpoint_every == 0;
+    const bool by_count = options_.checkpoint_every > 0 && round % options_.checkpoint_every == 0;
     if (stop || by_count || said >> 32 != 0) commit();
     if (stop && run.done().count() < run.done().total()) {
-      core::log_info("stopped on request after {} of {} tile pairs; the same command goes on from "
-                     "there",
-                     run.done().count(), run.done().total());
+      core::log_info(
+          "stopped on request after {} of {} tile pairs; the same command goes on from "
+          "there",
+          run.done().count(), run.done().total());
       return StageOutcome::stopped;
     }
   }
@@ -293,7 +300,8 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
         "high): all labels are one-hot, training on them changes nothing");
   else if (facts.self == "keep" && summary.self / rows < 0.5)
     core::log_warning(
-        "a class keeps {:.3f} of its own label on average, {} similar classes share the rest: train "
+        "a class keeps {:.3f} of its own label on average, {} similar classes share the rest: "
+        "train "
         "with a small --label-mix, or use --negatives softmax or a --floor, with --self exclude",
         summary.self / rows, facts.negatives == "clamp" ? "faintly" : "all");
 }
@@ -318,10 +326,11 @@ StageOutcome Smooth::run(StageContext& context) {
                   options_.tile > 0 ? options_.tile : default_edge(weights.classes()));
   state.load(folder);
   const TileSplit& split = state.split();
-  core::log_info("smooth: {} classes of {} features in {} tiles, {} entries a row; {} rank(s) x {} "
-                 "worker(s)",
-                 facts.classes, facts.features, split.tiles(), facts.top_m, communicator.size(),
-                 context.threads);
+  core::log_info(
+      "smooth: {} classes of {} features in {} tiles, {} entries a row; {} rank(s) x {} "
+      "worker(s)",
+      facts.classes, facts.features, split.tiles(), facts.top_m, communicator.size(),
+      context.threads);
 
   const core::Stopwatch watch;
   nn::SimilarityOptions similarity = options_.similarity;
@@ -332,8 +341,7 @@ StageOutcome Smooth::run(StageContext& context) {
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
                  nn::others_kept(similarity, facts.top_m)},
                 own_tiles(communicator, weights, split), state.take_rows(), state.done());
-  if (compute(context, pairs, folder, state) == StageOutcome::stopped)
-    return StageOutcome::stopped;
+  if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();
 
   io::MemberLedger ledger(options_.out, recipe);

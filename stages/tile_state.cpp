@@ -36,10 +36,7 @@ std::array<Part, 4> parts_of(std::uint32_t others) {
 
 TileState::TileState(comm::Communicator& communicator, std::uint64_t classes, std::uint32_t others,
                      std::uint64_t edge)
-    : communicator_(communicator),
-      others_(others),
-      split_{classes, edge},
-      done_(split_.tiles()) {}
+    : communicator_(communicator), others_(others), split_{classes, edge}, done_(split_.tiles()) {}
 
 void TileState::load(const io::RunFolder& folder) {
   // Which classes are this rank's depends on the tiles, which the state knows: `pairs` first.
@@ -48,9 +45,10 @@ void TileState::load(const io::RunFolder& folder) {
   });
   if (!only_pairs) return;
   const auto reject = [&](const std::string& why) -> core::DataError {
-    return core::DataError(fmt::format("{}: its state is of another form: {}; remove the folder to "
-                                       "start anew",
-                                       folder.path().string(), why));
+    return core::DataError(
+        fmt::format("{}: its state is of another form: {}; remove the folder to "
+                    "start anew",
+                    folder.path().string(), why));
   };
   std::uint64_t edge = 0;
   try {
@@ -69,9 +67,8 @@ void TileState::load(const io::RunFolder& folder) {
   done_.restore(pairs->second.bytes);
 
   const core::Range own = split_.classes_of(communicator_.rank(), communicator_.size());
-  const auto checkpoint = folder.load([&](const std::string& name) {
-    return name == kPairs ? std::nullopt : std::optional(own);
-  });
+  const auto checkpoint = folder.load(
+      [&](const std::string& name) { return name == kPairs ? std::nullopt : std::optional(own); });
   if (!checkpoint || checkpoint->step != only_pairs->step) throw reject("it changed meanwhile");
   const core::Range tiles = split_.tiles_of(communicator_.rank(), communicator_.size());
   for (std::uint64_t t = tiles.begin; t < tiles.end; ++t) {

@@ -1,9 +1,5 @@
 // train: a teacher or a baseline on gold labels.
-#include <cmath>
-
-#include <fmt/format.h>
-
-#include "core/error.h"
+#include "stages/hard_labels.h"
 #include "stages/trainer.h"
 #include "stages/training_setup.h"
 
@@ -13,20 +9,20 @@ namespace {
 
 class HardObjective : public Objective {
  public:
-  explicit HardObjective(double smoothing) : smoothing_(static_cast<float>(smoothing)) {}
+  explicit HardObjective(const HardLabels& labels) : labels_(labels) {}
   nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
                         const io::MicroBatch& batch, const BatchRows& of_batch,
                         std::span<float> grad) const override {
-    const nn::HardTargets<float> hard{batch.label_begin, batch.labels, smoothing_};
-    return nn::loss_and_gradient<float>(rows, classes, logits, &hard,
+    const HardLabels::Rows hard(labels_, batch);
+    return nn::loss_and_gradient<float>(rows, classes, logits, &hard.targets(),
                                         1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
                                         0.0F, grad);
   }
-  std::string gpu_obstacle() const override { return {}; }
+  std::string gpu_obstacle() const override { return labels_.gpu_obstacle(); }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
                       RowTargets& targets) const override {
     targets.settings = {.hard_weight = 1.0 / static_cast<double>(of_batch.labelled),
-                        .smoothing = static_cast<double>(smoothing_)};
+                        .smoothing = labels_.smoothing()};
     targets.append_labels(batch.label_begin, batch.labels);
   }
   double value(const nn::LossSums& sums, const BatchRows& rows) const override {
@@ -34,7 +30,7 @@ class HardObjective : public Objective {
   }
 
  private:
-  float smoothing_;
+  const HardLabels& labels_;
 };
 
 class Train : public Stage {
@@ -42,20 +38,20 @@ class Train : public Stage {
   void declare(core::OptionTable& table) override {
     options_.declare(table);
     table.group("Loss");
-    table.add("label-smoothing", &smoothing_,
-              "Share of the target spread evenly over all classes, in [0, 1)");
+    hard_.declare(table);
   }
   void declare_dependent(core::OptionTable& table) override {
+    hard_.check_given(table);
     choice_.declare(options_.model, table);
   }
   void validate() const override {
     options_.validate();
-    if (!(smoothing_ >= 0 && smoothing_ < 1))
-      throw core::UsageError(fmt::format("--label-smoothing {}: must be in [0, 1)", smoothing_));
+    hard_.validate();
   }
   StageOutcome run(StageContext& context) override {
     const TrainingSetup setup = prepare_training(options_, choice_);
-    const HardObjective objective(smoothing_);
+    const HardLabels labels(hard_, setup.data, options_.data);
+    const HardObjective objective(labels);
     const TrainingJob job{.options = options_,
                           .model = *setup.model,
                           .description = setup.description,
@@ -63,17 +59,17 @@ class Train : public Stage {
                           .validation = setup.validation ? &*setup.validation : nullptr,
                           .initial = setup.initial ? &setup.initial->tensors : nullptr,
                           .objective = objective,
-                          .inputs = setup.inputs,
+                          .inputs = setup.inputs + labels.inputs(),
                           .passes = 0,
                           .augment_seed = options_.seed,
-                          .results = nlohmann::json::object()};
+                          .results = labels.results()};
     return run_training(context, job);
   }
 
  private:
   TrainingOptions options_;
   ModelChoice choice_;
-  double smoothing_ = 0;
+  HardLabelOptions hard_;
 };
 
 }  // namespace

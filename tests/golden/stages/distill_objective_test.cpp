@@ -170,7 +170,8 @@ TEST(DistillObjective, GivesTheTotalOfMixedBatches) {
     const io::LogitStore store(folder.path());
     const io::LogitStore unlabelled(folder.path(), io::LogitPart::unlabelled);
     const DistillLoss loss = problem.loss();
-    const auto objective = make_distill_objective(loss, store, &unlabelled);
+    const HardLabels labels;
+    const auto objective = make_distill_objective(loss, labels, store, &unlabelled);
     const std::uint64_t n = problem.classes();
     const BatchRows rows{problem.gold.size(), problem.labels.size()};
     std::vector<float> grad(problem.student.size());
