@@ -2,6 +2,7 @@
 // (methods/similarity-labels.md, "Normaliser").
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -49,6 +50,10 @@ class FixedSum {
   /// `other` must not be larger.
   FixedSum& operator-=(const FixedSum& other);
   bool operator==(const FixedSum&) const = default;
+  bool operator<(const FixedSum& other) const {
+    return std::lexicographical_compare(words_.rbegin(), words_.rend(), other.words_.rbegin(),
+                                        other.words_.rend());
+  }
   bool zero() const { return words_[0] == 0 && words_[1] == 0 && words_[2] == 0; }
 
   /// In units of one, to within 2^-52 of itself.

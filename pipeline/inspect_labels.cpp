@@ -54,8 +54,9 @@ class Matrix {
     if (only != names.end() && std::find_if(only + 1, names.end(), has_word) == names.end())
       return static_cast<std::uint32_t>(only - names.begin());
     const std::string near = core::nearest_word(text, names);
-    throw core::UsageError(fmt::format("--class {}: no class is called so{}", text,
-                                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+    throw core::UsageError(
+        fmt::format("--class {}: no class is called so{}", text,
+                    near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
 
   /// The file that holds a class's row; kept until another one is needed.
@@ -184,7 +185,8 @@ double cosine_of(const fs::path& model, const io::LabelMatrixFacts& facts, std::
 }
 
 Json pair_of(Matrix& matrix, std::uint32_t a, std::uint32_t b, const fs::path& model) {
-  Json json = {{"what", "pair of a label matrix"}, {"class", matrix.name(a)}, {"other", matrix.name(b)}};
+  Json json = {
+      {"what", "pair of a label matrix"}, {"class", matrix.name(a)}, {"other", matrix.name(b)}};
   std::optional<double> cosine;
   const auto look = [&](std::uint32_t own, std::uint32_t other, const char* name) {
     for (const Entry& entry : matrix.entries(own))

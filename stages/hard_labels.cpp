@@ -44,8 +44,9 @@ void HardLabelOptions::validate() const {
   if (!(mix.mix >= 0 && mix.mix <= 1) && mix.mix != kMixByClasses)
     throw UsageError(fmt::format("--label-mix {}: must be in [0, 1]", mix.mix));
   if (smoothing > 0 && !matrix.empty())
-    throw UsageError("--label-smoothing and --label-matrix both say how the hard target is spread: "
-                     "leave one out");
+    throw UsageError(
+        "--label-smoothing and --label-matrix both say how the hard target is spread: "
+        "leave one out");
 }
 
 HardLabels::HardLabels(const HardLabelOptions& options, const io::PackedDataset& data,
@@ -57,18 +58,21 @@ HardLabels::HardLabels(const HardLabelOptions& options, const io::PackedDataset&
   const io::LabelMatrixFacts& facts = matrix.facts();
   const std::uint64_t classes = data.facts().class_names.size();
   if (facts.classes != classes)
-    throw DataError(fmt::format("{}: a label matrix of {} classes, {} has {}: run smooth on a model "
-                                "of the same classes",
-                                where, facts.classes, data_path.string(), classes));
+    throw DataError(
+        fmt::format("{}: a label matrix of {} classes, {} has {}: run smooth on a model "
+                    "of the same classes",
+                    where, facts.classes, data_path.string(), classes));
   if (facts.class_digest != data.class_digest())
-    throw DataError(fmt::format("{}: a label matrix of other class names than those of {}, or of "
-                                "another order",
-                                where, data_path.string()));
+    throw DataError(
+        fmt::format("{}: a label matrix of other class names than those of {}, or of "
+                    "another order",
+                    where, data_path.string()));
   if (mix_.mix == HardLabelOptions::kMixByClasses) mix_.mix = classes <= 100 ? 1 : 0.1;
   if (facts.self == "exclude" && mix_.mix == 1)
-    throw UsageError(fmt::format("--label-mix 1: the rows of {} leave the class itself out: take "
-                                 "less, or run smooth with --self keep",
-                                 where));
+    throw UsageError(
+        fmt::format("--label-mix 1: the rows of {} leave the class itself out: take "
+                    "less, or run smooth with --self keep",
+                    where));
   matrix_ = matrix.read();
   inputs_ = fmt::format("label matrix {}\n", matrix.digest());
   double self = 0;
@@ -78,9 +82,10 @@ HardLabels::HardLabels(const HardLabelOptions& options, const io::PackedDataset&
   }
   const double own = 1 - mix_.mix + mix_.mix * self / static_cast<double>(classes);
   if (own < 0.5)
-    core::log_warning("--label-mix {}: a sample's own class keeps {:.3f} of its target on average; "
-                      "take less, or run smooth with --negatives softmax or a --floor",
-                      mix_.mix, own);
+    core::log_warning(
+        "--label-mix {}: a sample's own class keeps {:.3f} of its target on average; "
+        "take less, or run smooth with --negatives softmax or a --floor",
+        mix_.mix, own);
   results_ = {{"label_mix", mix_.mix}, {"label_self", own}};
 }
 

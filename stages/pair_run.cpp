@@ -5,8 +5,6 @@
 #include <span>
 #include <utility>
 
-#include "nn/similarity/tile_pair.h"
-
 namespace retort::stages {
 namespace {
 
@@ -31,11 +29,13 @@ PairRun::PairRun(const Setup& setup, std::vector<ClassTile> own, std::vector<Sim
       mine_(split_.tiles_of(communicator_.rank(), communicator_.size())),
       own_(std::move(own)),
       rows_(std::move(rows)),
-      done_(std::move(done)) {
+      done_(std::move(done)),
+      places_(split_, options_, others_, setup.precision) {
   // A rank without a tile of its own must know it as well.
   features_ = communicator_.all_reduce_max(own_.empty() ? 0 : own_.front().features);
   if (rows_.empty())
     for (const ClassTile& tile : own_) rows_.emplace_back(tile.classes, others_);
+  for (std::size_t i = 0; i < own_.size(); ++i) places_.add(mine_.begin + i, own_[i], rows_[i]);
 }
 
 std::optional<Meeting> PairRun::meeting(int rank, int step) const {
@@ -62,9 +62,12 @@ bool PairRun::begin_step() {
   if (step_ == steps) return false;
   if (fetched_ != step_) begin_fetch(step_);
   fetch_.wait();
+  for (const auto& [id, tile] : visiting_) places_.remove(id);
   visiting_ = std::exchange(coming_, {});
   found_.clear();
-  for (const auto& [id, tile] : visiting_) found_.emplace(id, SimilarRows(tile.classes, others_));
+  for (const auto& [id, tile] : visiting_)
+    places_.add(id, tile, found_.emplace(id, SimilarRows(tile.classes, others_)).first->second);
+  places_.prepare(workers_);
   wave_ = waves_ = 0;
   for (int rank = 0; rank < communicator_.size(); ++rank)
     if (const auto met = meeting(rank, step_)) waves_ = std::max(waves_, met->waves());
@@ -93,24 +96,12 @@ bool PairRun::advance() {
   return true;
 }
 
-ClassTile& PairRun::columns(std::uint64_t tile) {
-  return owns(tile) ? own_[tile - mine_.begin] : visiting_.at(tile);
-}
-
-SimilarRows& PairRun::found(std::uint64_t tile) {
-  return owns(tile) ? rows_[tile - mine_.begin] : found_.at(tile);
-}
-
 void PairRun::work(const PairWave& wave) {
   std::atomic<std::uint64_t> next{0};
   workers_.run([&](int) {
     for (std::uint64_t at; (at = next++) < wave.size();) {
       const auto [i, j] = wave[at];
-      if (i == j) {
-        nn::credit_pairs_within(columns(i), found(i), options_);
-      } else {
-        nn::credit_pairs(columns(i), found(i), columns(j), found(j), options_);
-      }
+      places_.meet(i, j);
     }
   });
   counts_.tile_pairs += wave.size();
@@ -159,6 +150,7 @@ void PairRun::begin_fetch(int step) {
 void PairRun::settle() {
   if (settled_) return;
   settled_ = true;
+  places_.resolve(workers_);
   const int self = communicator_.rank();
   std::vector<std::pair<std::uint64_t, SimilarRows>> coming;
   std::vector<PeerTransfer> transfers;

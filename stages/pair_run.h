@@ -12,6 +12,7 @@
 #include "nn/similarity/similar_rows.h"
 #include "nn/similarity/similarity_weight.h"
 #include "stages/pair_schedule.h"
+#include "stages/tile_places.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -32,6 +33,7 @@ class PairRun {
     PairSchedule schedule = PairSchedule::ring;
     nn::SimilarityOptions options;
     std::uint32_t others = 0;  // entries that a row keeps
+    CosinePrecision precision = CosinePrecision::exact;
   };
   /// `own`: this rank's tiles, in order; `rows`: what is known of their classes from the pairs of
   /// `done`, one for each tile, or none if nothing is. Collective, as all that follows.
@@ -57,9 +59,6 @@ class PairRun {
   std::vector<std::uint64_t> visitors(int rank, int step, int owner) const;
   void begin_fetch(int step);
   void work(const PairWave& wave);
-  nn::ClassTile& columns(std::uint64_t tile);
-  nn::SimilarRows& found(std::uint64_t tile);
-  bool owns(std::uint64_t tile) const { return mine_.contains(tile); }
   void receive(std::vector<comm::PeerTransfer>& transfers, int rank, std::span<std::byte> bytes);
 
   comm::Communicator& communicator_;
@@ -80,6 +79,7 @@ class PairRun {
   bool settled_ = true;                             // nothing was found since settle()
   Tiles visiting_;                                  // of this step
   std::map<std::uint64_t, nn::SimilarRows> found_;  // of its tiles
+  TilePlaces places_;                               // of all tiles that are here
   int fetched_ = -1;                                // the step whose tiles are on their way
   Tiles coming_;
   comm::Pending fetch_;  // the last member: it uses the others, so it ends first

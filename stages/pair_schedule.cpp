@@ -19,6 +19,11 @@ std::uint64_t panels_for(int ranks) {
 
 }  // namespace
 
+std::uint64_t default_tile_edge(std::uint64_t classes) {
+  constexpr std::uint64_t kTiles = 24, kLeast = 64, kMost = 2048;
+  return std::clamp((classes / kTiles + kLeast - 1) / kLeast * kLeast, kLeast, kMost);
+}
+
 core::Range TileSplit::classes_of(int rank, int ranks) const {
   const core::Range tiles = tiles_of(rank, ranks);
   return {std::min(classes, tiles.begin * edge), std::min(classes, tiles.end * edge)};

@@ -28,6 +28,10 @@ struct TileSplit {
   core::Range classes_of(int rank, int ranks) const;
 };
 
+/// An edge by the class count alone: some tens of tiles where there are few classes, at most 2,048
+/// classes a tile.
+std::uint64_t default_tile_edge(std::uint64_t classes);
+
 /// Two tiles by id; the same one twice: the pairs within it.
 using TilePair = std::pair<std::uint64_t, std::uint64_t>;
 /// Pairs in which no tile occurs twice, so that they may be worked on side by side.

@@ -43,17 +43,12 @@ struct SmoothOptions {
   nn::SimilarityOptions similarity{.temperature = 0};
   double norm_floor = 1e-12;
   NonFinite non_finite = NonFinite::error;
+  CosinePrecision precision = CosinePrecision::exact;
   PairSchedule schedule = PairSchedule::ring;
   std::uint64_t tile = 0;
   double checkpoint_minutes = 10;
   std::uint64_t checkpoint_every = 0;
 };
-
-/// Classes of a tile, by the class count alone: some tens of tiles where there are few classes.
-std::uint64_t default_edge(std::uint64_t classes) {
-  constexpr std::uint64_t kTiles = 24, kLeast = 64, kMost = 2048;
-  return std::clamp((classes / kTiles + kLeast - 1) / kLeast * kLeast, kLeast, kMost);
-}
 
 class Smooth : public Stage {
  public:
@@ -98,6 +93,10 @@ class Smooth : public Stage {
         {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
         "Keep the class itself in its row, with weight 1, or share the row among others "
         "alone, which needs a --label-mix below 1 in training");
+    table.add_choice("precision", &options_.precision,
+                     {{"exact", CosinePrecision::exact}, {"fp32", CosinePrecision::fp32}},
+                     "Cosines in fp64 in a fixed order, or in fp32, several times faster: rows are "
+                     "exact, the share of what they leave out is within a bound that is stored");
     table.group("Computation");
     table
         .add_choice("schedule", &options_.schedule,
@@ -186,7 +185,9 @@ io::LabelMatrixFacts Smooth::facts_of(const ClassWeights& weights) const {
   facts.norm_floor = options_.norm_floor;
   facts.non_finite = options_.non_finite == NonFinite::error ? "error" : "degenerate";
   facts.bias = options_.weights.bias;
-  facts.precision = "exact";
+  const bool fast = options_.precision == CosinePrecision::fp32;
+  facts.precision = fast ? "fp32" : "exact";
+  facts.cosine_bound = fast ? nn::fast_cosine_bound(facts.features) : 0;
   return facts;
 }
 
@@ -323,7 +324,7 @@ StageOutcome Smooth::run(StageContext& context) {
       context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
   TileState state(communicator, weights.classes(),
                   nn::others_kept(options_.similarity, facts.top_m),
-                  options_.tile > 0 ? options_.tile : default_edge(weights.classes()));
+                  options_.tile > 0 ? options_.tile : default_tile_edge(weights.classes()));
   state.load(folder);
   const TileSplit& split = state.split();
   core::log_info(
@@ -339,7 +340,7 @@ StageOutcome Smooth::run(StageContext& context) {
   Workers workers(context.threads);
   const std::uint64_t before = state.done().count();
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
-                 nn::others_kept(similarity, facts.top_m)},
+                 nn::others_kept(similarity, facts.top_m), options_.precision},
                 own_tiles(communicator, weights, split), state.take_rows(), state.done());
   if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();

@@ -21,14 +21,14 @@ ClassTile make_class_tile(core::Range classes, std::uint64_t features,
     for (std::uint64_t n = 0; n < tile.features; ++n) {
       const float value = n < features ? weight[k * features + n] : bias[k];
       finite = finite && std::isfinite(value);
-      tile.weight[n * count + k] = value;
+      tile.weight[k * tile.features + n] = value;
       squares += static_cast<double>(value) * static_cast<double>(value);
     }
     tile.norm[k] = std::sqrt(squares);
     if (!finite) faulty.push_back(classes.begin + k);
     if (!finite || tile.norm[k] <= norm_floor) {
       // Zeros meet no other column; what they would give is masked anyway.
-      for (std::uint64_t n = 0; n < tile.features; ++n) tile.weight[n * count + k] = 0;
+      std::fill_n(tile.weight.data() + k * tile.features, tile.features, 0.0F);
       tile.norm[k] = 1;
       tile.degenerate[k] = 1;
     }
@@ -39,9 +39,8 @@ ClassTile make_class_tile(core::Range classes, std::uint64_t features,
 double cosine(const ClassTile& a, std::uint64_t i, const ClassTile& b, std::uint64_t j) {
   double dot = 0;
   for (std::uint64_t n = 0; n < a.features; ++n)
-    dot += static_cast<double>(a.weight[n * a.size() + i]) *
-           static_cast<double>(b.weight[n * b.size() + j]);
-  return std::clamp(dot / (a.norm[i] * b.norm[j]), -1.0, 1.0) + 0.0;
+    dot += static_cast<double>(a.column(i)[n]) * static_cast<double>(b.column(j)[n]);
+  return cosine_of(dot, a.norm[i], b.norm[j]);
 }
 
 }  // namespace retort::nn

@@ -2,6 +2,7 @@
 // classes (methods/similarity-labels.md, "Exact definition").
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -14,11 +15,13 @@ namespace retort::nn {
 struct ClassTile {
   core::Range classes;
   std::uint64_t features = 0;
-  std::vector<float> weight;             // [features, classes]: feature-major
+  std::vector<float> weight;             // [classes, features]: a column of the layer each
   std::vector<double> norm;              // [classes], 1 where degenerate
   std::vector<std::uint8_t> degenerate;  // [classes]
 
   std::uint64_t size() const { return classes.size(); }
+  /// Numbers of a class, which counts from the range's begin.
+  const float* column(std::uint64_t of_class) const { return weight.data() + of_class * features; }
 };
 
 /// `weight`: [classes, features], a row for each class, as Retort and PyTorch keep it; `bias`:
@@ -29,7 +32,13 @@ ClassTile make_class_tile(core::Range classes, std::uint64_t features,
                           std::span<const float> weight, std::span<const float> bias,
                           double norm_floor, std::vector<std::uint64_t>& faulty);
 
-/// c_ij of two columns: clip(dot / (norm_i norm_j), -1, 1), never -0; the dot product in fp64,
+/// c_ij of columns with this dot product and these norms: clip(dot / (norm_i norm_j), -1, 1), never
+/// -0. Without a branch.
+inline double cosine_of(double dot, double norm, double other_norm) {
+  return std::min(1.0, std::max(-1.0, dot / (norm * other_norm))) + 0.0;
+}
+
+/// That of two columns of tiles; the dot product in fp64,
 /// features in ascending order. Both must have a direction.
 double cosine(const ClassTile& a, std::uint64_t i, const ClassTile& b, std::uint64_t j);
 

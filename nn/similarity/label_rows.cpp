@@ -44,6 +44,7 @@ io::LabelRows finish_rows(const SimilarRows& rows, std::span<const std::uint8_t>
         for (const auto& other : rows.neighbours(r))
           append_entry(out, other.id, weight(other.cosine), kept);
       });
+    if (sum < kept) sum = kept;  // a sum of approximate weights may be short of the exact ones
     io::FixedSum rest = sum;
     rest -= kept;
     out.row_begin.push_back(out.ids.size());

@@ -35,6 +35,9 @@ class SimilarRows {
     insert(row, c, id);
   }
 
+  /// Nothing below gets into a row any more.
+  double threshold(std::uint64_t row) const { return threshold_[row]; }
+
   void add(std::uint64_t row, const io::FixedSum& weights) { sums_[row] += weights; }
   const io::FixedSum& sum(std::uint64_t row) const { return sums_[row]; }
 

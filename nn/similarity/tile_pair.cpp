@@ -24,9 +24,9 @@ Panel panel_of(const ClassTile& tile) {
   Panel panel;
   panel.width = (tile.size() + kColumns - 1) / kColumns * kColumns;
   panel.weight.assign(tile.features * panel.width, 0);
-  for (std::uint64_t n = 0; n < tile.features; ++n)
-    std::copy_n(tile.weight.data() + n * tile.size(), tile.size(),
-                panel.weight.data() + n * panel.width);
+  for (std::uint64_t j = 0; j < tile.size(); ++j)
+    for (std::uint64_t n = 0; n < tile.features; ++n)
+      panel.weight[n * panel.width + j] = tile.column(j)[n];
   return panel;
 }
 
@@ -60,7 +60,7 @@ class Crediting {
     std::array<io::WeightParts, kColumns> parts;
     const double norm = a_.norm[i];
     for (std::uint64_t j = 0; j < count; ++j) {
-      const double c = std::min(1.0, std::max(-1.0, dot[j] / (norm * b_.norm[from + j]))) + 0.0;
+      const double c = cosine_of(dot[j], norm, b_.norm[from + j]);
       cosines[j] = c;
       const bool counts = (a_.degenerate[i] | b_.degenerate[from + j]) == 0;
       parts[j] = io::WeightParts::of(counts ? weight_(c) : 0.0);
@@ -94,12 +94,6 @@ class Crediting {
   PartSums columns_;
 };
 
-void require_small(const ClassTile& tile) {
-  if (tile.size() > kLargestTile)
-    throw core::InternalError(
-        fmt::format("a tile of {} classes; {} are the most", tile.size(), kLargestTile));
-}
-
 enum class Pairs { all, above_diagonal };
 
 template <class Weight>
@@ -113,7 +107,7 @@ void credit(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, Similar
     const std::uint64_t height = std::min(kRows, a.size() - i);
     for (std::uint64_t n = 0; n < a.features; ++n)
       for (std::uint64_t r = 0; r < kRows; ++r)
-        rows[n * kRows + r] = r < height ? a.weight[n * a.size() + i + r] : 0.0;
+        rows[n * kRows + r] = r < height ? a.column(i + r)[n] : 0.0F;
     const std::uint64_t first = pairs == Pairs::all ? 0 : i / kColumns;
     for (std::uint64_t block = first; block < blocks.size(); ++block) {
       double dot[kRows][kColumns];
@@ -138,6 +132,12 @@ void credit(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, Similar
 }
 
 }  // namespace
+
+void require_small(const ClassTile& tile) {
+  if (tile.size() > kLargestTile)
+    throw core::InternalError(
+        fmt::format("a tile of {} classes; {} are the most", tile.size(), kLargestTile));
+}
 
 void credit_pairs(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, SimilarRows& rows_b,
                   const SimilarityOptions& options) {

@@ -10,6 +10,8 @@ namespace retort::nn {
 
 /// Classes of a tile: sums of weight parts stay exact up to here.
 inline constexpr std::uint64_t kLargestTile = std::uint64_t{1} << 15;
+/// InternalError for a larger one.
+void require_small(const ClassTile& tile);
 
 /// Pairs (i of a, j of b) of two different tiles. Degenerate columns give and get nothing; entries
 /// whose weight is 0 in units of 2^-144 are offered to no row. One thread; options.negatives is not

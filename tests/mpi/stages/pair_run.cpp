@@ -157,8 +157,8 @@ TEST(PairTraffic, IsThatOfTheFormulas) {
   // A class: its column, norm and flag come, and its sum, entries and their count go home.
   const std::uint64_t column = 4 * kFeatures + 9, row = 24 + 12 * kOthers + 4;
   for (const auto schedule : {PairSchedule::ring, PairSchedule::panels}) {
-    PairRun run({ranks(), workers, split, schedule, {}, kOthers}, own_tiles(values, split), {},
-                TilePairs(split.tiles()));
+    PairRun run({ranks(), workers, split, schedule, {}, kOthers, CosinePrecision::exact},
+                own_tiles(values, split), {}, TilePairs(split.tiles()));
     while (run.advance()) {
     }
     const std::uint64_t received = ranks().all_reduce_sum(run.counts().bytes_received);

@@ -1,0 +1,53 @@
+// Others of a tile's classes by approximate cosines: those that may be among the best by the exact
+// ones, until these are known (methods/similarity-labels.md, "Precisions").
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace retort::nn {
+
+class Candidates {
+ public:
+  struct Entry {
+    float cosine = 0;
+    std::uint32_t id = 0;
+  };
+
+  Candidates() = default;
+  /// `most`: others that a row keeps; `bound`: how far an approximate cosine is off at most; `least`:
+  /// exact cosines up to this one don't count.
+  Candidates(std::uint64_t rows, std::uint32_t most, double bound, double least);
+
+  /// By row: what is below need not be offered.
+  const float* thresholds() const { return thresholds_.data(); }
+  /// False: there is no room for further ones: resolve the row first.
+  bool offer(std::uint64_t row, float cosine, std::uint32_t id) {
+    if (cosine < thresholds_[row]) return true;
+    entries_[row * room_ + filled_[row]++] = {cosine, id};
+    return filled_[row] < room_ || make_room(row);
+  }
+
+  std::span<const Entry> entries(std::uint64_t row) const {
+    return std::span(entries_).subspan(row * room_, filled_[row]);
+  }
+  /// Drops those that can't be among the best.
+  void prune(std::uint64_t row);
+  /// They were resolved; `worst`: the exact cosine below which nothing counts any more.
+  void clear(std::uint64_t row, double worst);
+
+ private:
+  bool make_room(std::uint64_t row);
+  void raise(std::uint64_t row, double cosine);
+
+  std::uint32_t most_ = 0;
+  std::uint64_t room_ = 0;
+  double bound_ = 0;
+  std::vector<float> thresholds_;
+  std::vector<std::uint32_t> filled_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace retort::nn

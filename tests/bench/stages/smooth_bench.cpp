@@ -1,0 +1,150 @@
+// smooth: all pairs of K classes with their M best others, as `retort smooth` computes them, against
+// an exact search of FAISS for the same (smooth.py lets both run in turns). With arguments:
+//   smooth_bench CLASSES FEATURES TOP_M PRECISION THREADS
+// one run, whose figures are printed as one JSON line.
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/resource.h>
+
+#include <fmt/format.h>
+
+#include "core/heap.h"
+#include "core/random.h"
+#include "nn/kernels/panel_dots.h"
+#include "nn/similarity/label_rows.h"
+#include "stages/pair_run.h"
+
+namespace retort::stages {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::uint64_t kCached = nn::kDotColumns;  // columns of a block that stays in the cache
+constexpr std::uint64_t kSampled = 50;  // rows that are compared with exact ones
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double peak_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+std::vector<float> random_columns(std::uint64_t classes, std::uint64_t features) {
+  std::vector<float> values(classes * features);
+  std::vector<std::thread> threads;
+  for (std::uint64_t part = 0; part < 2; ++part)
+    threads.emplace_back([&, part] {
+      core::RandomStream random(7, core::RandomUse::test, {part});
+      const core::Range mine = core::partition(values.size(), 2, part);
+      for (std::uint64_t i = mine.begin; i < mine.end; ++i)
+        values[i] = static_cast<float>(random.normal());
+    });
+  for (auto& thread : threads) thread.join();
+  return values;
+}
+
+/// GFLOP/s of the kernel of the products alone, on blocks that stay in the cache.
+double kernel_rate(std::uint64_t features, int threads) {
+  nn::Panels panels(kCached, features);
+  for (std::uint64_t k = 0; k < kCached; ++k)
+    for (std::uint64_t n = 0; n < features; ++n) panels.at(k, n) = 1.0F / 1024;
+  Workers workers(threads);
+  std::vector<double> rates(static_cast<std::size_t>(threads));
+  workers.run([&](int worker) {
+    nn::DotBlock block;
+    const auto start = Clock::now();
+    std::uint64_t blocks = 0;
+    while (seconds_since(start) < 0.5)
+      for (std::uint64_t row = 0; row < kCached; row += nn::kDotRows, ++blocks)
+        nn::panel_dots(panels, row, panels, 0, nn::kDotPanels, block);
+    rates[static_cast<std::size_t>(worker)] =
+        static_cast<double>(2 * blocks * nn::kDotRows * nn::kDotColumns * features) /
+        seconds_since(start) / 1e9;
+  });
+  double sum = 0;
+  for (const double rate : rates) sum += rate;
+  return sum;
+}
+
+int one_run(char** arguments) {
+  const std::uint64_t classes = std::stoull(arguments[1]), features = std::stoull(arguments[2]);
+  const auto top_m = static_cast<std::uint32_t>(std::stoul(arguments[3]));
+  const bool fast = std::string(arguments[4]) == "fp32";
+  const int threads = std::stoi(arguments[5]);
+  core::keep_heap();
+  const auto values = random_columns(classes, features);
+  const TileSplit split{classes, default_tile_edge(classes)};
+  const nn::SimilarityOptions options;
+  std::vector<std::uint64_t> faulty;
+  const double before = peak_mb();
+  auto communicator = comm::Communicator::single();
+  Workers workers(threads);
+  const auto start = Clock::now();
+  std::vector<nn::ClassTile> own;
+  for (std::uint64_t t = 0; t < split.tiles(); ++t) {
+    const core::Range range = split.tile(t);
+    own.push_back(nn::make_class_tile(
+        range, features,
+        std::span(values).subspan(range.begin * features, range.size() * features), {}, 1e-12,
+        faulty));
+  }
+  PairRun run({communicator, workers, split, PairSchedule::ring, options,
+               nn::others_kept(options, top_m),
+               fast ? CosinePrecision::fp32 : CosinePrecision::exact},
+              std::move(own), {}, TilePairs(split.tiles()));
+  while (run.advance()) {
+  }
+  const double seconds = seconds_since(start);
+
+  // Rows against exact cosines with all others.
+  const nn::ClassTile all =
+      nn::make_class_tile({0, classes}, features, values, {}, 1e-12, faulty);
+  std::uint64_t wrong = 0;
+  for (std::uint64_t s = 0; s < kSampled; ++s) {
+    const std::uint64_t k = s * (classes / kSampled);
+    std::vector<nn::SimilarRows::Neighbour> wanted;
+    for (std::uint64_t j = 0; j < classes; ++j)
+      if (const double c = nn::cosine(all, k, all, j); j != k && c > 0)
+        wanted.push_back({c, static_cast<std::uint32_t>(j)});
+    const std::size_t most = std::min<std::size_t>(wanted.size(), top_m - 1);
+    std::partial_sort(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most),
+                      wanted.end(), [](const auto& a, const auto& b) {
+                        return nn::better_neighbour(a.cosine, a.id, b.cosine, b.id);
+                      });
+    wanted.resize(most);
+    const std::uint64_t tile = k / split.edge;
+    if (run.rows()[tile].neighbours(k - split.tile(tile).begin) != wanted) ++wrong;
+  }
+  const double flops = static_cast<double>(classes) * static_cast<double>(classes) *
+                       static_cast<double>(features);
+  fmt::print(
+      "{{\"seconds\": {:.4f}, \"gflops\": {:.1f}, \"kernel_gflops\": {:.1f}, \"kernel\": \"{}\", "
+      "\"extra_mb\": {:.0f}, \"columns_mb\": {:.0f}, \"wrong_rows\": {}, \"rows_compared\": {}}}\n",
+      seconds, flops / seconds / 1e9, kernel_rate(features, threads), nn::panel_dots_kind(),
+      peak_mb() - before, static_cast<double>(classes * features * 4) / 1048576, wrong, kSampled);
+  return wrong == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace retort::stages
+
+int main(int count, char** arguments) {
+  if (count == 6) return retort::stages::one_run(arguments);
+  const auto self = std::filesystem::canonical("/proc/self/exe");
+  const auto script =
+      self.parent_path().parent_path().parent_path().parent_path() / "tests/bench/stages/smooth.py";
+  execlp("python3", "python3", script.c_str(), self.c_str(), nullptr);
+  std::perror("python3");
+  return 70;
+}

@@ -1,0 +1,143 @@
+// Pairs in fp32: rows are those of the exact pairs, sums are within the bound that is stored.
+#include "nn/similarity/fast_pair.h"
+
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "core/random.h"
+#include "nn/similarity/label_rows.h"
+#include "nn/similarity/label_target.h"
+#include "nn/similarity/tile_pair.h"
+
+namespace retort::nn {
+namespace {
+
+using core::Range;
+
+struct Case {
+  std::uint64_t classes, features;
+  std::uint32_t top_m;
+  SimilarityOptions options;
+  bool alike = false;  // many equal columns: more candidates than there is room for
+};
+
+std::vector<float> columns_of(const Case& c) {
+  core::RandomStream random(9, core::RandomUse::test, {c.classes, c.features});
+  std::vector<float> values(c.classes * c.features);
+  for (float& value : values) value = static_cast<float>(random.normal() + 0.3);
+  for (std::uint64_t k = 0; k < c.classes; ++k)
+    for (std::uint64_t n = 0; n < c.features; ++n) {
+      if (c.alike && k % 3 != 0) values[k * c.features + n] = values[n];
+      if (k % 29 == 7) values[k * c.features + n] = 0;
+    }
+  return values;
+}
+
+class FastPair : public ::testing::TestWithParam<Case> {};
+
+TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
+  const Case& c = GetParam();
+  const auto values = columns_of(c);
+  std::vector<std::uint64_t> faulty;
+  const auto tile = [&](Range classes) {
+    return make_class_tile(
+        classes, c.features,
+        std::span(values).subspan(classes.begin * c.features, classes.size() * c.features), {},
+        1e-12, faulty);
+  };
+  const std::uint32_t others = others_kept(c.options, c.top_m);
+  const ClassTile all = tile({0, c.classes});
+  SimilarRows exact({0, c.classes}, others);
+  credit_pairs_within(all, exact, c.options);
+  const io::LabelRows wanted = finish_rows(exact, all.degenerate, c.options);
+
+  const double bound = fast_cosine_bound(c.features);
+  const double least = c.options.negatives == Negatives::clamp ? c.options.floor : -1;
+  std::vector<io::LabelRows> cuts;
+  for (const std::uint64_t edge : {c.classes, c.classes / 2 + 1, std::uint64_t{50}}) {
+    std::vector<ClassTile> tiles;
+    std::vector<Panels> panels;
+    std::vector<SimilarRows> rows;
+    std::vector<Candidates> candidates;
+    for (std::uint64_t begin = 0; begin < c.classes; begin += edge) {
+      tiles.push_back(tile({begin, std::min(begin + edge, c.classes)}));
+      panels.push_back(unit_panels(tiles.back()));
+      rows.emplace_back(tiles.back().classes, others);
+      candidates.emplace_back(tiles.back().size(), others, bound, least);
+    }
+    const TileOf tile_of = [&](std::uint32_t id) -> const ClassTile& { return tiles[id / edge]; };
+    const auto side = [&](std::size_t i) {
+      return FastSide{tiles[i], panels[i], rows[i], candidates[i]};
+    };
+    // Later tiles first: the order does not matter.
+    for (std::size_t i = tiles.size(); i-- > 0;) {
+      for (std::size_t j = 0; j < i; ++j) credit_pairs_fast(side(i), side(j), c.options, tile_of);
+      credit_pairs_within_fast(side(i), c.options, tile_of);
+    }
+    io::LabelRows got;
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      resolve(tiles[i], rows[i], candidates[i], c.options, tile_of);
+      const io::LabelRows part = finish_rows(rows[i], tiles[i].degenerate, c.options);
+      for (std::uint64_t r = 0; r < tiles[i].size(); ++r) {
+        const std::uint64_t k = tiles[i].classes.begin + r;
+        const LabelRow own = label_row(part, r), other = label_row(wanted, k);
+        EXPECT_TRUE(std::ranges::equal(own.ids, other.ids)) << k;
+        EXPECT_TRUE(std::ranges::equal(own.weights, other.weights)) << k;
+        EXPECT_EQ(part.status[r], wanted.status[k]) << k;
+        // A floor is a jump for each cosine that may lie on its other side.
+        double jumps = 0;
+        for (std::uint64_t j = 0; j < c.classes; ++j)
+          if (std::abs(cosine(all, k, all, j) - c.options.floor) <= bound) ++jumps;
+        const double allowed =
+            c.options.negatives == Negatives::softmax
+                ? other.normaliser * std::expm1(bound / c.options.temperature)
+                : static_cast<double>(c.classes) * bound +
+                      jumps * c.options.floor;
+        EXPECT_NEAR(own.normaliser, other.normaliser, allowed) << k;
+        got.normaliser.push_back(part.normaliser[r]);
+      }
+    }
+    cuts.push_back(std::move(got));
+  }
+  // Whatever tiles: the same sums, bit for bit.
+  for (const auto& cut : cuts) EXPECT_EQ(cut.normaliser, cuts.front().normaliser);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, FastPair,
+    ::testing::Values(
+        Case{200, 33, 5, {}}, Case{131, 7, 131, {}}, Case{300, 64, 20, {.floor = 0.2}},
+        Case{97, 12, 1, {}}, Case{97, 12, 1, {.self = SelfWeight::exclude}},
+        Case{160, 20, 9, {.negatives = Negatives::shift}},
+        Case{160, 20, 9, {Negatives::softmax, SelfWeight::exclude, 0, 0.05}},
+        Case{400, 16, 4, {}, true},
+        Case{400, 16, 4, {Negatives::softmax, SelfWeight::keep, 0, 0.02}, true}));
+
+TEST(PanelDots, AreChainsOfFusedMultiplyAddsInEitherOrder) {
+  constexpr std::uint64_t kVectors = 53, kFeatures = 19;
+  Panels panels(kVectors, kFeatures);
+  core::RandomStream random(3, core::RandomUse::test, {1});
+  for (std::uint64_t k = 0; k < kVectors; ++k)
+    for (std::uint64_t n = 0; n < kFeatures; ++n)
+      panels.at(k, n) = static_cast<float>(random.normal());
+  for (const bool wide : {true, false})
+  for (std::uint64_t row = 0; row < kVectors; row += kDotRows)
+    for (std::uint64_t panel = 0; panel < panels.count(); ++panel) {
+      const std::uint64_t count = std::min(kDotPanels, panels.count() - panel);
+      DotBlock block;
+      (wide ? panel_dots : panel_dots_anywhere)(panels, row, panels, panel, count, block);
+      for (std::uint64_t r = 0; r < kDotRows && row + r < kVectors; ++r)
+        for (std::uint64_t j = 0; j < count * kPanelWidth; ++j) {
+          const std::uint64_t other = panel * kPanelWidth + j;
+          float dot = 0;
+          for (std::uint64_t n = 0; other < kVectors && n < kFeatures; ++n)
+            dot = std::fma(panels.at(other, n), panels.at(row + r, n), dot);
+          EXPECT_EQ(block.dot[r][j], dot) << row + r << " " << other;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace retort::nn
