@@ -20,7 +20,7 @@ std::uint64_t panels_for(int ranks) {
 }  // namespace
 
 std::uint64_t default_tile_edge(std::uint64_t classes) {
-  constexpr std::uint64_t kTiles = 24, kLeast = 64, kMost = 2048;
+  constexpr std::uint64_t kTiles = 48, kLeast = 48, kMost = 2016;
   return std::clamp((classes / kTiles + kLeast - 1) / kLeast * kLeast, kLeast, kMost);
 }
 

@@ -28,8 +28,8 @@ struct TileSplit {
   core::Range classes_of(int rank, int ranks) const;
 };
 
-/// An edge by the class count alone: some tens of tiles where there are few classes, at most 2,048
-/// classes a tile.
+/// An edge by the class count alone: some tens of tiles where there are few classes, at most 2,016
+/// classes a tile; whole blocks of nn/kernels/panel_dots.h.
 std::uint64_t default_tile_edge(std::uint64_t classes);
 
 /// Two tiles by id; the same one twice: the pairs within it.

@@ -2,6 +2,7 @@
 // of the last layer's columns become the sparse rows of a label matrix
 // (methods/similarity-labels.md; docs/label_matrix_format.md).
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 
@@ -109,7 +110,7 @@ class Smooth : public Stage {
         .add("tile", &options_.tile,
              "Classes of a tile, the unit of work and of checkpoints; 0: by the class count, at "
              "most "
-             "2,048; the result is the same")
+             "2,016; the result is the same")
         .effect = OptionEffect::run;
     table
         .add("checkpoint-every", &options_.checkpoint_every,
@@ -148,7 +149,7 @@ class Smooth : public Stage {
   io::LabelMatrixFacts facts_of(const ClassWeights& weights) const;
   void check(comm::Communicator& communicator, const ClassWeights& weights) const;
   nn::ClassTile tile_of(const ClassWeights& weights, const core::Range& classes) const;
-  std::vector<nn::ClassTile> own_tiles(const comm::Communicator& communicator,
+  std::vector<nn::ClassTile> own_tiles(const comm::Communicator& communicator, Workers& workers,
                                        const ClassWeights& weights, const TileSplit& split) const;
   StageOutcome compute(StageContext& context, PairRun& run, io::RunFolder& folder,
                        const TileState& state) const;
@@ -247,12 +248,15 @@ nn::ClassTile Smooth::tile_of(const ClassWeights& weights, const core::Range& cl
 }
 
 std::vector<nn::ClassTile> Smooth::own_tiles(const comm::Communicator& communicator,
-                                             const ClassWeights& weights,
+                                             Workers& workers, const ClassWeights& weights,
                                              const TileSplit& split) const {
   const core::Range mine = split.tiles_of(communicator.rank(), communicator.size());
-  std::vector<nn::ClassTile> own;
-  for (std::uint64_t t = mine.begin; t < mine.end; ++t)
-    own.push_back(tile_of(weights, split.tile(t)));
+  std::vector<nn::ClassTile> own(mine.size());
+  std::atomic<std::uint64_t> next{0};
+  workers.run([&](int) {
+    for (std::uint64_t t; (t = next++) < own.size();)
+      own[t] = tile_of(weights, split.tile(mine.begin + t));
+  });
   return own;
 }
 
@@ -341,7 +345,7 @@ StageOutcome Smooth::run(StageContext& context) {
   const std::uint64_t before = state.done().count();
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
                  nn::others_kept(similarity, facts.top_m), options_.precision},
-                own_tiles(communicator, weights, split), state.take_rows(), state.done());
+                own_tiles(communicator, workers, weights, split), state.take_rows(), state.done());
   if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();
 

@@ -1,5 +1,5 @@
-// The class tiles that are on this rank now, own or visiting, in the form in which they meet: exact,
-// or in fp32 with exact rows (methods/similarity-labels.md, "Precisions").
+// The class tiles that are on this rank now, own or visiting, in the form in which they meet:
+// exact, or in fp32 with exact rows (methods/similarity-labels.md, "Precisions").
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class TilePlaces {
     const nn::ClassTile* tile = nullptr;
     nn::SimilarRows* rows = nullptr;
     bool prepared = false;
-    nn::Panels panels;
+    nn::Panels<float> panels;
     nn::Candidates candidates;
     nn::FastSide side() { return {*tile, panels, *rows, candidates}; }
   };

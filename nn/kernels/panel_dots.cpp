@@ -10,82 +10,153 @@
 namespace retort::nn {
 namespace {
 
-// 4 x 16 sums in registers at a time; the compiler makes vectors of it.
+// Features that are summed before the next block of rows: lines of three panels that stay in the
+// first level's cache. The sums wait in the block meanwhile, which changes no bit of them.
+constexpr std::uint64_t kChunk = 128;
+
+// One block over some features: adds to the block's sums.
+template <class T>
+using AddBlock = void (*)(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                          std::uint64_t stride, DotBlock<T>& block);
+
+// 4 rows of a panel in registers at a time; the compiler makes vectors of it.
 constexpr std::uint64_t kSmallRows = 4;
 
-void small_block(std::uint64_t features, const float* rows, const PanelLine* columns,
-                 float (&sums)[kSmallRows][kPanelWidth]) {
-  float own[kSmallRows][kPanelWidth] = {};
+template <class T>
+void small_block(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                 DotBlock<T>& block, std::uint64_t row, std::uint64_t column) {
+  constexpr std::uint64_t kWidth = kPanelWidth<T>;
+  T own[kSmallRows][kWidth];
+  for (std::uint64_t r = 0; r < kSmallRows; ++r)
+    for (std::uint64_t j = 0; j < kWidth; ++j) own[r][j] = block.dot[row + r][column + j];
   for (std::uint64_t n = 0; n < features; ++n)
     for (std::uint64_t r = 0; r < kSmallRows; ++r)
-      for (std::uint64_t j = 0; j < kPanelWidth; ++j)
-        own[r][j] = std::fma(rows[n * kPanelWidth + r], columns[n].value[j], own[r][j]);
-  std::copy(&own[0][0], &own[0][0] + kSmallRows * kPanelWidth, &sums[0][0]);
+      for (std::uint64_t j = 0; j < kWidth; ++j)
+        own[r][j] = std::fma(rows[n * kWidth + row + r], columns[n].value[j], own[r][j]);
+  for (std::uint64_t r = 0; r < kSmallRows; ++r)
+    for (std::uint64_t j = 0; j < kWidth; ++j) block.dot[row + r][column + j] = own[r][j];
 }
 
-void plain_dots(std::uint64_t features, const float* rows, const PanelLine* columns,
-                std::uint64_t panels, DotBlock& block) {
+template <class T, std::uint64_t kPanels>
+void plain_block(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                 std::uint64_t stride, DotBlock<T>& block) {
   for (std::uint64_t r = 0; r < kDotRows; r += kSmallRows)
-    for (std::uint64_t p = 0; p < panels; ++p) {
-      float sums[kSmallRows][kPanelWidth];
-      small_block(features, rows + r, columns + p * features, sums);
-      for (std::uint64_t k = 0; k < kSmallRows; ++k)
-        std::copy(sums[k], sums[k] + kPanelWidth, block.dot[r + k] + p * kPanelWidth);
-    }
+    for (std::uint64_t p = 0; p < kPanels; ++p)
+      small_block(features, rows, columns + p * stride, block, r, p * kPanelWidth<T>);
 }
 
 #if defined(__x86_64__)
-// 8 x 48 sums in 24 registers, 3 for a line of the columns, one for a number of a row.
-template <int kPanels>
-__attribute__((target("avx512f"))) void wide_block(std::uint64_t features, const float* rows,
-                                                   const PanelLine* columns, DotBlock& block) {
-  __m512 sums[kDotRows][kPanels];
+#define RETORT_WIDE __attribute__((target("avx512f")))
+
+template <class T>
+struct Wide;
+template <>
+struct Wide<float> {
+  using Register = __m512;
+  RETORT_WIDE static Register load(const float* from) { return _mm512_load_ps(from); }
+  RETORT_WIDE static void store(float* to, Register x) { _mm512_store_ps(to, x); }
+  RETORT_WIDE static Register all(float x) { return _mm512_set1_ps(x); }
+  RETORT_WIDE static Register add(Register x, Register y, Register sum) {
+    return _mm512_fmadd_ps(x, y, sum);
+  }
+};
+template <>
+struct Wide<double> {
+  using Register = __m512d;
+  RETORT_WIDE static Register load(const double* from) { return _mm512_load_pd(from); }
+  RETORT_WIDE static void store(double* to, Register x) { _mm512_store_pd(to, x); }
+  RETORT_WIDE static Register all(double x) { return _mm512_set1_pd(x); }
+  RETORT_WIDE static Register add(Register x, Register y, Register sum) {
+    return _mm512_fmadd_pd(x, y, sum);
+  }
+};
+
+// 8 rows of 3 panels in 24 registers, 3 for a line of the columns, one for a number of a row.
+template <class T, std::uint64_t kPanels>
+RETORT_WIDE void wide_block(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                            std::uint64_t stride, DotBlock<T>& block) {
+  using Register = typename Wide<T>::Register;
+  constexpr std::uint64_t kWidth = kPanelWidth<T>;
+  Register sums[kDotRows][kPanels];
   for (std::uint64_t r = 0; r < kDotRows; ++r)
-    for (int p = 0; p < kPanels; ++p) sums[r][p] = _mm512_setzero_ps();
+    for (std::uint64_t p = 0; p < kPanels; ++p)
+      sums[r][p] = Wide<T>::load(block.dot[r] + p * kWidth);
   for (std::uint64_t n = 0; n < features; ++n) {
-    __m512 line[kPanels];
+    Register line[kPanels];
 #pragma GCC unroll 3
-    for (int p = 0; p < kPanels; ++p)
-      line[p] = _mm512_load_ps(columns[static_cast<std::uint64_t>(p) * features + n].value);
+    for (std::uint64_t p = 0; p < kPanels; ++p)
+      line[p] = Wide<T>::load(columns[p * stride + n].value);
 #pragma GCC unroll 8
     for (std::uint64_t r = 0; r < kDotRows; ++r) {
-      const __m512 number = _mm512_set1_ps(rows[n * kPanelWidth + r]);
+      const Register number = Wide<T>::all(rows[n * kWidth + r]);
 #pragma GCC unroll 3
-      for (int p = 0; p < kPanels; ++p) sums[r][p] = _mm512_fmadd_ps(number, line[p], sums[r][p]);
+      for (std::uint64_t p = 0; p < kPanels; ++p)
+        sums[r][p] = Wide<T>::add(number, line[p], sums[r][p]);
     }
   }
   for (std::uint64_t r = 0; r < kDotRows; ++r)
-    for (int p = 0; p < kPanels; ++p)
-      _mm512_store_ps(block.dot[r] + static_cast<std::uint64_t>(p) * kPanelWidth, sums[r][p]);
+    for (std::uint64_t p = 0; p < kPanels; ++p)
+      Wide<T>::store(block.dot[r] + p * kWidth, sums[r][p]);
 }
-
-void wide_dots(std::uint64_t features, const float* rows, const PanelLine* columns,
-               std::uint64_t panels, DotBlock& block) {
-  if (panels == 3) return wide_block<3>(features, rows, columns, block);
-  if (panels == 2) return wide_block<2>(features, rows, columns, block);
-  return wide_block<1>(features, rows, columns, block);
-}
+#undef RETORT_WIDE
 
 bool has_wide() { return __builtin_cpu_supports("avx512f") != 0; }
+template <class T>
+AddBlock<T> wide_of(std::uint64_t panels) {
+  return panels == 3 ? wide_block<T, 3> : panels == 2 ? wide_block<T, 2> : wide_block<T, 1>;
+}
 #else
 bool has_wide() { return false; }
-constexpr auto wide_dots = plain_dots;
+template <class T>
+AddBlock<T> wide_of(std::uint64_t) {
+  return nullptr;
+}
 #endif
+
+template <class T>
+AddBlock<T> plain_of(std::uint64_t panels) {
+  return panels == 3 ? plain_block<T, 3> : panels == 2 ? plain_block<T, 2> : plain_block<T, 1>;
+}
+
+template <class T>
+void all_blocks(AddBlock<T> add, const Panels<T>& rows, std::uint64_t first,
+                const Panels<T>& columns, std::uint64_t panel, std::span<DotBlock<T>> blocks) {
+  std::fill(blocks.begin(), blocks.end(), DotBlock<T>{});
+  constexpr std::uint64_t kWidth = kPanelWidth<T>;
+  const std::uint64_t features = rows.features();
+  for (std::uint64_t from = 0; from < features; from += kChunk) {
+    const std::uint64_t count = std::min(kChunk, features - from);
+    for (std::uint64_t b = 0; b < blocks.size(); ++b) {
+      const std::uint64_t row = first + b * kDotRows;
+      add(count, rows.panel(row / kWidth)[from].value + row % kWidth, columns.panel(panel) + from,
+          columns.features(), blocks[b]);
+    }
+  }
+}
 
 }  // namespace
 
-void panel_dots_anywhere(const Panels& rows, std::uint64_t first, const Panels& columns,
-                         std::uint64_t panel, std::uint64_t panels, DotBlock& block) {
-  plain_dots(rows.features(), rows.panel(first / kPanelWidth)->value + first % kPanelWidth,
-             columns.panel(panel), panels, block);
+template <class T>
+void panel_dots_anywhere(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
+                         std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks) {
+  all_blocks(plain_of<T>(panels), rows, first, columns, panel, blocks);
 }
 
-void panel_dots(const Panels& rows, std::uint64_t first, const Panels& columns, std::uint64_t panel,
-                std::uint64_t panels, DotBlock& block) {
-  static const auto dots = has_wide() ? wide_dots : plain_dots;
-  dots(rows.features(), rows.panel(first / kPanelWidth)->value + first % kPanelWidth,
-       columns.panel(panel), panels, block);
+template <class T>
+void panel_dots(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
+                std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks) {
+  static const auto choose = has_wide() ? wide_of<T> : plain_of<T>;
+  all_blocks(choose(panels), rows, first, columns, panel, blocks);
 }
+
+#define RETORT_INSTANTIATE(T)                                                                   \
+  template void panel_dots<T>(const Panels<T>&, std::uint64_t, const Panels<T>&, std::uint64_t, \
+                              std::uint64_t, std::span<DotBlock<T>>);                           \
+  template void panel_dots_anywhere<T>(const Panels<T>&, std::uint64_t, const Panels<T>&,       \
+                                       std::uint64_t, std::uint64_t, std::span<DotBlock<T>>);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(double)
+#undef RETORT_INSTANTIATE
 
 std::string_view panel_dots_kind() { return has_wide() ? "avx512" : "fma"; }
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "nn/kernels/panel_dots.h"
 
 namespace retort::nn {
 
@@ -9,12 +12,30 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-bool better(const Candidates::Entry& a, const Candidates::Entry& b) { return a.cosine > b.cosine; }
-
 /// The largest fp32 number that is not above.
 float below(double value) {
   const auto rounded = static_cast<float>(value);
   return static_cast<double>(rounded) > value ? std::nextafter(rounded, -kInfinity) : rounded;
+}
+
+std::uint32_t count_from(std::span<const float> values, float least) {
+  std::uint32_t count = 0;
+  for (const float value : values) count += value >= least ? 1 : 0;
+  return count;
+}
+
+/// A number that at least `most` of the values reach, and that is not further below the `most`-th
+/// largest than `near`: by halves, since counting is what vectors do fast.
+float near_the_last(std::span<const float> values, std::uint32_t most, float near) {
+  const auto [least, largest] = std::minmax_element(values.begin(), values.end());
+  float low = *least, high = *largest;
+  if (count_from(values, high) >= most) return high;
+  while (high - low > near) {
+    const float middle = low + (high - low) * 0.5F;
+    if (middle <= low || middle >= high) break;
+    (count_from(values, middle) >= most ? low : high) = middle;
+  }
+  return low;
 }
 
 }  // namespace
@@ -23,25 +44,32 @@ Candidates::Candidates(std::uint64_t rows, std::uint32_t most, double bound, dou
     : most_(most),
       room_(most == 0 ? 0 : 2 * std::uint64_t{most} + 32),
       bound_(bound),
-      thresholds_(rows, most == 0 ? kInfinity : below(least - bound)),
+      thresholds_(rows + kDotColumns<float>, most == 0 ? kInfinity : below(least - bound)),
       filled_(rows, 0),
-      entries_(rows * room_) {}
+      cosines_(rows * room_),
+      ids_(rows * room_) {}
 
 void Candidates::raise(std::uint64_t row, double cosine) {
   thresholds_[row] = std::max(thresholds_[row], below(cosine));
 }
 
 void Candidates::prune(std::uint64_t row) {
-  Entry* const begin = entries_.data() + row * room_;
-  Entry* const end = begin + filled_[row];
-  if (filled_[row] >= most_ && most_ > 0) {
-    std::nth_element(begin, begin + (most_ - 1), end, better);
-    raise(row, static_cast<double>(begin[most_ - 1].cosine) - 2 * bound_);
+  float* const cosines = cosines_.data() + row * room_;
+  std::uint32_t* const ids = ids_.data() + row * room_;
+  const std::uint32_t count = filled_[row];
+  if (most_ > 0 && count >= most_) {
+    const float last = near_the_last({cosines, count}, most_, static_cast<float>(bound_ / 4));
+    raise(row, static_cast<double>(last) - 2 * bound_);
   }
   const float least = thresholds_[row];
-  const auto* const kept =
-      std::remove_if(begin, end, [least](const Entry& entry) { return entry.cosine < least; });
-  filled_[row] = static_cast<std::uint32_t>(kept - begin);
+  std::uint32_t kept = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {  // without a branch
+    const float cosine = cosines[i];
+    cosines[kept] = cosine;
+    ids[kept] = ids[i];
+    kept += cosine >= least ? 1 : 0;
+  }
+  filled_[row] = kept;
 }
 
 bool Candidates::make_room(std::uint64_t row) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -11,27 +10,25 @@ namespace retort::nn {
 
 class Candidates {
  public:
-  struct Entry {
-    float cosine = 0;
-    std::uint32_t id = 0;
-  };
-
   Candidates() = default;
-  /// `most`: others that a row keeps; `bound`: how far an approximate cosine is off at most; `least`:
-  /// exact cosines up to this one don't count.
+  /// `most`: others that a row keeps; `bound`: how far an approximate cosine is off at most;
+  /// `least`: exact cosines up to this one don't count.
   Candidates(std::uint64_t rows, std::uint32_t most, double bound, double least);
 
-  /// By row: what is below need not be offered.
+  /// By row: what is below need not be offered. A block of 48 may be read from each on.
   const float* thresholds() const { return thresholds_.data(); }
   /// False: there is no room for further ones: resolve the row first.
   bool offer(std::uint64_t row, float cosine, std::uint32_t id) {
     if (cosine < thresholds_[row]) return true;
-    entries_[row * room_ + filled_[row]++] = {cosine, id};
+    const std::uint64_t at = row * room_ + filled_[row]++;
+    cosines_[at] = cosine;
+    ids_[at] = id;
     return filled_[row] < room_ || make_room(row);
   }
 
-  std::span<const Entry> entries(std::uint64_t row) const {
-    return std::span(entries_).subspan(row * room_, filled_[row]);
+  /// Those of a row, in no order.
+  std::span<const std::uint32_t> ids(std::uint64_t row) const {
+    return std::span(ids_).subspan(row * room_, filled_[row]);
   }
   /// Drops those that can't be among the best.
   void prune(std::uint64_t row);
@@ -47,7 +44,9 @@ class Candidates {
   double bound_ = 0;
   std::vector<float> thresholds_;
   std::vector<std::uint32_t> filled_;
-  std::vector<Entry> entries_;
+  // Row r's from r * room_.
+  std::vector<float> cosines_;
+  std::vector<std::uint32_t> ids_;
 };
 
 }  // namespace retort::nn

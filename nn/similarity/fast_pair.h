@@ -20,13 +20,13 @@ namespace retort::nn {
 double fast_cosine_bound(std::uint64_t features);
 
 /// The tile's columns divided by their norms; zeros where there is no direction.
-Panels unit_panels(const ClassTile& tile);
+Panels<float> unit_panels(const ClassTile& tile);
 
 /// One of two tiles that meet. Candidates have the bound of fast_cosine_bound() and, as what counts
 /// least, the floor of clamp or -1.
 struct FastSide {
   const ClassTile& tile;
-  const Panels& panels;
+  const Panels<float>& panels;
   SimilarRows& rows;
   Candidates& candidates;
 };

@@ -7,39 +7,20 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/kernels/panel_dots.h"
 
 namespace retort::nn {
 namespace {
 
-constexpr std::uint64_t kRows = 4;      // of a block of cosines
-constexpr std::uint64_t kColumns = 16;  // whose sums stay in registers
+constexpr std::uint64_t kBlocks = 32;  // of products at once
+constexpr std::uint64_t kColumns = kDotColumns<double>;
 
-// Columns of one tile as the blocks read them: [features, width], a multiple of kColumns, padded.
-struct Panel {
-  std::uint64_t width = 0;
-  std::vector<double> weight;  // fp32 values: their products are exact
-};
-
-Panel panel_of(const ClassTile& tile) {
-  Panel panel;
-  panel.width = (tile.size() + kColumns - 1) / kColumns * kColumns;
-  panel.weight.assign(tile.features * panel.width, 0);
-  for (std::uint64_t j = 0; j < tile.size(); ++j)
-    for (std::uint64_t n = 0; n < tile.features; ++n)
-      panel.weight[n * panel.width + j] = tile.column(j)[n];
-  return panel;
-}
-
-// dot[r][j] = sum over n, ascending, of rows[n][r] * columns[n][j].
-void dots(std::uint64_t features, const double* rows, const double* columns, std::uint64_t width,
-          double (&dot)[kRows][kColumns]) {
-  double sums[kRows][kColumns] = {};
-  for (std::uint64_t n = 0; n < features; ++n)
-    for (std::uint64_t r = 0; r < kRows; ++r)
-      for (std::uint64_t j = 0; j < kColumns; ++j)
-        sums[r][j] += rows[n * kRows + r] * columns[n * width + j];
-  for (std::uint64_t r = 0; r < kRows; ++r)
-    for (std::uint64_t j = 0; j < kColumns; ++j) dot[r][j] = sums[r][j];
+/// The columns of a tile in fp64: fp32 values, so that their products are exact.
+Panels<double> panels_of(const ClassTile& tile) {
+  Panels<double> panels(tile.size(), tile.features);
+  for (std::uint64_t k = 0; k < tile.size(); ++k)
+    for (std::uint64_t n = 0; n < tile.features; ++n) panels.at(k, n) = tile.column(k)[n];
+  return panels;
 }
 
 using PartSums = std::array<std::vector<std::uint64_t>, 3>;
@@ -51,10 +32,10 @@ class Crediting {
   Crediting(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, SimilarRows& rows_b,
             const Weight& weight)
       : a_(a), b_(b), rows_a_(rows_a), rows_b_(rows_b), weight_(weight) {
+    for (auto& part : sums_) part.assign(a.size(), 0);
     for (auto& part : columns_) part.assign(b.size(), 0);
   }
 
-  void begin_row() { row_ = {}; }
   void credit(std::uint64_t i, std::uint64_t from, std::uint64_t count, const double* dot) {
     std::array<double, kColumns> cosines;
     std::array<io::WeightParts, kColumns> parts;
@@ -69,7 +50,7 @@ class Crediting {
     for (std::uint64_t j = 0; j < count; ++j) {
       std::uint64_t any = 0;
       for (std::size_t p = 0; p < 3; ++p) {
-        row_[p] += parts[j].part[p];
+        sums_[p][i] += parts[j].part[p];
         columns_[p][from + j] += parts[j].part[p];
         any |= parts[j].part[p];
       }
@@ -78,8 +59,9 @@ class Crediting {
       rows_b_.offer(from + j, cosines[j], id_a);
     }
   }
-  void end_row(std::uint64_t i) { rows_a_.add(i, io::FixedSum(row_)); }
   void end() {
+    for (std::uint64_t i = 0; i < a_.size(); ++i)
+      rows_a_.add(i, io::FixedSum({sums_[0][i], sums_[1][i], sums_[2][i]}));
     for (std::uint64_t j = 0; j < b_.size(); ++j)
       rows_b_.add(j, io::FixedSum({columns_[0][j], columns_[1][j], columns_[2][j]}));
   }
@@ -90,8 +72,7 @@ class Crediting {
   SimilarRows& rows_a_;
   SimilarRows& rows_b_;
   const Weight& weight_;
-  std::array<std::uint64_t, 3> row_{};
-  PartSums columns_;
+  PartSums sums_, columns_;
 };
 
 enum class Pairs { all, above_diagonal };
@@ -100,34 +81,28 @@ template <class Weight>
 void credit(const ClassTile& a, SimilarRows& rows_a, const ClassTile& b, SimilarRows& rows_b,
             Pairs pairs, const Weight& weight) {
   Crediting<Weight> crediting(a, rows_a, b, rows_b, weight);
-  const Panel columns = panel_of(b);
-  std::vector<double> rows(a.features * kRows);
-  std::vector<std::array<std::array<double, kColumns>, kRows>> blocks(columns.width / kColumns);
-  for (std::uint64_t i = 0; i < a.size(); i += kRows) {
-    const std::uint64_t height = std::min(kRows, a.size() - i);
-    for (std::uint64_t n = 0; n < a.features; ++n)
-      for (std::uint64_t r = 0; r < kRows; ++r)
-        rows[n * kRows + r] = r < height ? a.column(i + r)[n] : 0.0F;
-    const std::uint64_t first = pairs == Pairs::all ? 0 : i / kColumns;
-    for (std::uint64_t block = first; block < blocks.size(); ++block) {
-      double dot[kRows][kColumns];
-      dots(a.features, rows.data(), columns.weight.data() + block * kColumns, columns.width, dot);
-      for (std::uint64_t r = 0; r < kRows; ++r)
-        std::copy(dot[r], dot[r] + kColumns, blocks[block][r].begin());
-    }
-    for (std::uint64_t r = 0; r < height; ++r) {
-      crediting.begin_row();
-      for (std::uint64_t block = first; block < blocks.size(); ++block) {
-        const std::uint64_t begin = block * kColumns;
-        const std::uint64_t from =
-            pairs == Pairs::all ? begin : std::max(begin, std::min(i + r + 1, begin + kColumns));
-        const std::uint64_t end = std::min(begin + kColumns, b.size());
-        if (from < end)
-          crediting.credit(i + r, from, end - from, blocks[block][r].data() + (from - begin));
+  const Panels<double> rows = panels_of(a);
+  const Panels<double> other = pairs == Pairs::all ? panels_of(b) : Panels<double>();
+  const Panels<double>& columns = pairs == Pairs::all ? other : rows;
+  std::vector<DotBlock<double>> blocks(kBlocks);
+  for (std::uint64_t from = 0; from < a.size(); from += kBlocks * kDotRows)
+    for (std::uint64_t panel = 0; panel < columns.count(); panel += kDotPanels) {
+      const std::uint64_t panels = std::min(kDotPanels, columns.count() - panel);
+      const std::uint64_t column = panel * kPanelWidth<double>;
+      const std::uint64_t end = std::min(column + kColumns, b.size());
+      // Above the diagonal: rows before the last column.
+      const std::uint64_t to =
+          std::min({from + kBlocks * kDotRows, a.size(), pairs == Pairs::all ? a.size() : end});
+      if (from >= to) continue;
+      const auto some = std::span(blocks).first((to - from + kDotRows - 1) / kDotRows);
+      panel_dots(rows, from, columns, panel, panels, some);
+      for (std::uint64_t i = from; i < to; ++i) {
+        const std::uint64_t first =
+            pairs == Pairs::all ? column : std::max(column, std::min(i + 1, end));
+        const double* const dot = some[(i - from) / kDotRows].dot[(i - from) % kDotRows];
+        if (first < end) crediting.credit(i, first, end - first, dot + (first - column));
       }
-      crediting.end_row(i + r);
     }
-  }
   crediting.end();
 }
 

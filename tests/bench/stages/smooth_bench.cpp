@@ -1,9 +1,11 @@
-// smooth: all pairs of K classes with their M best others, as `retort smooth` computes them, against
-// an exact search of FAISS for the same (smooth.py lets both run in turns). With arguments:
+// smooth: all pairs of K classes with their M best others, as `retort smooth` computes them,
+// against an exact search of FAISS for the same (smooth.py lets both run in turns). With arguments:
 //   smooth_bench CLASSES FEATURES TOP_M PRECISION THREADS
 // one run, whose figures are printed as one JSON line.
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -12,8 +14,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <sys/resource.h>
 
 #include <fmt/format.h>
 
@@ -27,7 +27,8 @@ namespace retort::stages {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::uint64_t kCached = nn::kDotColumns;  // columns of a block that stays in the cache
+constexpr std::uint64_t kCached =
+    nn::kDotColumns<float>;             // columns of a block that stays in the cache
 constexpr std::uint64_t kSampled = 50;  // rows that are compared with exact ones
 
 double seconds_since(Clock::time_point start) {
@@ -56,20 +57,20 @@ std::vector<float> random_columns(std::uint64_t classes, std::uint64_t features)
 
 /// GFLOP/s of the kernel of the products alone, on blocks that stay in the cache.
 double kernel_rate(std::uint64_t features, int threads) {
-  nn::Panels panels(kCached, features);
+  nn::Panels<float> panels(kCached, features);
   for (std::uint64_t k = 0; k < kCached; ++k)
     for (std::uint64_t n = 0; n < features; ++n) panels.at(k, n) = 1.0F / 1024;
   Workers workers(threads);
   std::vector<double> rates(static_cast<std::size_t>(threads));
   workers.run([&](int worker) {
-    nn::DotBlock block;
+    std::vector<nn::DotBlock<float>> blocks(kCached / nn::kDotRows);
     const auto start = Clock::now();
-    std::uint64_t blocks = 0;
+    std::uint64_t count = 0;
     while (seconds_since(start) < 0.5)
-      for (std::uint64_t row = 0; row < kCached; row += nn::kDotRows, ++blocks)
-        nn::panel_dots(panels, row, panels, 0, nn::kDotPanels, block);
+      for (int again = 0; again < 10; ++again, count += blocks.size())
+        nn::panel_dots<float>(panels, 0, panels, 0, nn::kDotPanels, blocks);
     rates[static_cast<std::size_t>(worker)] =
-        static_cast<double>(2 * blocks * nn::kDotRows * nn::kDotColumns * features) /
+        static_cast<double>(2 * count * nn::kDotRows * nn::kDotColumns<float> * features) /
         seconds_since(start) / 1e9;
   });
   double sum = 0;
@@ -91,25 +92,28 @@ int one_run(char** arguments) {
   auto communicator = comm::Communicator::single();
   Workers workers(threads);
   const auto start = Clock::now();
-  std::vector<nn::ClassTile> own;
-  for (std::uint64_t t = 0; t < split.tiles(); ++t) {
-    const core::Range range = split.tile(t);
-    own.push_back(nn::make_class_tile(
-        range, features,
-        std::span(values).subspan(range.begin * features, range.size() * features), {}, 1e-12,
-        faulty));
-  }
-  PairRun run({communicator, workers, split, PairSchedule::ring, options,
-               nn::others_kept(options, top_m),
-               fast ? CosinePrecision::fp32 : CosinePrecision::exact},
-              std::move(own), {}, TilePairs(split.tiles()));
+  std::vector<nn::ClassTile> own(split.tiles());
+  std::atomic<std::uint64_t> next{0};
+  workers.run([&](int) {
+    std::vector<std::uint64_t> none;
+    for (std::uint64_t t; (t = next++) < own.size();) {
+      const core::Range range = split.tile(t);
+      own[t] = nn::make_class_tile(
+          range, features,
+          std::span(values).subspan(range.begin * features, range.size() * features), {}, 1e-12,
+          none);
+    }
+  });
+  PairRun run(
+      {communicator, workers, split, PairSchedule::ring, options, nn::others_kept(options, top_m),
+       fast ? CosinePrecision::fp32 : CosinePrecision::exact},
+      std::move(own), {}, TilePairs(split.tiles()));
   while (run.advance()) {
   }
   const double seconds = seconds_since(start);
 
   // Rows against exact cosines with all others.
-  const nn::ClassTile all =
-      nn::make_class_tile({0, classes}, features, values, {}, 1e-12, faulty);
+  const nn::ClassTile all = nn::make_class_tile({0, classes}, features, values, {}, 1e-12, faulty);
   std::uint64_t wrong = 0;
   for (std::uint64_t s = 0; s < kSampled; ++s) {
     const std::uint64_t k = s * (classes / kSampled);
@@ -126,8 +130,8 @@ int one_run(char** arguments) {
     const std::uint64_t tile = k / split.edge;
     if (run.rows()[tile].neighbours(k - split.tile(tile).begin) != wanted) ++wrong;
   }
-  const double flops = static_cast<double>(classes) * static_cast<double>(classes) *
-                       static_cast<double>(features);
+  const double flops =
+      static_cast<double>(classes) * static_cast<double>(classes) * static_cast<double>(features);
   fmt::print(
       "{{\"seconds\": {:.4f}, \"gflops\": {:.1f}, \"kernel_gflops\": {:.1f}, \"kernel\": \"{}\", "
       "\"extra_mb\": {:.0f}, \"columns_mb\": {:.0f}, \"wrong_rows\": {}, \"rows_compared\": {}}}\n",

@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "core/random.h"
+#include "nn/kernels/block_weights.h"
+#include "nn/kernels/exact_dots.h"
 #include "nn/similarity/label_rows.h"
 #include "nn/similarity/label_target.h"
 #include "nn/similarity/tile_pair.h"
@@ -58,7 +60,7 @@ TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
   std::vector<io::LabelRows> cuts;
   for (const std::uint64_t edge : {c.classes, c.classes / 2 + 1, std::uint64_t{50}}) {
     std::vector<ClassTile> tiles;
-    std::vector<Panels> panels;
+    std::vector<Panels<float>> panels;
     std::vector<SimilarRows> rows;
     std::vector<Candidates> candidates;
     for (std::uint64_t begin = 0; begin < c.classes; begin += edge) {
@@ -93,8 +95,7 @@ TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
         const double allowed =
             c.options.negatives == Negatives::softmax
                 ? other.normaliser * std::expm1(bound / c.options.temperature)
-                : static_cast<double>(c.classes) * bound +
-                      jumps * c.options.floor;
+                : static_cast<double>(c.classes) * bound + jumps * c.options.floor;
         EXPECT_NEAR(own.normaliser, other.normaliser, allowed) << k;
         got.normaliser.push_back(part.normaliser[r]);
       }
@@ -107,36 +108,94 @@ TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, FastPair,
-    ::testing::Values(
-        Case{200, 33, 5, {}}, Case{131, 7, 131, {}}, Case{300, 64, 20, {.floor = 0.2}},
-        Case{97, 12, 1, {}}, Case{97, 12, 1, {.self = SelfWeight::exclude}},
-        Case{160, 20, 9, {.negatives = Negatives::shift}},
-        Case{160, 20, 9, {Negatives::softmax, SelfWeight::exclude, 0, 0.05}},
-        Case{400, 16, 4, {}, true},
-        Case{400, 16, 4, {Negatives::softmax, SelfWeight::keep, 0, 0.02}, true}));
+    ::testing::Values(Case{200, 33, 5, {}}, Case{131, 7, 131, {}},
+                      Case{300, 64, 20, {.floor = 0.2}}, Case{97, 12, 1, {}},
+                      Case{97, 12, 1, {.self = SelfWeight::exclude}},
+                      Case{160, 20, 9, {.negatives = Negatives::shift}},
+                      Case{160, 20, 9, {Negatives::softmax, SelfWeight::exclude, 0, 0.05}},
+                      Case{400, 16, 4, {}, true},
+                      Case{400, 16, 4, {Negatives::softmax, SelfWeight::keep, 0, 0.02}, true}));
 
-TEST(PanelDots, AreChainsOfFusedMultiplyAddsInEitherOrder) {
-  constexpr std::uint64_t kVectors = 53, kFeatures = 19;
-  Panels panels(kVectors, kFeatures);
+template <class T>
+class PanelDots : public ::testing::Test {};
+using Numbers = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(PanelDots, Numbers);
+
+TYPED_TEST(PanelDots, AreChainsOfFusedMultiplyAddsInEitherOrder) {
+  using T = TypeParam;
+  constexpr std::uint64_t kVectors = 53, kFeatures = 133;  // more than are summed at once
+  Panels<T> panels(kVectors, kFeatures);
   core::RandomStream random(3, core::RandomUse::test, {1});
   for (std::uint64_t k = 0; k < kVectors; ++k)
-    for (std::uint64_t n = 0; n < kFeatures; ++n)
-      panels.at(k, n) = static_cast<float>(random.normal());
-  for (const bool wide : {true, false})
-  for (std::uint64_t row = 0; row < kVectors; row += kDotRows)
+    for (std::uint64_t n = 0; n < kFeatures; ++n) panels.at(k, n) = static_cast<T>(random.normal());
+  std::vector<DotBlock<T>> wide(3), plain(3);
+  for (std::uint64_t first = 0; first < kVectors; first += 3 * kDotRows)
     for (std::uint64_t panel = 0; panel < panels.count(); ++panel) {
       const std::uint64_t count = std::min(kDotPanels, panels.count() - panel);
-      DotBlock block;
-      (wide ? panel_dots : panel_dots_anywhere)(panels, row, panels, panel, count, block);
-      for (std::uint64_t r = 0; r < kDotRows && row + r < kVectors; ++r)
-        for (std::uint64_t j = 0; j < count * kPanelWidth; ++j) {
-          const std::uint64_t other = panel * kPanelWidth + j;
-          float dot = 0;
+      const std::uint64_t blocks =
+          std::min<std::uint64_t>(3, (kVectors - first + kDotRows - 1) / kDotRows);
+      panel_dots<T>(panels, first, panels, panel, count, std::span(wide).first(blocks));
+      panel_dots_anywhere<T>(panels, first, panels, panel, count, std::span(plain).first(blocks));
+      for (std::uint64_t i = 0; i < blocks * kDotRows && first + i < kVectors; ++i)
+        for (std::uint64_t j = 0; j < count * kPanelWidth<T>; ++j) {
+          const std::uint64_t other = panel * kPanelWidth<T> + j;
+          T dot = 0;
           for (std::uint64_t n = 0; other < kVectors && n < kFeatures; ++n)
-            dot = std::fma(panels.at(other, n), panels.at(row + r, n), dot);
-          EXPECT_EQ(block.dot[r][j], dot) << row + r << " " << other;
+            dot = std::fma(panels.at(other, n), panels.at(first + i, n), dot);
+          EXPECT_EQ(wide[i / kDotRows].dot[i % kDotRows][j], dot) << first + i << " " << other;
+          EXPECT_EQ(plain[i / kDotRows].dot[i % kDotRows][j], dot) << first + i << " " << other;
         }
     }
+}
+
+TEST(ExactDots, AreChainsInFp64) {
+  constexpr std::uint64_t kFeatures = 43;
+  core::RandomStream random(4, core::RandomUse::test, {1});
+  std::vector<float> values((kSideBySide + 1) * kFeatures);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  const float* others[kSideBySide];
+  for (std::uint64_t k = 0; k < kSideBySide; ++k) others[k] = values.data() + (k + 1) * kFeatures;
+  for (std::uint64_t features = 1; features <= kFeatures; ++features) {
+    double dots[kSideBySide], plain[kSideBySide];
+    exact_dots(features, values.data(), others, others, dots);
+    exact_dots_anywhere(features, values.data(), others, plain);
+    for (std::uint64_t k = 0; k < kSideBySide; ++k) {
+      double dot = 0;
+      for (std::uint64_t n = 0; n < features; ++n)
+        dot += static_cast<double>(values[n]) * static_cast<double>(others[k][n]);
+      EXPECT_EQ(dots[k], dot);
+      EXPECT_EQ(plain[k], dot);
+    }
+  }
+}
+
+TEST(BlockWeights, AreTheSameOnEveryCpu) {
+  core::RandomStream random(6, core::RandomUse::test, {1});
+  for (int round = 0; round < 200; ++round) {
+    DotBlock<float> block;
+    for (auto& row : block.dot)
+      for (float& c : row) c = static_cast<float>(2.4 * random.uniform() - 1.2);
+    float columns[kDotColumns<float>];
+    BlockQuestion question;
+    question.weight = static_cast<UnitWeight>(round % 3);
+    question.floor = round % 2 == 0 ? 0.0F : 0.3F;
+    question.column_threshold = columns;
+    for (float& threshold : columns) threshold = static_cast<float>(random.uniform());
+    for (std::uint64_t r = 0; r < kDotRows; ++r) {
+      question.allowed[r] = random.below(std::uint64_t{1} << kDotColumns<float>);
+      question.row_threshold[r] = static_cast<float>(random.uniform());
+    }
+    BlockAnswer wide, plain;
+    block_weights(block, question, wide);
+    block_weights_anywhere(block, question, plain);
+    for (std::uint64_t r = 0; r < kDotRows; ++r) {
+      EXPECT_EQ(wide.row_units[r], plain.row_units[r]);
+      EXPECT_EQ(wide.row_hits[r], plain.row_hits[r]);
+      EXPECT_EQ(wide.column_hits[r], plain.column_hits[r]);
+    }
+    for (std::uint64_t j = 0; j < kDotColumns<float>; ++j)
+      EXPECT_EQ(wide.column_units[j], plain.column_units[j]);
+  }
 }
 
 }  // namespace
