@@ -35,6 +35,8 @@ using core::DataError;
 using core::UsageError;
 
 enum class NonFinite { error, degenerate };
+enum class Precision { automatic, exact, fp32 };
+constexpr std::uint64_t kMostExact = std::uint64_t{1} << 15;  // of automatic
 
 struct SmoothOptions {
   ClassWeightOptions weights;
@@ -44,7 +46,7 @@ struct SmoothOptions {
   nn::SimilarityOptions similarity{.temperature = 0};
   double norm_floor = 1e-12;
   NonFinite non_finite = NonFinite::error;
-  CosinePrecision precision = CosinePrecision::exact;
+  Precision precision = Precision::automatic;
   PairSchedule schedule = PairSchedule::ring;
   std::uint64_t tile = 0;
   double checkpoint_minutes = 10;
@@ -94,10 +96,14 @@ class Smooth : public Stage {
         {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
         "Keep the class itself in its row, with weight 1, or share the row among others "
         "alone, which needs a --label-mix below 1 in training");
-    table.add_choice("precision", &options_.precision,
-                     {{"exact", CosinePrecision::exact}, {"fp32", CosinePrecision::fp32}},
-                     "Cosines in fp64 in a fixed order, or in fp32, several times faster: rows are "
-                     "exact, the share of what they leave out is within a bound that is stored");
+    table.add_choice(
+        "precision", &options_.precision,
+        {{"automatic", Precision::automatic},
+         {"exact", Precision::exact},
+         {"fp32", Precision::fp32}},
+        "Cosines in fp64 in a fixed order, or in fp32, several times faster: rows are "
+        "exact, their normalisers within a bound that is stored; automatic: exact up to "
+        "32,768 classes");
     table.group("Computation");
     table
         .add_choice("schedule", &options_.schedule,
@@ -145,6 +151,11 @@ class Smooth : public Stage {
   StageOutcome run(StageContext& context) override;
 
  private:
+  CosinePrecision precision(std::uint64_t classes) const {
+    const bool fast = options_.precision == Precision::fp32 ||
+                      (options_.precision == Precision::automatic && classes > kMostExact);
+    return fast ? CosinePrecision::fp32 : CosinePrecision::exact;
+  }
   void settle_options(std::uint64_t classes);
   io::LabelMatrixFacts facts_of(const ClassWeights& weights) const;
   void check(comm::Communicator& communicator, const ClassWeights& weights) const;
@@ -186,7 +197,7 @@ io::LabelMatrixFacts Smooth::facts_of(const ClassWeights& weights) const {
   facts.norm_floor = options_.norm_floor;
   facts.non_finite = options_.non_finite == NonFinite::error ? "error" : "degenerate";
   facts.bias = options_.weights.bias;
-  const bool fast = options_.precision == CosinePrecision::fp32;
+  const bool fast = precision(weights.classes()) == CosinePrecision::fp32;
   facts.precision = fast ? "fp32" : "exact";
   facts.cosine_bound = fast ? nn::fast_cosine_bound(facts.features) : 0;
   return facts;
@@ -305,10 +316,10 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
         "high): all labels are one-hot, training on them changes nothing");
   else if (facts.self == "keep" && summary.self / rows < 0.5)
     core::log_warning(
-        "a class keeps {:.3f} of its own label on average, {} similar classes share the rest: "
-        "train "
-        "with a small --label-mix, or use --negatives softmax or a --floor, with --self exclude",
-        summary.self / rows, facts.negatives == "clamp" ? "faintly" : "all");
+        "a class keeps {:.3f} of its own label on average, many classes that are hardly alike "
+        "share "
+        "the rest: train with a small --label-mix, or use --negatives softmax or a --floor",
+        summary.self / rows);
 }
 
 StageOutcome Smooth::run(StageContext& context) {
@@ -344,7 +355,7 @@ StageOutcome Smooth::run(StageContext& context) {
   Workers workers(context.threads);
   const std::uint64_t before = state.done().count();
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
-                 nn::others_kept(similarity, facts.top_m), options_.precision},
+                 nn::others_kept(similarity, facts.top_m), precision(facts.classes)},
                 own_tiles(communicator, workers, weights, split), state.take_rows(), state.done());
   if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();

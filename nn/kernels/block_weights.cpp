@@ -27,8 +27,7 @@ void plain(const DotBlock<float>& block, const BlockQuestion& question, BlockAns
     for (std::uint64_t j = 0; j < kDotColumns<float>; ++j) {
       if ((question.allowed[r] >> j & 1) == 0) continue;
       const float c = block.dot[r][j];
-      const std::int32_t units =
-          question.weight == UnitWeight::none ? 0 : units_of(question, c);
+      const std::int32_t units = question.weight == UnitWeight::none ? 0 : units_of(question, c);
       answer.row_units[r] += units;
       answer.column_units[j] += units;
       answer.row_hits[r] |= std::uint64_t{c >= question.row_threshold[r]} << j;
@@ -54,13 +53,13 @@ RETORT_WIDE __m512i wide_units(__m512 c, __m512 floor, __mmask16 allowed) {
     weight = _mm512_mul_ps(_mm512_add_ps(one, weight), _mm512_set1_ps(0.5F));
   }
   // The product is exact.
-  const __m512 scaled =
-      _mm512_fmadd_ps(weight, _mm512_set1_ps(kScale), _mm512_set1_ps(0.5F));
+  const __m512 scaled = _mm512_fmadd_ps(weight, _mm512_set1_ps(kScale), _mm512_set1_ps(0.5F));
   return _mm512_maskz_cvttps_epi32(allowed, scaled);
 }
 
 template <UnitWeight kWeight>
-RETORT_WIDE void wide(const DotBlock<float>& block, const BlockQuestion& question, BlockAnswer& answer) {
+RETORT_WIDE void wide(const DotBlock<float>& block, const BlockQuestion& question,
+                      BlockAnswer& answer) {
   constexpr int kPanels = static_cast<int>(kDotPanels);
   const __m512 floor = _mm512_set1_ps(question.floor);
   __m512 column_threshold[kPanels];
@@ -92,8 +91,7 @@ RETORT_WIDE void wide(const DotBlock<float>& block, const BlockQuestion& questio
     answer.row_hits[r] = row_hits;
     answer.column_hits[r] = column_hits;
   }
-  for (int p = 0; p < kPanels; ++p)
-    _mm512_storeu_si512(answer.column_units + 16 * p, columns[p]);
+  for (int p = 0; p < kPanels; ++p) _mm512_storeu_si512(answer.column_units + 16 * p, columns[p]);
 }
 #undef RETORT_WIDE
 #pragma GCC diagnostic pop
@@ -106,13 +104,16 @@ void block_weights_anywhere(const DotBlock<float>& block, const BlockQuestion& q
   plain(block, question, answer);
 }
 
-void block_weights(const DotBlock<float>& block, const BlockQuestion& question, BlockAnswer& answer) {
+void block_weights(const DotBlock<float>& block, const BlockQuestion& question,
+                   BlockAnswer& answer) {
 #if defined(__x86_64__)
   static const bool has_wide =
       __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (has_wide) {
-    if (question.weight == UnitWeight::clamp) return wide<UnitWeight::clamp>(block, question, answer);
-    if (question.weight == UnitWeight::shift) return wide<UnitWeight::shift>(block, question, answer);
+    if (question.weight == UnitWeight::clamp)
+      return wide<UnitWeight::clamp>(block, question, answer);
+    if (question.weight == UnitWeight::shift)
+      return wide<UnitWeight::shift>(block, question, answer);
     return wide<UnitWeight::none>(block, question, answer);
   }
 #endif

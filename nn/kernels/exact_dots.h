@@ -1,5 +1,5 @@
-// Dot products in fp64 of vectors in fp32, features in ascending order: products of fp32 numbers are
-// exact in fp64, so the bits depend on the order of the sums alone, fused or not
+// Dot products in fp64 of vectors in fp32, features in ascending order: products of fp32 numbers
+// are exact in fp64, so the bits depend on the order of the sums alone, fused or not
 // (methods/similarity-labels.md, "Exact definition").
 #pragma once
 
@@ -9,8 +9,8 @@ namespace retort::nn {
 
 inline constexpr std::uint64_t kSideBySide = 16;
 
-/// dots[k]: `own` with others[k], each of so many numbers. `next`: those of the next call, which lie
-/// anywhere: they are fetched meanwhile.
+/// dots[k]: `own` with others[k], each of so many numbers. `next`: those of the next call, which
+/// lie anywhere: they are fetched meanwhile.
 void exact_dots(std::uint64_t features, const float* own, const float* const (&others)[kSideBySide],
                 const float* const (&next)[kSideBySide], double (&dots)[kSideBySide]);
 /// The same by what every CPU has: for tests.

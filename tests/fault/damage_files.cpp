@@ -153,8 +153,8 @@ Tally damage_files(const TinyPlan& plan, const FaultOptions& options, const Repo
       {"finished", reference.run},        without(plan, reference, "teacher"),
       without(plan, reference, "logits"), without(plan, reference, "student"),
       without(plan, reference, "draws"),  without(plan, reference, "mixed"),
-      without(plan, reference, "score"),  amid(plan, reference, "teacher"),
-      amid(plan, reference, "student")};
+      without(plan, reference, "labels"), without(plan, reference, "score"),
+      amid(plan, reference, "teacher"),   amid(plan, reference, "student")};
   Tally tally;
   for (int i = 0; i < options.count; ++i) {
     RandomStream random(options.seed, core::RandomUse::test, {2, static_cast<std::uint64_t>(i)});

@@ -89,8 +89,18 @@ unlabelled-split = test
 top-h = 2
 shard-samples = 100
 
+[labels]
+stage = smooth
+model = @teacher
+top-m = 6
+negatives = softmax
+tile = 4
+checkpoint-every = 2
+
 [mixed]
 like = student
+label-matrix = @labels
+label-mix = 0.3
 logits = @draws
 tail = sampled
 unlabelled = @data

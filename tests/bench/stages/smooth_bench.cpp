@@ -2,6 +2,7 @@
 // against an exact search of FAISS for the same (smooth.py lets both run in turns). With arguments:
 //   smooth_bench CLASSES FEATURES TOP_M PRECISION THREADS
 // one run, whose figures are printed as one JSON line.
+#include <immintrin.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,6 +57,44 @@ std::vector<float> random_columns(std::uint64_t classes, std::uint64_t features)
   return values;
 }
 
+/// GFLOP/s of fused multiply-adds on registers alone, by the widest vectors that this CPU has.
+constexpr int kChains = 20;
+__attribute__((target("avx512f"))) std::uint64_t wide_chains(std::uint64_t rounds, float& sink) {
+  __m512 sums[kChains];
+  for (int k = 0; k < kChains; ++k) sums[k] = _mm512_set1_ps(static_cast<float>(k));
+  const __m512 x = _mm512_set1_ps(0.999F), y = _mm512_set1_ps(1e-6F);
+  for (std::uint64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 20
+    for (int k = 0; k < kChains; ++k) sums[k] = _mm512_fmadd_ps(sums[k], x, y);
+  for (const __m512& sum : sums) sink += _mm512_cvtss_f32(sum);
+  return rounds * kChains * 16;
+}
+__attribute__((target("avx2,fma"))) std::uint64_t narrow_chains(std::uint64_t rounds, float& sink) {
+  constexpr int kFew = 10;
+  __m256 sums[kFew];
+  for (int k = 0; k < kFew; ++k) sums[k] = _mm256_set1_ps(static_cast<float>(k));
+  const __m256 x = _mm256_set1_ps(0.999F), y = _mm256_set1_ps(1e-6F);
+  for (std::uint64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 10
+    for (int k = 0; k < kFew; ++k) sums[k] = _mm256_fmadd_ps(sums[k], x, y);
+  for (const __m256& sum : sums) sink += _mm256_cvtss_f32(sum);
+  return rounds * kFew * 8;
+}
+double fma_peak(int threads) {
+  const auto run = __builtin_cpu_supports("avx512f") != 0 ? wide_chains : narrow_chains;
+  Workers workers(threads);
+  std::vector<double> rates(static_cast<std::size_t>(threads));
+  workers.run([&](int worker) {
+    float sink = 0;
+    std::uint64_t adds = 0;
+    const auto start = Clock::now();
+    while (seconds_since(start) < 0.3) adds += run(20000, sink);
+    rates[static_cast<std::size_t>(worker)] =
+        2 * static_cast<double>(adds) / seconds_since(start) / 1e9 + (sink == 1e9F ? 1 : 0);
+  });
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
+}
+
 /// GFLOP/s of the kernel of the products alone, on blocks that stay in the cache.
 double kernel_rate(std::uint64_t features, int threads) {
   nn::Panels<float> panels(kCached, features);
@@ -73,9 +113,7 @@ double kernel_rate(std::uint64_t features, int threads) {
         static_cast<double>(2 * count * nn::kDotRows * nn::kDotColumns<float> * features) /
         seconds_since(start) / 1e9;
   });
-  double sum = 0;
-  for (const double rate : rates) sum += rate;
-  return sum;
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
 int one_run(char** arguments) {
@@ -133,10 +171,12 @@ int one_run(char** arguments) {
   const double flops =
       static_cast<double>(classes) * static_cast<double>(classes) * static_cast<double>(features);
   fmt::print(
-      "{{\"seconds\": {:.4f}, \"gflops\": {:.1f}, \"kernel_gflops\": {:.1f}, \"kernel\": \"{}\", "
+      "{{\"seconds\": {:.4f}, \"gflops\": {:.1f}, \"fma_peak\": {:.1f}, \"kernel_gflops\": {:.1f}, "
+      "\"kernel\": \"{}\", "
       "\"extra_mb\": {:.0f}, \"columns_mb\": {:.0f}, \"wrong_rows\": {}, \"rows_compared\": {}}}\n",
-      seconds, flops / seconds / 1e9, kernel_rate(features, threads), nn::panel_dots_kind(),
-      peak_mb() - before, static_cast<double>(classes * features * 4) / 1048576, wrong, kSampled);
+      seconds, flops / seconds / 1e9, fma_peak(threads), kernel_rate(features, threads),
+      nn::panel_dots_kind(), peak_mb() - before,
+      static_cast<double>(classes * features * 4) / 1048576, wrong, kSampled);
   return wrong == 0 ? 0 : 1;
 }
 
