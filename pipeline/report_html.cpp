@@ -139,8 +139,8 @@ std::string navigation(const std::string& page) {
   std::string links;
   for (const auto& [id, name] :
        {Link{"comparison", "Comparison"}, Link{"results", "Results"}, Link{"training", "Training"},
-        Link{"classes", "Worst classes"}, Link{"time", "Time"}, Link{"sections", "Sections"},
-        Link{"environment", "Environment"}, Link{"method", "Method"}})
+        Link{"classes", "Worst classes"}, Link{"labels", "Similar classes"}, Link{"time", "Time"},
+        Link{"sections", "Sections"}, Link{"environment", "Environment"}, Link{"method", "Method"}})
     if (page.find(fmt::format("<section id=\"{}\"", id)) != std::string::npos)
       links += fmt::format("<a href=\"#{}\">{}</a>", id, name);
   return "<nav>" + links + "</nav>";
@@ -152,8 +152,8 @@ std::string report_html(const Report& report) {
   const auto comparisons = compare(report);
   const std::string page = comparisons_html(comparisons) + results_html(report) +
                            training_html(report) + classes_html(report, comparisons) +
-                           time_html(report) + sections_html(report) + environment_html(report) +
-                           kHow;
+                           labels_html(report) + time_html(report) + sections_html(report) +
+                           environment_html(report) + kHow;
   const std::string title = escape_html(report.title);
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
          " &ndash; Retort report</title><meta name=\"viewport\" "

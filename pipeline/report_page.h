@@ -22,6 +22,8 @@ std::string training_html(const Report& report);
 /// Classes with the lowest recall, with samples; the most confused pairs. Models in the order of
 /// the cards, the main ones unfolded.
 std::string classes_html(const Report& report, const std::vector<Comparison>& comparisons);
+/// Of each label matrix: how alike classes are, and the most similar ones with samples.
+std::string labels_html(const Report& report);
 /// Seconds by section and by phase.
 std::string time_html(const Report& report);
 /// State, duration and hashes of each section, its options; how sections of a stage differ.

@@ -20,6 +20,8 @@ class EvaluatedSamples {
   /// Why there are no samples to show; empty: there are.
   const std::string& obstacle() const { return obstacle_; }
   bool has_texts() const;
+  /// Of the data set's classes; empty where there are no samples.
+  std::string class_digest() const { return data_ ? data_->class_digest() : ""; }
   /// A picture (<img>) or a text, for people. Empty where there is none, or when the page's room is
   /// used up: each call takes its bytes from `room`.
   std::string html(std::uint64_t sample, std::size_t& room);

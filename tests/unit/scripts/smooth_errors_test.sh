@@ -3,7 +3,22 @@
 # of a label matrix.
 . "$RETORT_SOURCE/tests/unit/scripts/tiny_plan.sh"
 sed '/^\[logits\]/,$d' tiny.ini >first.ini
+cat >>first.ini <<'PLAN'
+
+[similar]
+stage = smooth
+model = @teacher
+
+[score]
+stage = evaluate
+data = @data
+model = @teacher
+PLAN
 run 0 run first.ini --out run
+run 0 report run --out page.html
+grep -q '<section id="labels"><h2>Similar classes' page.html || fail "no similar classes in the report"
+[ "$(sed -n '/<section id="labels"/,/<section id="time"/p' page.html | grep -o '<img' | wc -l)" -ge 8 ] ||
+  fail "no pictures of similar classes in the report"
 one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "not one line on standard error"; }
 refuses() { # STATUS TEXT ARGUMENTS...
   local status=$1 text=$2
