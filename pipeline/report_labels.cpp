@@ -80,10 +80,10 @@ std::string example_table(LabelView& labels, Pictures& pictures) {
       for (const LabelEntry& entry : labels.entries(own)) {
         if (entry.id == own || count++ == kShownOthers) continue;
         if (count > kShownOthers) break;
-        others += fmt::format(
-            "<figure>{}<figcaption>{} <small>{:.2f}</small></figcaption></figure>",
-            pictures.of(entry.id), escape_html(shortened(labels.name(entry.id), 40)),
-            labels.cosine(entry.weight));
+        others +=
+            fmt::format("<figure>{}<figcaption>{} <small>{:.2f}</small></figcaption></figure>",
+                        pictures.of(entry.id), escape_html(shortened(labels.name(entry.id), 40)),
+                        labels.cosine(entry.weight));
       }
       rows += fmt::format(R"(<tr><td>{}<div class="name">{}</div></td><td class="w">
 <div class="mistakes">{}</div></td></tr>)",
@@ -102,18 +102,16 @@ std::string matrix_html(const Report& report, const ReportSection& section, bool
   LabelView labels(report.folder / section.name);
   Pictures pictures(report, labels.facts().class_digest, room);
   const auto& results = section.results;
-  const auto share = [&](const char* name) {
-    return 100 * results.value(name, 0.0);
-  };
+  const auto share = [&](const char* name) { return 100 * results.value(name, 0.0); };
   std::string bars;
   if (const auto found = results.find("similarities"); found != results.end())
     bars = histogram(found->at("nearest"));
   return fmt::format(
       R"(<details{}><summary>{} <small>{} classes, {}, self {}</small></summary><p class="muted">A class keeps
 {:.1f}&nbsp;% of its own label on average; {:.1f}&nbsp;% of a label is not stored.</p><div class="row"><div>{}</div><div>{}</div></div></details>)",
-      open ? " open" : "", escape_html(section.group), labels.facts().classes, escape_html(labels.facts().negatives),
-      escape_html(labels.facts().self), share("mean_self"), share("mean_discarded"),
-      example_table(labels, pictures), bars);
+      open ? " open" : "", escape_html(section.group), labels.facts().classes,
+      escape_html(labels.facts().negatives), escape_html(labels.facts().self), share("mean_self"),
+      share("mean_discarded"), example_table(labels, pictures), bars);
 }
 
 }  // namespace

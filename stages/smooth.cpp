@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -20,10 +19,10 @@
 #include "io/packed_shard.h"
 #include "nn/similarity/label_rows.h"
 #include "nn/similarity/tile_pair.h"
-#include "stages/class_weights.h"
 #include "stages/label_writer.h"
 #include "stages/pair_run.h"
 #include "stages/section_output.h"
+#include "stages/smooth_options.h"
 #include "stages/stage.h"
 #include "stages/tile_state.h"
 
@@ -34,130 +33,19 @@ namespace {
 using core::DataError;
 using core::UsageError;
 
-enum class NonFinite { error, degenerate };
-enum class Precision { automatic, exact, fp32 };
-constexpr std::uint64_t kMostExact = std::uint64_t{1} << 15;  // of automatic
-
-struct SmoothOptions {
-  ClassWeightOptions weights;
-  std::filesystem::path out;
-  std::uint64_t top_m = 100;
-  bool top_m_given = false;
-  nn::SimilarityOptions similarity{.temperature = 0};
-  double norm_floor = 1e-12;
-  NonFinite non_finite = NonFinite::error;
-  Precision precision = Precision::automatic;
-  PairSchedule schedule = PairSchedule::ring;
-  std::uint64_t tile = 0;
-  double checkpoint_minutes = 10;
-  std::uint64_t checkpoint_every = 0;
-};
-
 class Smooth : public Stage {
  public:
-  void declare(core::OptionTable& table) override {
-    using core::OptionEffect;
-    table.group("Classes and their columns");
-    options_.weights.declare(table);
-    auto& out = table.add("out", &options_.out, "Folder for the label matrix");
-    out.effect = OptionEffect::output;
-    out.required = true;
-    table.add(
-        "norm-floor", &options_.norm_floor,
-        "Columns of this norm or less have no direction: their rows are one-hot, and no other "
-        "row names them");
-    table.add_choice(
-        "non-finite", &options_.non_finite,
-        {{"error", NonFinite::error}, {"degenerate", NonFinite::degenerate}},
-        "Columns with NaN or infinite numbers, in a safetensors file: refuse, or treat "
-        "like those without direction");
-    table.group("Labels");
-    table.add(
-        "top-m", &options_.top_m,
-        "Entries of a row at most, the class itself and the most similar; 0: all classes, for "
-        "few classes; as many as there are, if there are fewer and it is not given");
-    table.add_choice(
-        "negatives", &options_.similarity.negatives,
-        {{"clamp", nn::Negatives::clamp},
-         {"shift", nn::Negatives::shift},
-         {"softmax", nn::Negatives::softmax},
-         {"raw", nn::Negatives::raw}},
-        "Weight of a class by its cosine c: c above the floor, else 0; (1 + c) / 2; "
-        "exp((c - 1) / temperature); c as it is, which is refused where one is negative");
-    table.only_with("negatives", "clamp", [&] {
-      table.add("floor", &options_.similarity.floor, "Cosines up to this one weigh nothing");
-    });
-    table.only_with("negatives", "softmax", [&] {
-      table.add("temperature", &options_.similarity.temperature,
-                "Temperature of softmax, at least 0.02; 0: 1 / (ln(classes) + 2)");
-    });
-    table.add_choice(
-        "self", &options_.similarity.self,
-        {{"keep", nn::SelfWeight::keep}, {"exclude", nn::SelfWeight::exclude}},
-        "Keep the class itself in its row, with weight 1, or share the row among others "
-        "alone, which needs a --label-mix below 1 in training");
-    table.add_choice(
-        "precision", &options_.precision,
-        {{"automatic", Precision::automatic},
-         {"exact", Precision::exact},
-         {"fp32", Precision::fp32}},
-        "Cosines in fp64 in a fixed order, or in fp32, several times faster: rows are "
-        "exact, their normalisers within a bound that is stored; automatic: exact up to "
-        "32,768 classes");
-    table.group("Computation");
-    table
-        .add_choice("schedule", &options_.schedule,
-                    {{"ring", PairSchedule::ring}, {"panels", PairSchedule::panels}},
-                    "How ranks meet: half way round a ring, or each pair of panels on one rank, "
-                    "which moves less between many ranks and takes more memory; the result is the "
-                    "same")
-        .effect = OptionEffect::run;
-    table
-        .add("tile", &options_.tile,
-             "Classes of a tile, the unit of work and of checkpoints; 0: by the class count, at "
-             "most "
-             "2,016; the result is the same")
-        .effect = OptionEffect::run;
-    table
-        .add("checkpoint-every", &options_.checkpoint_every,
-             "Rounds of tile pairs between checkpoints; 0: by time alone")
-        .effect = OptionEffect::run;
-    table
-        .add("checkpoint-minutes", &options_.checkpoint_minutes,
-             "Minutes between checkpoints; 0: by rounds alone")
-        .effect = OptionEffect::run;
-  }
+  void declare(core::OptionTable& table) override { options_.declare(table); }
 
   void declare_dependent(core::OptionTable& table) override {
     options_.top_m_given = table.given("top-m");
   }
 
-  void validate() const override {
-    nn::SimilarityOptions similarity = options_.similarity;
-    if (similarity.temperature == 0) similarity.temperature = 1;
-    similarity.validate();
-    if (!(options_.norm_floor >= 0 && options_.norm_floor < 1e30))
-      throw UsageError(fmt::format("--norm-floor {}: must be 0 or above", options_.norm_floor));
-    if (options_.tile > nn::kLargestTile)
-      throw UsageError(
-          fmt::format("--tile {}: at most {} are possible", options_.tile, nn::kLargestTile));
-    if (!(options_.checkpoint_minutes >= 0))
-      throw UsageError("--checkpoint-minutes: must be 0 or above");
-    if (options_.similarity.negatives == nn::Negatives::raw && options_.top_m_given &&
-        options_.top_m != 0)
-      throw UsageError("--negatives raw: looks at all classes of a row: leave out --top-m");
-  }
+  void validate() const override { options_.validate(); }
 
   StageOutcome run(StageContext& context) override;
 
  private:
-  CosinePrecision precision(std::uint64_t classes) const {
-    const bool fast = options_.precision == Precision::fp32 ||
-                      (options_.precision == Precision::automatic && classes > kMostExact);
-    return fast ? CosinePrecision::fp32 : CosinePrecision::exact;
-  }
-  void settle_options(std::uint64_t classes);
-  io::LabelMatrixFacts facts_of(const ClassWeights& weights) const;
   void check(comm::Communicator& communicator, const ClassWeights& weights) const;
   nn::ClassTile tile_of(const ClassWeights& weights, const core::Range& classes) const;
   std::vector<nn::ClassTile> own_tiles(const comm::Communicator& communicator, Workers& workers,
@@ -168,40 +56,6 @@ class Smooth : public Stage {
 
   SmoothOptions options_;
 };
-
-void Smooth::settle_options(std::uint64_t classes) {
-  nn::SimilarityOptions& similarity = options_.similarity;
-  if (similarity.negatives == nn::Negatives::raw) options_.top_m = 0;
-  if (options_.top_m_given && options_.top_m > classes)
-    throw UsageError(fmt::format("--top-m {}: {} knows only {} classes", options_.top_m,
-                                 options_.weights.model.string(), classes));
-  options_.top_m = options_.top_m == 0 ? classes : std::min(options_.top_m, classes);
-  // What does not count is the same in every matrix.
-  if (similarity.negatives != nn::Negatives::softmax) similarity.temperature = 1;
-  if (similarity.negatives != nn::Negatives::clamp) similarity.floor = 0;
-  if (similarity.temperature == 0)
-    similarity.temperature = 1 / (std::log(static_cast<double>(classes)) + 2);
-}
-
-io::LabelMatrixFacts Smooth::facts_of(const ClassWeights& weights) const {
-  io::LabelMatrixFacts facts;
-  facts.classes = weights.classes();
-  facts.features = weights.features + (options_.weights.bias ? 1 : 0);
-  facts.top_m = static_cast<std::uint32_t>(options_.top_m);
-  facts.class_digest = weights.class_digest;
-  facts.weight_digest = weights.digest;
-  facts.negatives = nn::word_of(options_.similarity.negatives);
-  facts.self = options_.similarity.self == nn::SelfWeight::keep ? "keep" : "exclude";
-  facts.floor = options_.similarity.floor;
-  facts.temperature = options_.similarity.temperature;
-  facts.norm_floor = options_.norm_floor;
-  facts.non_finite = options_.non_finite == NonFinite::error ? "error" : "degenerate";
-  facts.bias = options_.weights.bias;
-  const bool fast = precision(weights.classes()) == CosinePrecision::fp32;
-  facts.precision = fast ? "fp32" : "exact";
-  facts.cosine_bound = fast ? nn::fast_cosine_bound(facts.features) : 0;
-  return facts;
-}
 
 /// DataError for columns that no label can come from, by the method's own word or the options'.
 void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights) const {
@@ -325,8 +179,8 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
 StageOutcome Smooth::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
   const ClassWeights weights = read_class_weights(options_.weights);
-  settle_options(weights.classes());
-  const io::LabelMatrixFacts facts = facts_of(weights);
+  options_.settle(weights.classes());
+  const io::LabelMatrixFacts facts = options_.facts(weights);
   const std::string recipe = recipe_hash(
       context, fmt::format("weights {}\nclasses {}\n", weights.digest, weights.class_digest));
   if (is_complete(communicator, options_.out, recipe, io::kLabelMatrixKind)) {
@@ -355,7 +209,7 @@ StageOutcome Smooth::run(StageContext& context) {
   Workers workers(context.threads);
   const std::uint64_t before = state.done().count();
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
-                 nn::others_kept(similarity, facts.top_m), precision(facts.classes)},
+                 nn::others_kept(similarity, facts.top_m), options_.cosines(facts.classes)},
                 own_tiles(communicator, workers, weights, split), state.take_rows(), state.done());
   if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();
