@@ -13,7 +13,8 @@
 namespace retort::nn {
 namespace {
 
-constexpr std::uint64_t kBlocks = 32;  // of products at once
+constexpr std::uint64_t kBlocks =
+    8;  // of products at once: they and the columns stay in the first level's cache
 
 /// Sums of whole numbers of 2^-25 as those of 2^-144. A row of 2^15 classes fits.
 io::FixedSum fixed(std::uint64_t units) { return io::FixedSum({0, 0, units << (48 - kUnitBits)}); }
