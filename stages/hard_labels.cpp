@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "io/label_matrix.h"
+#include "stages/said.h"
 
 namespace retort::stages {
 
@@ -35,7 +36,7 @@ void HardLabelOptions::declare(core::OptionTable& table) {
 void HardLabelOptions::check_given(const core::OptionTable& table) const {
   if (!matrix.empty()) return;
   for (const char* option : {"label-mix", "label-tail"})
-    if (table.given(option)) throw UsageError(fmt::format("--{}: needs --label-matrix", option));
+    if (is_said(table, option)) throw UsageError(fmt::format("--{}: needs --label-matrix", option));
 }
 
 void HardLabelOptions::validate() const {

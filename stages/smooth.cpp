@@ -21,6 +21,7 @@
 #include "nn/similarity/tile_pair.h"
 #include "stages/label_writer.h"
 #include "stages/pair_run.h"
+#include "stages/said.h"
 #include "stages/section_output.h"
 #include "stages/smooth_options.h"
 #include "stages/stage.h"
@@ -38,7 +39,7 @@ class Smooth : public Stage {
   void declare(core::OptionTable& table) override { options_.declare(table); }
 
   void declare_dependent(core::OptionTable& table) override {
-    options_.top_m_given = table.given("top-m");
+    options_.top_m_given = is_said(table, "top-m");
   }
 
   void validate() const override { options_.validate(); }

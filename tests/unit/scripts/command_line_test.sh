@@ -74,6 +74,10 @@ dump "$RETORT" train --model mlp --out " a # b; \"c\" \\ " --learning-rate 0.300
 cp out.txt dump.ini
 dump "$RETORT" train --config dump.ini
 cmp -s out.txt dump.ini || fail "the dump does not read back: $(diff out.txt dump.ini)"
+dump "$RETORT" smooth --model teacher --out labels
+cp out.txt dump.ini
+dump "$RETORT" smooth --config dump.ini
+cmp -s out.txt dump.ini || fail "smooth's dump does not read back: $(diff out.txt dump.ini)"
 
 # Mistakes in files and variables.
 ends 64 "$RETORT" train --config missing.ini
