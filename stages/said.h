@@ -1,5 +1,5 @@
-// Whether an option says anything: a dumped configuration names every option with its value, and must
-// read back.
+// Whether an option says anything: a dumped configuration names every option with its value, and
+// must read back.
 #pragma once
 
 #include <string_view>
