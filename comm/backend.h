@@ -25,7 +25,8 @@ struct Communicator::Backend {
   virtual std::string broadcast_text(const std::string& text) = 0;
   virtual std::vector<std::string> all_gather(const std::string& text) = 0;
   virtual std::vector<std::uint64_t> all_gather(std::uint64_t value) = 0;
-  virtual std::uint64_t all_reduce(std::uint64_t value, ReduceOp op) = 0;
+  /// In place, element by element.
+  virtual void all_reduce(std::span<std::uint64_t> values, ReduceOp op) = 0;
   virtual Pending exchange(std::vector<PeerTransfer> transfers) = 0;
   virtual Pending run(std::function<void()> work) = 0;
   virtual void progress() = 0;

@@ -36,13 +36,19 @@ std::vector<std::uint64_t> Communicator::all_gather(std::uint64_t value) {
   return backend_->all_gather(value);
 }
 std::uint64_t Communicator::all_reduce_sum(std::uint64_t value) {
-  return backend_->all_reduce(value, ReduceOp::sum);
+  backend_->all_reduce(std::span(&value, 1), ReduceOp::sum);
+  return value;
 }
 std::uint64_t Communicator::all_reduce_max(std::uint64_t value) {
-  return backend_->all_reduce(value, ReduceOp::max);
+  backend_->all_reduce(std::span(&value, 1), ReduceOp::max);
+  return value;
 }
 std::uint64_t Communicator::all_reduce_min(std::uint64_t value) {
-  return backend_->all_reduce(value, ReduceOp::min);
+  backend_->all_reduce(std::span(&value, 1), ReduceOp::min);
+  return value;
+}
+void Communicator::all_reduce_max(std::span<std::uint64_t> values) {
+  backend_->all_reduce(values, ReduceOp::max);
 }
 bool Communicator::any(bool value) { return all_reduce_max(value ? 1 : 0) != 0; }
 Pending Communicator::exchange(std::vector<PeerTransfer> transfers) {

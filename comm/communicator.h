@@ -72,6 +72,8 @@ class Communicator {
   std::uint64_t all_reduce_sum(std::uint64_t value);
   std::uint64_t all_reduce_max(std::uint64_t value);
   std::uint64_t all_reduce_min(std::uint64_t value);
+  /// In place, element by element; equal sizes on all ranks.
+  void all_reduce_max(std::span<std::uint64_t> values);
   /// True on all ranks if it is true on one.
   bool any(bool value);
 

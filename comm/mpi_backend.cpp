@@ -144,14 +144,18 @@ std::vector<std::string> MpiBackend::all_gather(const std::string& text) {
   });
 }
 
-std::uint64_t MpiBackend::all_reduce(std::uint64_t value, ReduceOp op) {
-  return call("all_reduce", [&] {
-    std::uint64_t result = 0;
-    MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Iallreduce(&value, &result, 1, MPI_UINT64_T, mpi_op(op), comm_, &request),
-              "MPI_Iallreduce");
-    wait(request);
-    return result;
+void MpiBackend::all_reduce(std::span<std::uint64_t> values, ReduceOp op) {
+  call("all_reduce", [&] {
+    // A count is an int.
+    constexpr std::size_t kMost = std::size_t{1} << 30;
+    for (std::size_t begin = 0; begin < values.size(); begin += kMost) {
+      const auto part = values.subspan(begin, std::min(kMost, values.size() - begin));
+      MPI_Request request = MPI_REQUEST_NULL;
+      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()),
+                               MPI_UINT64_T, mpi_op(op), comm_, &request),
+                "MPI_Iallreduce");
+      wait(request);
+    }
   });
 }
 

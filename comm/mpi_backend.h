@@ -30,7 +30,7 @@ class MpiBackend final : public Communicator::Backend {
   std::string broadcast_text(const std::string& text) override;
   std::vector<std::string> all_gather(const std::string& text) override;
   std::vector<std::uint64_t> all_gather(std::uint64_t value) override;
-  std::uint64_t all_reduce(std::uint64_t value, ReduceOp op) override;
+  void all_reduce(std::span<std::uint64_t> values, ReduceOp op) override;
   Pending exchange(std::vector<PeerTransfer> transfers) override;
   Pending run(std::function<void()> work) override;
   void progress() override;

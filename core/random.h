@@ -17,6 +17,7 @@ enum class RandomUse : std::uint32_t {
   dropout = 4,     // (seed, step, sample id, layer)
   split = 5,       // pack: (seed, class, index)
   sampled_tail = 6,
+  sampled_classes = 7,  // of a head: (seed, step, tile)
   test = 100,
 };
 

@@ -33,6 +33,10 @@ TEST(Collectives, AgreeOnEveryRank) {
   std::vector<std::uint64_t> numbers(size);
   std::iota(numbers.begin(), numbers.end(), 0);
   EXPECT_EQ(world.all_gather(rank), numbers);
+  std::vector<std::uint64_t> most{rank, size - rank, 7};
+  world.all_reduce_max(most);
+  EXPECT_EQ(most, (std::vector<std::uint64_t>{size - 1, size, 7}));
+  world.all_reduce_max(std::span<std::uint64_t>());
 }
 
 TEST(Collectives, CarryTextsOfAnyLength) {

@@ -1,0 +1,102 @@
+// One rank's part of a linear layer with a loss over many classes: a range of whole tiles
+// (class_tiles.h). The weights are never held beside each other's logits: see tile_pass.h. What the
+// ranks tell each other is the caller's matter (stages/sharded_head.h); with all tiles on one rank
+// nothing has to be told.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/reduction_tree.h"
+#include "nn/class_head/class_sample.h"
+#include "nn/class_head/class_tiles.h"
+#include "nn/class_head/head_rows.h"
+#include "nn/class_head/listed_classes.h"
+#include "nn/class_head/tile_pass.h"
+
+namespace retort::nn {
+
+struct HeadSettings {
+  std::uint64_t classes = 0, features = 0;
+  HeadForm form;
+  ClassSampling sampling;
+};
+
+/// A row's highest unlisted logit and the lowest class with it as one number, so that the largest
+/// number is the first in the order of ranks: higher logit, then lower class.
+struct HighestLogit {
+  float logit = 0;
+  std::uint32_t class_id = 0;
+  std::uint64_t key() const;
+  static HighestLogit of_key(std::uint64_t key);
+};
+
+class ClassHead {
+ public:
+  /// Runs work(worker) for every worker at once and returns when all are through.
+  using Run = std::function<void(const std::function<void(int)>&)>;
+
+  /// Takes part with the tiles of the range. UsageError for a rate outside (0, 1].
+  ClassHead(const HeadSettings& settings, core::Range tiles, int workers, Run run);
+
+  const ClassTiles& tiles() const { return tiles_; }
+  core::Range own_tiles() const { return own_; }
+  core::Range own_classes() const { return tiles_.classes_of(own_); }
+
+  /// A step begins: which classes take part. `rows` and `listed`, of the whole batch, outlive it.
+  void begin(std::uint64_t step, const HeadRows& rows, const ListedClasses& listed);
+  /// How many of this rank's classes take part.
+  std::uint64_t taking_part() const;
+
+  struct Wanted {
+    double soft_temperature = 1;  // of the second sum; 1: no second sum
+    bool totals = false;
+  };
+  /// The first pass. `weights` begin at own_classes().
+  void sums(const HeadWeights& weights, const Wanted& wanted);
+  /// HighestLogit::key of each row, over this rank's classes.
+  std::vector<std::uint64_t> highest() const;
+  /// Of each place of `listed`; 0 for those of other ranks.
+  std::span<const double> logits() const { return logits_; }
+  /// For a node of the tree over tiles, each row's exp_sum, then soft_exp_sum and total where they
+  /// are wanted, relative to the row's highest over all ranks: [sums, rows].
+  std::vector<double> node_sums(const comm::TreeNode& node,
+                                std::span<const std::uint64_t> highest) const;
+
+  /// The second pass. For each of `nodes`, which cover this rank's tiles, the sum over its tiles of
+  /// the gradient on the embeddings, [rows, features]. `take` is called by several workers at once,
+  /// for different classes.
+  std::vector<Aligned<float>> gradients(const HeadWeights& weights,
+                                        std::span<const comm::TreeNode> nodes,
+                                        const TilePass::Gradients& gradients,
+                                        const TakeGradients& take);
+
+ private:
+  struct PerTile;  // the sums of one tile
+  struct Task;
+  TileClasses classes_of(std::uint64_t tile) const;
+  std::span<const ListedByClass::Entry> listed_of(std::uint64_t tile) const;
+  void for_each_task(std::size_t count, const std::function<void(std::size_t, TilePass&)>& work);
+
+  HeadSettings settings_;
+  ClassTiles tiles_;
+  core::Range own_;
+  int workers_;
+  Run run_;
+  // Of the step.
+  const HeadRows* rows_ = nullptr;
+  const ListedClasses* all_listed_ = nullptr;
+  std::unique_ptr<ListedByClass> listed_;
+  std::vector<std::vector<std::uint32_t>> samples_;  // by own tile; empty: all
+  Wanted wanted_;
+  // [own tiles, rows]
+  std::vector<float> highest_;
+  std::vector<std::uint32_t> first_;
+  std::vector<double> exp_sum_, soft_exp_sum_, total_;
+  std::vector<double> logits_;
+};
+
+}  // namespace retort::nn

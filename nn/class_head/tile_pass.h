@@ -1,0 +1,103 @@
+// The two passes of a head over the classes of one tile, in chunks whose logits stay in the cache:
+// sums over the logits, then, once the sums over all classes are known, gradients. Logits are
+// computed in both and kept in neither. One thread; bits depend on the tile and the batch alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "nn/class_head/head_rows.h"
+#include "nn/class_head/listed_classes.h"
+#include "nn/class_head/listed_loss.h"
+
+namespace retort::nn {
+
+/// How logits follow from embeddings x and a class's weights w.
+struct HeadForm {
+  /// Normalised: logit = scale * w x / |w|, for x that is normalised already; else w x + bias.
+  bool normalised = false;
+  double scale = 1;
+  Precision precision = Precision::fp32;  // of the factors of products, which are summed in fp32
+};
+
+/// Classes of one tile that take part, and where their weights are.
+struct TileClasses {
+  std::uint64_t first = 0, count = 0;        // all of [first, first + count), or
+  std::span<const std::uint32_t> sampled{};  // these alone, ascending
+  bool all() const { return sampled.empty(); }
+  std::uint64_t size() const { return all() ? count : sampled.size(); }
+  std::uint32_t id(std::uint64_t i) const {
+    return all() ? static_cast<std::uint32_t>(first + i) : sampled[i];
+  }
+};
+
+/// Weights of the classes [first_class, ...) that this rank owns: [classes, features].
+struct HeadWeights {
+  std::uint64_t first_class = 0;
+  const float* weight = nullptr;
+  const float* bias = nullptr;  // [classes]; null: none
+};
+
+/// What the first pass finds for each row, over a tile's classes that the row does not list.
+struct TileSums {
+  std::span<float> highest;        // -inf: no such class
+  std::span<std::uint32_t> first;  // the lowest class with it
+  std::span<double> exp_sum;       // of exp(z - highest)
+  std::span<double> soft_exp_sum;  // of exp((z - highest) / temperature); empty: not wanted
+  std::span<double> total;         // of z; empty: not wanted
+};
+
+/// Gradients of some classes of a tile, once for each class of it.
+struct ClassGradients {
+  std::span<const std::uint32_t> classes;
+  const float* weight = nullptr;  // [classes, row]: the first `features` of each row count
+  std::int64_t row = 0;
+  const float* bias = nullptr;  // [classes]; null: there is none
+};
+/// May change the weights of these classes: they are not read again in this step.
+using TakeGradients = std::function<void(const ClassGradients&)>;
+
+class TilePass {
+ public:
+  TilePass(const HeadForm& form, const HeadRows& rows);
+
+  /// Fills `sums`, and in `logits`, at their places, those of `listed`: the tile's entries.
+  void sums(const HeadWeights& weights, const TileClasses& classes,
+            std::span<const ListedByClass::Entry> listed, double soft_temperature,
+            const TileSums& sums, std::span<double> logits);
+
+  struct Gradients {
+    std::span<const UnlistedGradient> dense;  // of every row
+    std::span<const float> listed;            // by place
+    double soft_temperature = 1;
+  };
+  /// Hands each class's gradient to `take`; writes the tile's part of the gradient on the
+  /// embeddings, [rows, features], to `embeddings`, unless that is empty.
+  void gradients(const HeadWeights& weights, const TileClasses& classes,
+                 std::span<const ListedByClass::Entry> listed, const Gradients& gradients,
+                 std::span<float> embeddings, const TakeGradients& take);
+
+ private:
+  struct Chunk;
+  Chunk open(const HeadWeights& weights, const TileClasses& classes, std::uint64_t begin);
+  void logits(const Chunk& chunk, const HeadRows::Block& block);
+  void add_sums(const Chunk& chunk, const HeadRows::Block& block, const TileSums& sums,
+                double soft_temperature);
+  void to_gradients(const Chunk& chunk, const HeadRows::Block& block, const Gradients& gradients);
+  void project(const Chunk& chunk);
+
+  HeadForm form_;
+  const HeadRows& rows_;
+  std::int64_t features_, row_, z_row_;
+  std::uint64_t chunk_classes_;
+  Aligned<float> logits_;    // [chunk, block of rows]
+  Aligned<float> weights_;   // [chunk, features]: where they are not used in place
+  Aligned<float> gradient_;  // [chunk, features]
+  std::vector<std::uint32_t> ids_;
+  std::vector<float> scale_, offset_, inverse_norm_, bias_gradient_;  // by class of the chunk
+  Aligned<float> lane_highest_, lane_shift_, lane_sum_, lane_soft_, lane_factor_[3];  // by row
+};
+
+}  // namespace retort::nn

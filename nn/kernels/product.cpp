@@ -1,0 +1,179 @@
+#include "nn/kernels/product.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace retort::nn {
+namespace {
+
+// Inner indices that are summed before the next block of rows: so that a block of the right factor
+// stays in the first level's cache. The sums wait in the result meanwhile, which changes no bit.
+constexpr std::int64_t kChunk = 128;
+
+// One block of the result over some inner indices.
+struct Block {
+  std::int64_t inner;
+  ProductLeft left;
+  ProductRight right;
+  ProductResult result;
+  std::int64_t columns;  // of the block
+  ProductStart start;
+};
+
+struct Shape {
+  std::int64_t rows, columns;                    // of a whole block
+  void (*add)(std::int64_t rows, const Block&);  // up to `rows`; columns as the block says
+};
+
+constexpr std::int64_t kPlainRows = 4, kPlainColumns = 16;
+
+void plain_block(std::int64_t rows, const Block& block) {
+  float sums[kPlainRows][kPlainColumns] = {};
+  const bool whole = rows == kPlainRows && block.columns == kPlainColumns;
+  if (block.start == ProductStart::result)
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t j = 0; j < block.columns; ++j)
+        sums[r][j] = block.result.data[r * block.result.row + j];
+  if (whole) {
+    for (std::int64_t i = 0; i < block.inner; ++i)
+      for (std::int64_t r = 0; r < kPlainRows; ++r)
+        for (std::int64_t j = 0; j < kPlainColumns; ++j)
+          sums[r][j] = std::fma(block.left.data[r * block.left.row + i * block.left.inner],
+                                block.right.data[i * block.right.row + j], sums[r][j]);
+  } else {
+    for (std::int64_t i = 0; i < block.inner; ++i)
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t j = 0; j < block.columns; ++j)
+          sums[r][j] = std::fma(block.left.data[r * block.left.row + i * block.left.inner],
+                                block.right.data[i * block.right.row + j], sums[r][j]);
+  }
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t j = 0; j < block.columns; ++j)
+      block.result.data[r * block.result.row + j] = sums[r][j];
+}
+constexpr Shape kPlain{kPlainRows, kPlainColumns, plain_block};
+
+#if defined(__x86_64__)
+#define RETORT_WIDE __attribute__((target("avx512f")))
+
+constexpr std::int64_t kLine = 16;
+
+// kRows rows of kLines lines in up to 24 registers; the last line may be short.
+template <int kRows, int kLines>
+RETORT_WIDE void wide_block(const Block& block) {
+  const auto last =
+      static_cast<__mmask16>(0xffffu >> static_cast<unsigned>(kLines * kLine - block.columns));
+  const __mmask16 whole = 0xffff;
+  const std::int64_t left_row = block.left.row, left_inner = block.left.inner;
+  const std::int64_t right_row = block.right.row, inner = block.inner;
+  // Unrolled throughout: an array that is only ever indexed by constants stays in registers.
+  __m512 sums[kRows][kLines];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int l = 0; l < kLines; ++l)
+      sums[r][l] = block.start == ProductStart::result
+                       ? _mm512_maskz_loadu_ps(l + 1 == kLines ? last : whole,
+                                               block.result.data + r * block.result.row + l * kLine)
+                       : _mm512_setzero_ps();
+  }
+  const float* left = block.left.data;
+  const float* right = block.right.data;
+  for (std::int64_t i = 0; i < inner; ++i) {
+    __m512 line[kLines];
+#pragma GCC unroll 4
+    for (int l = 0; l < kLines; ++l)
+      line[l] = l + 1 == kLines ? _mm512_maskz_loadu_ps(last, right + l * kLine)
+                                : _mm512_loadu_ps(right + l * kLine);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 number = _mm512_set1_ps(left[r * left_row]);
+#pragma GCC unroll 4
+      for (int l = 0; l < kLines; ++l) sums[r][l] = _mm512_fmadd_ps(number, line[l], sums[r][l]);
+    }
+    left += left_inner;
+    right += right_row;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int l = 0; l < kLines; ++l)
+      _mm512_mask_storeu_ps(block.result.data + r * block.result.row + l * kLine,
+                            l + 1 == kLines ? last : whole, sums[r][l]);
+  }
+}
+#undef RETORT_WIDE
+
+constexpr int kWideRows = 6, kWideLines = 4;
+using WideBlock = void (*)(const Block&);
+
+template <int... kIndex>
+constexpr std::array<WideBlock, sizeof...(kIndex)> wide_blocks(
+    std::integer_sequence<int, kIndex...>) {
+  return {wide_block<kIndex / kWideLines + 1, kIndex % kWideLines + 1>...};
+}
+constexpr auto kWideBlocks = wide_blocks(std::make_integer_sequence<int, kWideRows * kWideLines>());
+
+void any_wide_block(std::int64_t rows, const Block& block) {
+  const std::int64_t lines = (block.columns + kLine - 1) / kLine;
+  kWideBlocks[static_cast<std::size_t>((rows - 1) * kWideLines + lines - 1)](block);
+}
+constexpr Shape kWide{kWideRows, kWideLines* kLine, any_wide_block};
+bool has_wide() { return __builtin_cpu_supports("avx512f") != 0; }
+#else
+constexpr Shape kWide = kPlain;
+bool has_wide() { return false; }
+#endif
+
+void all_blocks(const Shape& blocks, const ProductShape& shape, const ProductLeft& left,
+                const ProductRight& right, const ProductResult& result, ProductStart start) {
+  for (std::int64_t j = 0; j < shape.columns; j += blocks.columns) {
+    // An empty sum still has to be written.
+    for (std::int64_t i = 0; i == 0 || i < shape.inner; i += kChunk) {
+      Block block{.inner = std::min(kChunk, shape.inner - i),
+                  .left = left,
+                  .right = {right.data + i * right.row + j, right.row},
+                  .result = result,
+                  .columns = std::min(blocks.columns, shape.columns - j),
+                  .start = i > 0 ? ProductStart::result : start};
+      for (std::int64_t r = 0; r < shape.rows; r += blocks.rows) {
+        block.left.data = left.data + r * left.row + i * left.inner;
+        block.result.data = result.data + r * result.row + j;
+        blocks.add(std::min(blocks.rows, shape.rows - r), block);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void product(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
+             const ProductResult& result, ProductStart start) {
+  static const bool wide = has_wide();
+  all_blocks(wide ? kWide : kPlain, shape, left, right, result, start);
+}
+
+void product_anywhere(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
+                      const ProductResult& result, ProductStart start) {
+  all_blocks(kPlain, shape, left, right, result, start);
+}
+
+std::string_view product_kind() { return has_wide() ? "avx512" : "fma"; }
+
+void transpose(std::int64_t rows, std::int64_t columns, const float* from, std::int64_t from_row,
+               float* to, std::int64_t to_row) {
+  constexpr std::int64_t kBlock = 16;
+  for (std::int64_t r = 0; r < rows; r += kBlock)
+    for (std::int64_t c = 0; c < columns; c += kBlock)
+      for (std::int64_t y = r; y < std::min(rows, r + kBlock); ++y)
+        for (std::int64_t x = c; x < std::min(columns, c + kBlock); ++x)
+          to[x * to_row + y] = from[y * from_row + x];
+}
+
+}  // namespace retort::nn
