@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -194,8 +195,15 @@ io::Catalogue list_samples(const PackOptions& options, const io::SampleSource& s
   }
   if (!options.classes.empty()) apply_class_list(catalogue, options);
   std::uint64_t short_classes = 0;
-  if (options.split != "source")
+  if (options.split != "source") {
+    if (options.source_splits.empty() && catalogue.splits.size() > 1) {
+      core::log_warning(
+          "--split mixes the source's own splits ({}) and cuts them anew: leave it out to keep "
+          "them, or say with --source-splits which to cut",
+          fmt::join(catalogue.splits, ", "));
+    }
     short_classes += io::apply_split(catalogue, io::parse_split(options.split), options.seed);
+  }
   if (options.validation > 0)
     short_classes += io::carve_validation(catalogue, options.validation, options.seed);
   if (!options.carve.empty())

@@ -16,7 +16,7 @@ constexpr std::uint64_t kGroup = 16;
 /// Classes whose weights and logits of a block of rows stay in the cache together: a multiple of
 /// kGroup, so that where groups end does not depend on it.
 std::uint64_t chunk_of(std::int64_t features) {
-  constexpr std::uint64_t kNumbers = 32768, kMost = 256, kLeast = 32;
+  constexpr std::uint64_t kNumbers = 131072, kMost = 256, kLeast = 32;
   const std::uint64_t fit = kNumbers / static_cast<std::uint64_t>(features) / kGroup * kGroup;
   return std::clamp(fit, kLeast, kMost);
 }

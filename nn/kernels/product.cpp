@@ -15,6 +15,9 @@ namespace {
 // Inner indices that are summed before the next block of rows: so that a block of the right factor
 // stays in the first level's cache. The sums wait in the result meanwhile, which changes no bit.
 constexpr std::int64_t kChunk = 128;
+// Columns of the widest block; blocks of rows from which copying the right factor pays where its
+// rows would fall into few sets of the cache.
+constexpr std::int64_t kMostColumns = 64, kPackedRows = 4, kFewSets = 64;
 
 // One block of the result over some inner indices.
 struct Block {
@@ -131,8 +134,17 @@ constexpr Shape kWide = kPlain;
 bool has_wide() { return false; }
 #endif
 
+// A block of the right factor side by side, so that it fills the sets of the cache evenly.
+void pack(std::int64_t inner, std::int64_t columns, const ProductRight& right, float* to,
+          std::int64_t to_row) {
+  for (std::int64_t i = 0; i < inner; ++i)
+    std::copy_n(right.data + i * right.row, columns, to + i * to_row);
+}
+
 void all_blocks(const Shape& blocks, const ProductShape& shape, const ProductLeft& left,
                 const ProductRight& right, const ProductResult& result, ProductStart start) {
+  alignas(64) float packed[kChunk * kMostColumns];
+  const bool packs = shape.rows >= kPackedRows * blocks.rows && right.row % kFewSets == 0;
   for (std::int64_t j = 0; j < shape.columns; j += blocks.columns) {
     // An empty sum still has to be written.
     for (std::int64_t i = 0; i == 0 || i < shape.inner; i += kChunk) {
@@ -142,6 +154,10 @@ void all_blocks(const Shape& blocks, const ProductShape& shape, const ProductLef
                   .result = result,
                   .columns = std::min(blocks.columns, shape.columns - j),
                   .start = i > 0 ? ProductStart::result : start};
+      if (packs) {
+        pack(block.inner, block.columns, block.right, packed, blocks.columns);
+        block.right = {packed, blocks.columns};
+      }
       for (std::int64_t r = 0; r < shape.rows; r += blocks.rows) {
         block.left.data = left.data + r * left.row + i * left.inner;
         block.result.data = result.data + r * result.row + j;

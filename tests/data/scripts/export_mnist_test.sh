@@ -3,7 +3,7 @@
 # Python and the ONNX file in onnxruntime name the same class as Retort for every single one.
 . "$RETORT_SOURCE/tests/unit/scripts/strict.sh"
 if ! unpacked=$(bash "$RETORT_SOURCE/scripts/unpack-data" mnist); then
-  echo "skipped: $unpacked"
+  echo "skipped: no archive of mnist in RETORT_DATA"
   exit 77
 fi
 python=$("$RETORT_SOURCE/scripts/peers") || { code=$?; echo "$python"; exit $code; }

@@ -6,7 +6,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 for name in mnist omniglot cifar10-jpg cfp orl-faces; do
   if ! unpacked=$(bash "$RETORT_SOURCE/scripts/unpack-data" "$name"); then
-    echo "skipped: $unpacked"
+    echo "skipped: no archive of $name in RETORT_DATA"
     exit 77
   fi
   ln -s "$unpacked" "$folder/$name"

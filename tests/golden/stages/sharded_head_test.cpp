@@ -1,0 +1,195 @@
+// Kinds hard, soft and total of golden/topk-distillation.json through the class-sharded head: its
+// weight is the identity, so that embeddings are the logits of the file.
+#include "stages/sharded_head.h"
+
+#include "tests/golden/nn/topk_cases.h"
+
+namespace retort::stages {
+namespace {
+
+using namespace golden;
+
+/// Value and gradient on the logits, [rows, classes].
+struct HeadLoss {
+  nn::LossSums sums;
+  std::vector<float> grad;
+};
+HeadLoss by_head(std::uint64_t classes, std::span<const float> logits,
+                 const nn::LossTargets<float>& targets) {
+  comm::Communicator single = comm::Communicator::single();
+  Workers workers(2);
+  ShardedHead head(single, workers, {.classes = classes, .features = classes});
+  std::vector<float> identity(classes * classes);
+  for (std::uint64_t k = 0; k < classes; ++k) identity[k * classes + k] = 1;
+  nn::ListedLoss<float> loss(targets, classes);
+  auto result =
+      head.step(0, logits, loss, {0, identity.data(), nullptr}, [](const nn::ClassGradients&) {});
+  return {result.sums, std::move(result.gradient)};
+}
+
+template <class T>
+std::span<const T> row_of(const std::vector<T>& values, std::uint64_t row, std::uint64_t n) {
+  return std::span(values).subspan(row * n, n);
+}
+
+TEST(ShardedHeadGolden, Hard) {
+  RETORT_LOAD_GOLDEN(file, kFile);
+  for (const Json& each : cases_of(file, "hard")) {
+    SCOPED_TRACE(each.at("name").get<std::string>());
+    const auto logits = flat<float>(each.at("inputs").at("student_logits"));
+    const std::uint64_t n = each.at("parameters").at("N");
+    std::vector<double> losses;
+    std::vector<float> grad;
+    for (std::uint64_t row = 0; row < logits.size() / n; ++row) {
+      Gold gold;
+      gold.add(each.at("inputs").at("gold_labels")[row]);
+      const nn::HardTargets<float> hard{gold.begin, gold.labels};
+      const HeadLoss found =
+          by_head(n, row_of(logits, row, n), {.rows = 1, .hard = &hard, .hard_weight = 1});
+      losses.push_back(found.sums.hard);
+      grad.insert(grad.end(), found.grad.begin(), found.grad.end());
+    }
+    expect_close<float>(losses, flat<double>(each.at("expected").at("row_loss")), Quantity::loss, 1,
+                        "row_loss");
+    expect_close<float>(grad, flat<double>(each.at("expected").at("grad")), Quantity::gradient, 1,
+                        "grad");
+  }
+}
+
+TEST(ShardedHeadGolden, SoftInEveryMode) {
+  RETORT_LOAD_GOLDEN(file, kFile);
+  for (const Json& each : cases_of(file, "soft")) {
+    const Json &parameters = each.at("parameters"), &inputs = each.at("inputs");
+    const auto logits = flat<float>(inputs.at("student_logits"));
+    const auto ids = flat<std::uint32_t>(inputs.at("topk_ids"));
+    const auto stored = flat<float>(inputs.at("topk_logits"));
+    const auto tail = flat<float>(inputs.at("tail_lse"));
+    const std::uint64_t n = parameters.at("N");
+    const std::uint32_t k = parameters.at("K");
+    for (const auto& [mode, expected] : each.at("expected").items()) {
+      SCOPED_TRACE(each.at("name").get<std::string>() + ", " + mode);
+      const nn::SoftOptions options{mode_of(mode), scale_of(parameters.at("soft_scale")),
+                                    parameters.at("temperature")};
+      const double factor = factor_of(options.scale, options.temperature);
+      std::vector<double> losses, kl;
+      std::vector<float> grad;
+      for (std::uint64_t row = 0; row < logits.size() / n; ++row) {
+        const nn::SparseTargets<float> soft{k, row_of(ids, row, k), row_of(stored, row, k),
+                                            row_of(tail, row, 1)};
+        const HeadLoss found =
+            by_head(n, row_of(logits, row, n),
+                    {.rows = 1, .best = &soft, .options = options, .soft_weight = 1});
+        losses.push_back(found.sums.soft);
+        kl.push_back(found.sums.kl);
+        grad.insert(grad.end(), found.grad.begin(), found.grad.end());
+      }
+      expect_close<float>(losses, flat<double>(expected.at("row_loss")), Quantity::loss, factor,
+                          "row_loss");
+      expect_close<float>(kl, flat<double>(expected.at("row_kl")), Quantity::loss, factor,
+                          "row_kl");
+      expect_close<float>(grad, flat<double>(expected.at("grad")), Quantity::gradient, factor,
+                          "grad");
+    }
+  }
+}
+
+/// Ragged weights in the making.
+struct Ragged {
+  std::vector<std::uint64_t> begin = {0};
+  std::vector<std::uint32_t> ids;
+  std::vector<float> weights;
+  void add(const Json& more_ids, const std::vector<float>& more_weights) {
+    append(more_ids, ids);
+    weights.insert(weights.end(), more_weights.begin(), more_weights.end());
+    begin.push_back(ids.size());
+  }
+  nn::WeightedTargets<float> view() const { return {begin, ids, weights, {}}; }
+};
+
+nn::UnlabelledWeights weighting_of(const std::string& name) {
+  if (name == "renormalised") return nn::UnlabelledWeights::renormalised;
+  return name == "uniform" ? nn::UnlabelledWeights::uniform : nn::UnlabelledWeights::raw;
+}
+
+TEST(ShardedHeadGolden, Total) {
+  RETORT_LOAD_GOLDEN(file, kFile);
+  for (const Json& each : cases_of(file, "total")) {
+    SCOPED_TRACE(each.at("name").get<std::string>());
+    const Json &parameters = each.at("parameters"), &inputs = each.at("inputs");
+    const Json& expected = each.at("expected");
+    const bool sampled = parameters.at("tail_mode") == "sampled";
+    std::vector<float> known, unknown, stored, tail;
+    std::vector<double> known_grad, unknown_grad;
+    std::vector<std::uint32_t> ids;
+    Gold gold;
+    Ragged draws, labels;
+    for (std::size_t row = 0; row < inputs.at("is_labelled").size(); ++row) {
+      const bool labelled = inputs.at("is_labelled")[row];
+      append(inputs.at("student_logits")[row], labelled ? known : unknown);
+      append(expected.at("grad")[row], labelled ? known_grad : unknown_grad);
+      if (!labelled) {
+        const auto probabilities = flat<float>(inputs.at("toph_probs")[row]);
+        std::vector<float> weights(probabilities.size());
+        nn::unlabelled_weights<float>(static_cast<std::uint32_t>(weights.size()), probabilities,
+                                      weighting_of(parameters.at("unlabelled_weighting")), weights);
+        labels.add(inputs.at("toph_ids")[row], weights);
+        continue;
+      }
+      gold.add(inputs.at("gold_labels")[row]);
+      if (sampled) {
+        draws.add(inputs.at("sampled_ids")[row], flat<float>(inputs.at("sampled_weights")[row]));
+      } else {
+        append(inputs.at("topk_ids")[row], ids);
+        append(inputs.at("topk_logits")[row], stored);
+        tail.push_back(static_cast<float>(number(inputs.at("tail_lse")[row])));
+      }
+    }
+    const std::uint64_t n = parameters.at("N");
+    const std::uint64_t labelled = known.size() / n, others = unknown.size() / n;
+    const double alpha = parameters.at("alpha"), beta = parameters.at("beta");
+    const bool mean = parameters.at("reduction") == "per_term_mean";
+    const auto divisor = [mean](std::uint64_t rows) {
+      return mean ? static_cast<double>(std::max<std::uint64_t>(1, rows)) : 1.0;
+    };
+    nn::SoftOptions options{.scale = scale_of(parameters.at("soft_scale")),
+                            .temperature = parameters.at("temperature")};
+    if (!sampled) options.tail = mode_of(parameters.at("tail_mode"));
+    const double size = factor_of(options.scale, options.temperature);
+    double hard = 0, soft = 0, unlabelled = 0;
+    if (labelled > 0) {
+      const nn::HardTargets<float> targets{gold.begin, gold.labels};
+      const nn::SparseTargets<float> best{parameters.at("K").get<std::uint32_t>(), ids, stored,
+                                          tail};
+      const auto weighted = draws.view();
+      const HeadLoss found = by_head(n, known,
+                                     {.rows = labelled,
+                                      .hard = &targets,
+                                      .hard_weight = alpha / divisor(labelled),
+                                      .best = sampled ? nullptr : &best,
+                                      .weighted = sampled ? &weighted : nullptr,
+                                      .options = options,
+                                      .soft_weight = (1 - alpha) / divisor(labelled)});
+      expect_close<float>(found.grad, known_grad, Quantity::gradient, size, "labelled rows");
+      hard = found.sums.hard / divisor(labelled);
+      soft = found.sums.soft / divisor(labelled);
+    }
+    if (others > 0) {
+      const auto weighted = labels.view();
+      const HeadLoss found = by_head(n, unknown,
+                                     {.rows = others,
+                                      .weighted = &weighted,
+                                      .options = {.scale = nn::SoftScale::none},
+                                      .soft_weight = beta / divisor(others)});
+      expect_close<float>(found.grad, unknown_grad, Quantity::gradient, size, "unlabelled rows");
+      unlabelled = found.sums.soft / divisor(others);
+    }
+    expect_close<float>(
+        std::vector<double>{hard, soft, unlabelled,
+                            alpha * hard + (1 - alpha) * soft + beta * unlabelled},
+        {expected.at("hard"), expected.at("soft"), expected.at("unlabelled"), expected.at("total")},
+        Quantity::loss, size, "hard, soft, unlabelled, total");
+  }
+}
+
+}  // namespace
+}  // namespace retort::stages
