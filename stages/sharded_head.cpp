@@ -77,6 +77,7 @@ ShardedHead::Batch ShardedHead::gather(std::span<const float> embeddings,
               {},
               wanted};
   std::vector<std::uint64_t> counts(listed.rows());
+  batch.listed.begin.reserve(all + 1);
   for (std::uint64_t row = 0; row < listed.rows(); ++row) counts[row] = listed.of(row).size();
   for (const std::uint64_t count : gathered(communicator_, std::span<const std::uint64_t>(counts)))
     batch.listed.begin.push_back(batch.listed.begin.back() + count);
@@ -100,6 +101,8 @@ ShardedHead::Result ShardedHead::step(std::uint64_t step, std::span<const float>
   const std::vector<comm::TreeNode> nodes = reducer_.nodes(tiles());
   std::vector<std::vector<double>> sums;
   std::vector<std::span<double>> parts;
+  sums.reserve(nodes.size());
+  parts.reserve(nodes.size());
   for (const comm::TreeNode& node : nodes) {
     sums.push_back(head_.node_sums(node, highest));
     // Each place has one owner, who brings it in his first node: the others add zeros.
@@ -149,6 +152,7 @@ ShardedHead::Result ShardedHead::step(std::uint64_t step, std::span<const float>
 
   const std::size_t size = rows * settings_.features;
   std::vector<std::span<float>> gradient_parts;
+  gradient_parts.reserve(node_gradients.size());
   for (auto& gradient : node_gradients) gradient_parts.emplace_back(gradient.data(), size);
   reducer_.start(tiles(), gradient_parts, gradient_parts.front()).wait();
   const auto own = gradient_parts.front().subspan(batch.first * settings_.features,

@@ -182,7 +182,7 @@ int run_ranks(char** arguments) {
   double error = 0, gradient_error = 0;
   std::vector<double> own_ms, port_ms, ratios;
   for (int round = -1; round < rounds; ++round) {
-    const auto step = static_cast<std::uint64_t>(round + 1);
+    const std::uint64_t step = static_cast<std::uint64_t>(round) + 1;
     const Batch batch(problem, world.rank(), step);
     const at::Tensor sample = sample_of(world, problem, classes, batch, step);
     const auto timed = [&](const auto& work) {

@@ -43,11 +43,11 @@ inline at::Tensor gather_rows(comm::Communicator& world, const at::Tensor& own) 
 class PartialFc {
  public:
   PartialFc(comm::Communicator& world, const HeadProblem& problem, core::Range own,
-            at::Tensor weight)
+            const at::Tensor& weight)
       : world_(world),
         problem_(problem),
         own_(own),
-        weight_(weight.requires_grad_(true)),
+        weight_(weight.detach().requires_grad_(true)),
         momentum_(at::zeros_like(weight)) {}
 
   at::Tensor weight() const { return weight_.detach(); }

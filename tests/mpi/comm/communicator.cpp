@@ -42,6 +42,7 @@ TEST(Collectives, AgreeOnEveryRank) {
 TEST(Collectives, CarryTextsOfAnyLength) {
   Communicator& world = ranks();
   std::vector<std::string> expected;
+  expected.reserve(of_rank(world.size()));
   for (int rank = 0; rank < world.size(); ++rank)
     expected.emplace_back(of_rank(rank) * 70'000, static_cast<char>('a' + rank));
   EXPECT_EQ(world.all_gather(expected[of_rank(world.rank())]), expected);
@@ -89,6 +90,7 @@ TEST(Exchange, KeepsTheOrderOfSeveralTransfersWithOneRank) {
   if (next == world.rank()) return;  // covered by the unit test of one rank
   std::vector<int> out{1, 2, 3, 4}, in(4);
   std::vector<PeerTransfer> transfers;
+  transfers.reserve(out.size() + in.size());
   for (int& value : out) transfers.push_back({next, std::as_bytes(std::span(&value, 1)), {}});
   for (int& value : in)
     transfers.push_back({previous, {}, std::as_writable_bytes(std::span(&value, 1))});
@@ -166,6 +168,7 @@ TEST(Claim, GivesEachNumberToOneCaller) {
   Communicator& world = ranks();
   std::vector<std::vector<std::uint64_t>> got(2);
   std::vector<std::thread> threads;
+  threads.reserve(got.size());
   for (auto& mine : got)
     threads.emplace_back([&world, &mine] {
       for (int i = 0; i < 200; ++i) mine.push_back(world.claim("each once"));
@@ -255,6 +258,7 @@ TEST(Stress, RandomOperationsInOneOrder) {
         const std::size_t n = order() % 30'000;
         std::vector<int> out(n, i), in(n);
         std::vector<Pending> pending;
+        pending.reserve(3);
         const int partner = world.size() - 1 - world.rank();
         for (int k = 0; k < 3; ++k)
           pending.push_back(world.exchange(
