@@ -28,8 +28,9 @@ completes "$job" moved 120
 [ "$(digest moved)" = "$result" ] || fail "preempted and requeued, another result"
 
 # slurmctld looks every 30 s, from its start on, which jobs to warn, and warns up to 30 s early: this
-# job starts some seconds before it looks, so that steps are left to be done after the warning.
-while [ $(((SECONDS - up_since) % 30)) -ne 20 ]; do sleep 0.2; done
+# job starts some five seconds before it looks, so that steps are done before the warning and left to be
+# done after it: 400 take nine seconds on a fast machine.
+while [ $(((SECONDS - up_since) % 30)) -ne 24 ]; do sleep 0.2; done
 job limit -N2 --ntasks-per-node=1 --time=1 --signal=USR2@50
 within 60 logged limit 'ended with'
 within 10 stopped limit 0
