@@ -69,6 +69,15 @@ struct LossSums {
   double kl = 0;              // soft minus target entropy, same scale (metric only)
   double unlabelled = 0;      // sum over unlabelled rows of the unlabelled loss
   std::uint64_t correct = 0;  // rows whose first-ranked class is gold
+
+  LossSums& operator+=(const LossSums& other) {
+    hard += other.hard;
+    soft += other.soft;
+    kl += other.kl;
+    unlabelled += other.unlabelled;
+    correct += other.correct;
+    return *this;
+  }
 };
 
 /// For `rows` x `classes` logits adds to `grad` (same shape, caller zeroes or passes fresh memory;

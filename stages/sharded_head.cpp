@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/class_head/row_solution.h"
 
 namespace retort::stages {
 
@@ -117,36 +118,19 @@ ShardedHead::Result ShardedHead::step(std::uint64_t step, std::span<const float>
   const std::uint64_t taking_part = communicator_.all_reduce_sum(head_.taking_part());
 
   // Each rank solves its own rows.
-  const auto part = [&](std::size_t index) { return std::span(all).subspan(index * rows, rows); };
-  const bool soft = batch.wanted.soft_temperature != 1;
-  const std::span<const double> exp_sum = part(0), soft_sum = soft ? part(1) : part(0),
-                                total = totals ? part(soft ? 2 : 1) : part(0),
-                                logits = std::span<const double>(all).last(batch.listed.ids.size());
-  Result result;
-  std::vector<nn::UnlistedGradient> dense(batch.own);
-  const std::uint64_t place = batch.listed.begin[batch.first];
-  std::vector<float> listed(loss.listed().ids.size());
-  for (std::uint64_t own = 0; own < batch.own; ++own) {
-    const std::uint64_t row = batch.first + own;
-    const std::uint64_t begin = batch.listed.begin[row], end = batch.listed.begin[row + 1];
-    if (end - begin == taking_part && taking_part < settings_.classes)
+  for (std::uint64_t row = batch.first; row < batch.first + batch.own; ++row)
+    if (batch.listed.of(row).size() == taking_part && taking_part < settings_.classes)
       throw core::DataError(
           fmt::format("--sample-rate {}: leaves row {} of the batch no class beside the {} that it "
                       "names: raise it",
-                      settings_.sampling.rate, row, end - begin));
-    const nn::HighestLogit best = nn::HighestLogit::of_key(highest[row]);
-    nn::UnlistedSums others{.highest = static_cast<double>(best.logit),
-                            .first = best.class_id,
-                            .exp_sum = exp_sum[row],
-                            .soft_exp_sum = soft_sum[row],
-                            .below = 0,
-                            .count = taking_part - (end - begin)};
-    if (totals) others.below = total[row] - static_cast<double>(others.count) * others.highest;
-    dense[own] = loss.solve(row - batch.first, others, logits.subspan(begin, end - begin),
-                            std::span(listed).subspan(begin - place, end - begin), result.sums);
-  }
-  const auto all_dense = gathered(communicator_, std::span<const nn::UnlistedGradient>(dense));
-  const auto all_listed = gathered(communicator_, std::span<const float>(listed));
+                      settings_.sampling.rate, row, taking_part));
+  const nn::RowGradients solved = nn::solve_rows(
+      {batch.listed, highest, all, std::span<const double>(all).last(batch.listed.ids.size()),
+       batch.wanted, taking_part},
+      {batch.first, batch.first + batch.own}, loss, 0);
+  const auto all_dense =
+      gathered(communicator_, std::span<const nn::UnlistedGradient>(solved.dense));
+  const auto all_listed = gathered(communicator_, std::span<const float>(solved.listed));
   auto node_gradients =
       head_.gradients(weights, nodes, {all_dense, all_listed, batch.wanted.soft_temperature}, take);
 
@@ -155,6 +139,7 @@ ShardedHead::Result ShardedHead::step(std::uint64_t step, std::span<const float>
   gradient_parts.reserve(node_gradients.size());
   for (auto& gradient : node_gradients) gradient_parts.emplace_back(gradient.data(), size);
   reducer_.start(tiles(), gradient_parts, gradient_parts.front()).wait();
+  Result result{solved.sums, {}};
   const auto own = gradient_parts.front().subspan(batch.first * settings_.features,
                                                   batch.own * settings_.features);
   result.gradient.assign(own.begin(), own.end());

@@ -18,11 +18,7 @@ void absorb(const nn::Model& model, std::uint64_t step, const StepNumbers& numbe
         "the gradient is not finite at step {}: lower --learning-rate, add --warmup or --clip-norm",
         step));
   model.fold_statistics(numbers.statistics, state.buffers);
-  state.sums.hard += numbers.sums.hard;
-  state.sums.soft += numbers.sums.soft;
-  state.sums.kl += numbers.sums.kl;
-  state.sums.unlabelled += numbers.sums.unlabelled;
-  state.sums.correct += numbers.sums.correct;
+  state.sums += numbers.sums;
   state.rows.labelled += numbers.rows.labelled;
   state.rows.unlabelled += numbers.rows.unlabelled;
   state.samples_computed += numbers.rows.all();

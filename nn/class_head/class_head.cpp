@@ -98,12 +98,17 @@ void ClassHead::sums(const HeadWeights& weights, const Wanted& wanted) {
   const auto part = [&](auto& values, std::size_t tile) {
     return values.empty() ? std::span(values) : std::span(values).subspan(tile * rows, rows);
   };
+  const std::uint64_t kept =
+      wanted.kept_logits
+          ? own_classes().size() * static_cast<std::uint64_t>(TilePass::kept_row(*rows_))
+          : 0;
+  if (kept_.size() < kept) kept_ = Aligned<float>(kept);
   for_each_task(own_.size(), [&](std::size_t i, TilePass& pass) {
     const std::uint64_t tile = own_.begin + i;
     pass.sums(weights, classes_of(tile), listed_of(tile), wanted.soft_temperature,
               {part(highest_, i), part(first_, i), part(exp_sum_, i), part(soft_exp_sum_, i),
                part(total_, i)},
-              logits_);
+              logits_, kept_of(tile));
   });
 }
 
@@ -144,10 +149,39 @@ std::vector<double> ClassHead::node_sums(const comm::TreeNode& node,
   return sum;
 }
 
+KeptLogits ClassHead::kept_of(std::uint64_t tile) {
+  if (!wanted_.kept_logits) return {};
+  const std::int64_t row = TilePass::kept_row(*rows_);
+  const std::uint64_t before = tiles_.classes_of(tile).begin - own_classes().begin;
+  return {kept_.data() + static_cast<std::int64_t>(before) * row, row};
+}
+
 std::vector<Aligned<float>> ClassHead::gradients(const HeadWeights& weights,
                                                  std::span<const comm::TreeNode> nodes,
                                                  const TilePass::Gradients& gradients,
                                                  const TakeGradients& take) {
+  return add_up(nodes, [&](std::uint64_t tile, TilePass& pass, std::span<float> sum) {
+    pass.gradients(weights, classes_of(tile), listed_of(tile), gradients, sum, take, kept_of(tile));
+  });
+}
+
+std::vector<Aligned<float>> ClassHead::gradients(const HeadWeights& weights,
+                                                 std::span<const comm::TreeNode> nodes,
+                                                 const TilePass::Gradients& gradients,
+                                                 const WeightGradients& added) {
+  return add_up(nodes, [&](std::uint64_t tile, TilePass& pass, std::span<float> sum) {
+    const std::uint64_t before = tiles_.classes_of(tile).begin - own_classes().begin;
+    WeightGradients of_tile = added;
+    of_tile.weight += before * settings_.features;
+    if (of_tile.bias != nullptr) of_tile.bias += before;
+    pass.gradients(weights, classes_of(tile), listed_of(tile), gradients, sum, {}, kept_of(tile),
+                   of_tile);
+  });
+}
+
+std::vector<Aligned<float>> ClassHead::add_up(
+    std::span<const comm::TreeNode> nodes,
+    const std::function<void(std::uint64_t, TilePass&, std::span<float>)>& of_tile) {
   const std::uint64_t size = static_cast<std::uint64_t>(rows_->rows()) * settings_.features;
   // Workers take parts of the nodes: some for each, as whole as can be, since each is a buffer.
   const std::size_t wanted = workers_ == 1 ? 1 : 2 * static_cast<std::size_t>(workers_);
@@ -165,21 +199,20 @@ std::vector<Aligned<float>> ClassHead::gradients(const HeadWeights& weights,
     node_of.insert(node_of.begin() + at, node_of[static_cast<std::size_t>(at)]);
   }
   std::vector<Aligned<float>> sums(parts.size());
-  const std::function<void(const comm::TreeNode&, TilePass&, std::span<float>)> add_up =
+  const std::function<void(const comm::TreeNode&, TilePass&, std::span<float>)> add =
       [&](const comm::TreeNode& node, TilePass& pass, std::span<float> sum) {
         if (node.level == 0) {
-          pass.gradients(weights, classes_of(node.index), listed_of(node.index), gradients, sum,
-                         take);
+          of_tile(node.index, pass, sum);
           return;
         }
-        add_up({node.level - 1, 2 * node.index}, pass, sum);
+        add({node.level - 1, 2 * node.index}, pass, sum);
         Aligned<float> right(size);
-        add_up({node.level - 1, 2 * node.index + 1}, pass, {right.data(), size});
+        add({node.level - 1, 2 * node.index + 1}, pass, {right.data(), size});
         comm::add_in_place(sum, std::span<const float>(right.data(), size));
       };
   for_each_task(parts.size(), [&](std::size_t i, TilePass& pass) {
     sums[i] = Aligned<float>(size);
-    add_up(parts[i], pass, {sums[i].data(), size});
+    add(parts[i], pass, {sums[i].data(), size});
   });
   // Neighbours of one node go together again, deepest first.
   while (parts.size() > nodes.size()) {

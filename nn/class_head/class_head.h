@@ -54,6 +54,8 @@ class ClassHead {
   struct Wanted {
     double soft_temperature = 1;  // of the second sum; 1: no second sum
     bool totals = false;
+    /// Room for the logits of all rows and this rank's classes, for the second pass.
+    bool kept_logits = false;
   };
   /// The first pass. `weights` begin at own_classes().
   void sums(const HeadWeights& weights, const Wanted& wanted);
@@ -73,10 +75,18 @@ class ClassHead {
                                         std::span<const comm::TreeNode> nodes,
                                         const TilePass::Gradients& gradients,
                                         const TakeGradients& take);
+  /// The same for weights that are not normalised and all take part, whose gradients are added up
+  /// over several batches: `added` begins at own_classes().
+  std::vector<Aligned<float>> gradients(const HeadWeights& weights,
+                                        std::span<const comm::TreeNode> nodes,
+                                        const TilePass::Gradients& gradients,
+                                        const WeightGradients& added);
 
  private:
-  struct PerTile;  // the sums of one tile
-  struct Task;
+  std::vector<Aligned<float>> add_up(
+      std::span<const comm::TreeNode> nodes,
+      const std::function<void(std::uint64_t tile, TilePass& pass, std::span<float> sum)>& of_tile);
+  KeptLogits kept_of(std::uint64_t tile);
   TileClasses classes_of(std::uint64_t tile) const;
   std::span<const ListedByClass::Entry> listed_of(std::uint64_t tile) const;
   void for_each_task(std::size_t count, const std::function<void(std::size_t, TilePass&)>& work);
@@ -97,6 +107,7 @@ class ClassHead {
   std::vector<std::uint32_t> first_;
   std::vector<double> exp_sum_, soft_exp_sum_, total_;
   std::vector<double> logits_;
+  Aligned<float> kept_;  // [own classes, TilePass::kept_row()]
 };
 
 }  // namespace retort::nn

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "nn/kernels/fast_exp.h"
 
 namespace retort::nn {
@@ -11,14 +12,14 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Exponentials that are added in fp32 before the sum goes on in fp64.
-constexpr std::uint64_t kGroup = 16;
+constexpr std::int64_t kGroup = 16;
 
 /// Classes whose weights and logits of a block of rows stay in the cache together: a multiple of
 /// kGroup, so that where groups end does not depend on it.
 std::uint64_t chunk_of(std::int64_t features) {
-  constexpr std::uint64_t kNumbers = 131072, kMost = 256, kLeast = 32;
-  const std::uint64_t fit = kNumbers / static_cast<std::uint64_t>(features) / kGroup * kGroup;
-  return std::clamp(fit, kLeast, kMost);
+  constexpr std::int64_t kNumbers = 131072, kMost = 256, kLeast = 32;
+  return static_cast<std::uint64_t>(
+      std::clamp(kNumbers / features / kGroup * kGroup, kLeast, kMost));
 }
 
 }  // namespace
@@ -30,6 +31,18 @@ struct TilePass::Chunk {
   std::span<const std::uint32_t> ids;
   std::int64_t rows() const { return static_cast<std::int64_t>(count); }
 };
+
+/// Element (class of the chunk, row of the block) is data[class * row + row of the block].
+struct TilePass::Logits {
+  float* data = nullptr;
+  std::int64_t row = 0;
+  float& at(std::int64_t k, std::int64_t g) const { return data[k * row + g]; }
+  float* of_class(std::int64_t k) const { return data + k * row; }
+};
+
+std::int64_t TilePass::kept_row(const HeadRows& rows) {
+  return rows.blocks() * padded_row(std::min(HeadRows::kBlock, rows.rows()));
+}
 
 TilePass::TilePass(const HeadForm& form, const HeadRows& rows)
     : form_(form),
@@ -95,19 +108,21 @@ TilePass::Chunk TilePass::open(const HeadWeights& weights, const TileClasses& cl
   return chunk;
 }
 
-void TilePass::logits(const Chunk& chunk, const HeadRows::Block& block) {
+TilePass::Logits TilePass::place(const Chunk& chunk, std::int64_t block, const KeptLogits& kept) {
+  if (kept.data == nullptr) return {logits_.data(), z_row_};
+  return {kept.data + static_cast<std::int64_t>(chunk.begin) * kept.row + block * z_row_, kept.row};
+}
+
+void TilePass::compute(const Chunk& chunk, const HeadRows::Block& block, const Logits& z) {
   product({chunk.rows(), block.rows, features_}, {chunk.weight, chunk.row, 1}, block.by_feature,
-          {logits_.data(), z_row_}, ProductStart::zero);
-  if (form_.normalised) {
-    for (std::uint64_t k = 0; k < chunk.count; ++k) {
-      float* z = logits_.data() + static_cast<std::int64_t>(k) * z_row_;
-      for (std::int64_t g = 0; g < block.rows; ++g) z[g] *= scale_[k];
-    }
-  } else {
-    for (std::uint64_t k = 0; k < chunk.count; ++k) {
-      if (offset_[k] == 0) continue;
-      float* z = logits_.data() + static_cast<std::int64_t>(k) * z_row_;
-      for (std::int64_t g = 0; g < block.rows; ++g) z[g] += offset_[k];
+          {z.data, z.row}, ProductStart::zero);
+  for (std::int64_t k = 0; k < chunk.rows(); ++k) {
+    float* of_class = z.of_class(k);
+    const auto at = static_cast<std::size_t>(k);
+    if (form_.normalised) {
+      for (std::int64_t g = 0; g < block.rows; ++g) of_class[g] *= scale_[at];
+    } else if (offset_[at] != 0) {
+      for (std::int64_t g = 0; g < block.rows; ++g) of_class[g] += offset_[at];
     }
   }
 }
@@ -141,44 +156,43 @@ void for_each(std::span<const ListedByClass::Entry> listed, std::span<const std:
 
 void TilePass::sums(const HeadWeights& weights, const TileClasses& classes,
                     std::span<const ListedByClass::Entry> listed, double soft_temperature,
-                    const TileSums& sums, std::span<double> logits_of_listed) {
+                    const TileSums& sums, std::span<double> logits_of_listed,
+                    const KeptLogits& kept) {
   std::fill(sums.highest.begin(), sums.highest.end(), kMinusInfinity);
   std::fill(sums.first.begin(), sums.first.end(), 0u);
   std::fill(sums.exp_sum.begin(), sums.exp_sum.end(), 0.0);
   std::fill(sums.soft_exp_sum.begin(), sums.soft_exp_sum.end(), 0.0);
   std::fill(sums.total.begin(), sums.total.end(), 0.0);
+  const bool totals = !sums.total.empty();
   for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
     const Chunk chunk = open(weights, classes, begin);
     for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
       const HeadRows::Block block = rows_.block(b);
-      logits(chunk, block);
-      float* z = logits_.data();
-      const bool totals = !sums.total.empty();
+      const Logits z = place(chunk, b, kept);
+      compute(chunk, block, z);
       for_each(listed, chunk.ids, block, [&](const auto& entry, auto k, auto g) {
-        logits_of_listed[entry.place] = static_cast<double>(z[k * z_row_ + g]);
-        z[k * z_row_ + g] = totals ? 0.0f : kMinusInfinity;
+        logits_of_listed[entry.place] = static_cast<double>(z.at(k, g));
+        z.at(k, g) = totals ? 0.0f : kMinusInfinity;
       });
       if (totals) {
         double* total = sums.total.data() + block.first;
         for (std::int64_t k = 0; k < chunk.rows(); ++k)
-          for (std::int64_t g = 0; g < block.rows; ++g)
-            total[g] += static_cast<double>(z[k * z_row_ + g]);
+          for (std::int64_t g = 0; g < block.rows; ++g) total[g] += static_cast<double>(z.at(k, g));
         for_each(listed, chunk.ids, block,
-                 [&](const auto&, auto k, auto g) { z[k * z_row_ + g] = kMinusInfinity; });
+                 [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
       }
-      add_sums(chunk, block, sums, soft_temperature);
+      add_sums(chunk, block, z, sums, soft_temperature);
     }
   }
 }
 
-void TilePass::add_sums(const Chunk& chunk, const HeadRows::Block& block, const TileSums& sums,
-                        double soft_temperature) {
-  const float* z = logits_.data();
+void TilePass::add_sums(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,
+                        const TileSums& sums, double soft_temperature) {
   const std::int64_t rows = block.rows;
   float* highest = lane_highest_.data();
   std::fill_n(highest, rows, kMinusInfinity);
   for (std::int64_t k = 0; k < chunk.rows(); ++k) {
-    const float* of_class = z + k * z_row_;
+    const float* of_class = z.of_class(k);
     for (std::int64_t g = 0; g < rows; ++g)
       highest[g] = of_class[g] > highest[g] ? of_class[g] : highest[g];
   }
@@ -187,7 +201,7 @@ void TilePass::add_sums(const Chunk& chunk, const HeadRows::Block& block, const 
     const auto row = static_cast<std::size_t>(block.first + g);
     if (highest[g] > sums.highest[row]) {
       std::int64_t k = 0;
-      while (z[k * z_row_ + g] != highest[g]) ++k;
+      while (z.at(k, g) != highest[g]) ++k;
       sums.first[row] = chunk.ids[static_cast<std::size_t>(k)];
       const double rise = static_cast<double>(sums.highest[row]) - static_cast<double>(highest[g]);
       sums.exp_sum[row] *= std::exp(rise);
@@ -199,32 +213,34 @@ void TilePass::add_sums(const Chunk& chunk, const HeadRows::Block& block, const 
         sums.highest[row] == kMinusInfinity ? 0.0f : sums.highest[row];
   }
   const float* shift = lane_shift_.data();
+  float* sum = lane_sum_.data();
   const auto inverse = static_cast<float>(1 / soft_temperature);
-  for (std::int64_t begin = 0; begin < chunk.rows(); begin += static_cast<std::int64_t>(kGroup)) {
-    const std::int64_t end = std::min(chunk.rows(), begin + static_cast<std::int64_t>(kGroup));
-    float* sum = lane_sum_.data();
+  const auto add_lanes_to = [&](std::span<double> sums_of_rows) {
+    double* to = sums_of_rows.data() + block.first;
+    for (std::int64_t g = 0; g < rows; ++g) to[g] += static_cast<double>(sum[g]);
+  };
+  for (std::int64_t begin = 0; begin < chunk.rows(); begin += kGroup) {
+    const std::int64_t end = std::min(chunk.rows(), begin + kGroup);
     std::fill_n(sum, rows, 0.0f);
     for (std::int64_t k = begin; k < end; ++k) {
-      const float* of_class = z + k * z_row_;
+      const float* of_class = z.of_class(k);
       for (std::int64_t g = 0; g < rows; ++g) sum[g] += fast_exp(of_class[g] - shift[g]);
     }
-    double* exp_sum = sums.exp_sum.data() + block.first;
-    for (std::int64_t g = 0; g < rows; ++g) exp_sum[g] += static_cast<double>(sum[g]);
+    add_lanes_to(sums.exp_sum);
     if (!soft) continue;
     std::fill_n(sum, rows, 0.0f);
     for (std::int64_t k = begin; k < end; ++k) {
-      const float* of_class = z + k * z_row_;
+      const float* of_class = z.of_class(k);
       for (std::int64_t g = 0; g < rows; ++g)
         sum[g] += fast_exp((of_class[g] - shift[g]) * inverse);
     }
-    double* soft_sum = sums.soft_exp_sum.data() + block.first;
-    for (std::int64_t g = 0; g < rows; ++g) soft_sum[g] += static_cast<double>(sum[g]);
+    add_lanes_to(sums.soft_exp_sum);
   }
 }
 
-void TilePass::to_gradients(const Chunk& chunk, const HeadRows::Block& block,
+// From `z`, which stays as it is unless it is logits_, to logits_.
+void TilePass::to_gradients(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,
                             const Gradients& gradients) {
-  float* z = logits_.data();
   float *reference = lane_shift_.data(), *hard = lane_factor_[0].data(),
         *soft = lane_factor_[1].data(), *constant = lane_factor_[2].data();
   bool any_soft = false;
@@ -238,16 +254,18 @@ void TilePass::to_gradients(const Chunk& chunk, const HeadRows::Block& block,
   }
   const auto inverse = static_cast<float>(1 / gradients.soft_temperature);
   for (std::int64_t k = 0; k < chunk.rows(); ++k) {
-    float* of_class = z + k * z_row_;
+    const float* of_class = z.of_class(k);
+    float* to = logits_.data() + k * z_row_;
     if (any_soft) {
+#pragma GCC ivdep
       for (std::int64_t g = 0; g < block.rows; ++g) {
         const float below = of_class[g] - reference[g];
-        of_class[g] =
-            (hard[g] * fast_exp(below) + soft[g] * fast_exp(below * inverse)) - constant[g];
+        to[g] = (hard[g] * fast_exp(below) + soft[g] * fast_exp(below * inverse)) - constant[g];
       }
     } else {
+#pragma GCC ivdep
       for (std::int64_t g = 0; g < block.rows; ++g)
-        of_class[g] = hard[g] * fast_exp(of_class[g] - reference[g]) - constant[g];
+        to[g] = hard[g] * fast_exp(of_class[g] - reference[g]) - constant[g];
     }
   }
 }
@@ -268,20 +286,28 @@ void TilePass::project(const Chunk& chunk) {
 
 void TilePass::gradients(const HeadWeights& weights, const TileClasses& classes,
                          std::span<const ListedByClass::Entry> listed, const Gradients& gradients,
-                         std::span<float> embeddings, const TakeGradients& take) {
+                         std::span<float> embeddings, const TakeGradients& take,
+                         const KeptLogits& kept, const WeightGradients& added) {
+  if (added.weight != nullptr && (form_.normalised || !classes.all()))
+    throw core::InternalError("a head adds gradients of plain weights alone");
   for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
     const Chunk chunk = open(weights, classes, begin);
     std::fill(bias_gradient_.begin(), bias_gradient_.end(), 0.0f);
+    const ProductResult result =
+        added.weight == nullptr
+            ? ProductResult{gradient_.data(), row_}
+            : ProductResult{added.weight + static_cast<std::int64_t>(begin) * features_, features_};
     for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
       const HeadRows::Block block = rows_.block(b);
-      logits(chunk, block);
-      to_gradients(chunk, block, gradients);
-      float* z = logits_.data();
+      const Logits logits = place(chunk, b, kept);
+      if (kept.data == nullptr) compute(chunk, block, logits);
+      to_gradients(chunk, block, logits, gradients);
+      const Logits z{logits_.data(), z_row_};
       for_each(listed, chunk.ids, block, [&](const auto& entry, auto k, auto g) {
-        z[k * z_row_ + g] = gradients.listed[entry.place];
+        z.at(k, g) = gradients.listed[entry.place];
       });
       for (std::uint64_t k = 0; k < chunk.count; ++k) {
-        float* of_class = z + static_cast<std::int64_t>(k) * z_row_;
+        float* of_class = z.of_class(static_cast<std::int64_t>(k));
         if (form_.normalised) {
           for (std::int64_t g = 0; g < block.rows; ++g) of_class[g] *= scale_[k];
         } else if (weights.bias != nullptr) {
@@ -292,16 +318,23 @@ void TilePass::gradients(const HeadWeights& weights, const TileClasses& classes,
         if (form_.precision == Precision::bf16)
           round_to_bf16({of_class, static_cast<std::size_t>(block.rows)});
       }
-      product({chunk.rows(), features_, block.rows}, {z, z_row_, 1}, block.by_row,
-              {gradient_.data(), row_}, b == 0 ? ProductStart::zero : ProductStart::result);
+      product({chunk.rows(), features_, block.rows}, {z.data, z.row, 1}, block.by_row, result,
+              b > 0 ? ProductStart::result : added.start);
       if (!embeddings.empty())
-        product({block.rows, features_, chunk.rows()}, {z, 1, z_row_}, {chunk.weight, chunk.row},
-                {embeddings.data() + block.first * features_, features_},
+        product({block.rows, features_, chunk.rows()}, {z.data, 1, z.row},
+                {chunk.weight, chunk.row}, {embeddings.data() + block.first * features_, features_},
                 begin == 0 ? ProductStart::zero : ProductStart::result);
     }
     if (form_.normalised) project(chunk);
-    take({chunk.ids, gradient_.data(), row_,
-          weights.bias == nullptr ? nullptr : bias_gradient_.data()});
+    if (added.weight == nullptr) {
+      take({chunk.ids, gradient_.data(), row_,
+            weights.bias == nullptr ? nullptr : bias_gradient_.data()});
+    } else if (added.bias != nullptr) {
+      for (std::uint64_t k = 0; k < chunk.count; ++k) {
+        float& bias = added.bias[begin + k];
+        bias = added.start == ProductStart::zero ? bias_gradient_[k] : bias + bias_gradient_[k];
+      }
+    }
   }
 }
 

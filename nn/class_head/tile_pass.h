@@ -40,6 +40,13 @@ struct HeadWeights {
   const float* bias = nullptr;  // [classes]; null: none
 };
 
+/// Logits that the first pass leaves for the second, where there is room for them: of classes from
+/// a tile's first on, of each a row for every block of rows.
+struct KeptLogits {
+  float* data = nullptr;  // null: they are computed again
+  std::int64_t row = 0;   // from class to class: TilePass::kept_row()
+};
+
 /// What the first pass finds for each row, over a tile's classes that the row does not list.
 struct TileSums {
   std::span<float> highest;        // -inf: no such class
@@ -47,6 +54,14 @@ struct TileSums {
   std::span<double> exp_sum;       // of exp(z - highest)
   std::span<double> soft_exp_sum;  // of exp((z - highest) / temperature); empty: not wanted
   std::span<double> total;         // of z; empty: not wanted
+};
+
+/// Where gradients of weights go that are added to those of other rows: [classes, features], from
+/// the tile's first class on.
+struct WeightGradients {
+  float* weight = nullptr;  // null: they go to TakeGradients
+  float* bias = nullptr;    // null: there is none
+  ProductStart start = ProductStart::zero;
 };
 
 /// Gradients of some classes of a tile, once for each class of it.
@@ -62,30 +77,37 @@ using TakeGradients = std::function<void(const ClassGradients&)>;
 class TilePass {
  public:
   TilePass(const HeadForm& form, const HeadRows& rows);
+  /// Numbers that a class takes in KeptLogits.
+  static std::int64_t kept_row(const HeadRows& rows);
 
   /// Fills `sums`, and in `logits`, at their places, those of `listed`: the tile's entries.
   void sums(const HeadWeights& weights, const TileClasses& classes,
             std::span<const ListedByClass::Entry> listed, double soft_temperature,
-            const TileSums& sums, std::span<double> logits);
+            const TileSums& sums, std::span<double> logits, const KeptLogits& kept = {});
 
   struct Gradients {
     std::span<const UnlistedGradient> dense;  // of every row
     std::span<const float> listed;            // by place
     double soft_temperature = 1;
   };
-  /// Hands each class's gradient to `take`; writes the tile's part of the gradient on the
-  /// embeddings, [rows, features], to `embeddings`, unless that is empty.
+  /// Hands each class's gradient to `take`, or, of weights that are not normalised and all take
+  /// part, adds them where `added` says; writes the tile's part of the gradient on the embeddings,
+  /// [rows, features], to `embeddings`, unless that is empty.
   void gradients(const HeadWeights& weights, const TileClasses& classes,
                  std::span<const ListedByClass::Entry> listed, const Gradients& gradients,
-                 std::span<float> embeddings, const TakeGradients& take);
+                 std::span<float> embeddings, const TakeGradients& take,
+                 const KeptLogits& kept = {}, const WeightGradients& added = {});
 
  private:
   struct Chunk;
   Chunk open(const HeadWeights& weights, const TileClasses& classes, std::uint64_t begin);
-  void logits(const Chunk& chunk, const HeadRows::Block& block);
-  void add_sums(const Chunk& chunk, const HeadRows::Block& block, const TileSums& sums,
-                double soft_temperature);
-  void to_gradients(const Chunk& chunk, const HeadRows::Block& block, const Gradients& gradients);
+  struct Logits;  // of a chunk and a block
+  Logits place(const Chunk& chunk, std::int64_t block, const KeptLogits& kept);
+  void compute(const Chunk& chunk, const HeadRows::Block& block, const Logits& z);
+  void add_sums(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,
+                const TileSums& sums, double soft_temperature);
+  void to_gradients(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,
+                    const Gradients& gradients);
   void project(const Chunk& chunk);
 
   HeadForm form_;

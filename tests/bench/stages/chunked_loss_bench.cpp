@@ -1,5 +1,5 @@
 // chunked_loss: a linear layer of many classes with its loss, value and gradients on weights and
-// inputs, without the batch x classes matrix (the head of all classes on one rank), against torch:
+// inputs, without the batch x classes matrix (nn/class_head/chunked_loss.h), against torch:
 // linear + cross-entropy over materialised logits, and distillation on dense targets. Two threads,
 // the heap kept on both sides. Started plainly it starts itself for each case:
 //   chunked_loss_bench CLASSES SIDE ROUNDS
@@ -22,8 +22,9 @@
 
 #include "core/heap.h"
 #include "core/random.h"
+#include "nn/class_head/chunked_loss.h"
 #include "nn/kernels/product.h"
-#include "stages/sharded_head.h"
+#include "stages/workers.h"
 #include "tests/bench/stages/memory.h"
 #include "tests/bench/stages/whole_processes.h"
 
@@ -79,12 +80,9 @@ class Own {
  public:
   explicit Own(const Problem& problem)
       : problem_(problem),
-        world_(comm::Communicator::single()),
         workers_(kThreads),
-        head_(world_, workers_, {static_cast<std::uint64_t>(problem.classes), kFeatures, {}, {}}),
-        gradient_(at::empty_like(problem.weight)) {
-    gradient_.zero_();
-  }
+        gradient_(at::zeros_like(problem.weight)),
+        on_inputs_(at::zeros_like(problem.x)) {}
   Result step(bool top) {
     const nn::HardTargets<float> hard{problem_.label_begin, problem_.labels};
     const nn::SparseTargets<float> best{kTopK, problem_.ids, problem_.values, problem_.tail};
@@ -95,25 +93,22 @@ class Own {
       targets.options = {.temperature = kTemperature};
       targets.soft_weight = (1 - kAlpha) / kRows;
     }
-    nn::ListedLoss<float> loss(targets, static_cast<std::uint64_t>(problem_.classes));
-    float* gradient = gradient_.data_ptr<float>();
-    auto result = head_.step(
-        0, {problem_.x.data_ptr<float>(), static_cast<std::size_t>(kRows * kFeatures)}, loss,
-        {0, problem_.weight.data_ptr<float>(), nullptr}, [&](const nn::ClassGradients& classes) {
-          for (std::size_t i = 0; i < classes.classes.size(); ++i)
-            std::copy_n(classes.weight + static_cast<std::int64_t>(i) * classes.row, kFeatures,
-                        gradient + std::int64_t{classes.classes[i]} * kFeatures);
-        });
-    return {result.sums.hard / kRows, at::tensor(result.gradient).reshape({kRows, kFeatures}),
-            gradient_};
+    const auto classes = static_cast<std::uint64_t>(problem_.classes);
+    nn::ListedLoss<float> loss(targets, classes);
+    const auto numbers = [](const at::Tensor& tensor) {
+      return std::span(tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
+    };
+    const nn::LossSums sums = nn::chunked_loss(
+        {classes, kFeatures, problem_.weight.data_ptr<float>(), nullptr}, numbers(problem_.x), loss,
+        {numbers(on_inputs_), numbers(gradient_)}, kThreads,
+        [this](const std::function<void(int)>& work) { workers_.run(work); });
+    return {sums.hard / kRows, on_inputs_, gradient_};
   }
 
  private:
   const Problem& problem_;
-  comm::Communicator world_;
   stages::Workers workers_;
-  stages::ShardedHead head_;
-  at::Tensor gradient_;
+  at::Tensor gradient_, on_inputs_;
 };
 
 Result torch_step(const Problem& problem, bool dense) {
@@ -175,8 +170,8 @@ int run_one(char** arguments) {
     top_ratio.push_back(top_ms.back() / hard_ms.back());
   }
   const double gradients_mb = static_cast<double>((classes + kRows) * kFeatures) * 4 / 1048576;
-  // The own head's weight gradient was there before.
-  const double ready_mb = own ? static_cast<double>(classes * kFeatures) * 4 / 1048576 : 0;
+  // The own side's were there before.
+  const double ready_mb = own ? gradients_mb : 0;
   const double extra = peak_mb() - before - (gradients_mb - ready_mb);
   const auto of = [](const std::vector<double>& values) {
     return values.empty() ? 0.0 : median(values);
@@ -215,7 +210,7 @@ int run_all(const std::string& program) {
         "\"gflops\":{:.0f},\"kernel\":\"{}\",\"dtype\":\"fp32\",\"threads\":{}}}\n",
         classes, hard, dense, top, own_mb / torch_mb, hard_ms, top_ms, torch_ms, dense_ms, own_mb,
         top_mb, torch_mb, dense_mb, error,
-        4 * 2.0 * kRows * kFeatures * static_cast<double>(classes) / hard_ms / 1e6,
+        3 * 2.0 * kRows * kFeatures * static_cast<double>(classes) / hard_ms / 1e6,
         nn::product_kind(), kThreads);
     std::fflush(stdout);
   }

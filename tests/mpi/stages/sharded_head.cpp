@@ -11,11 +11,18 @@
 #include <gtest/gtest.h>
 
 #include "tests/mpi/mpi_main.h"
-#include "tests/mpi/stages/head_problem.h"
+#include "tests/unit/nn/head_problem.h"
 
 namespace retort::stages {
 namespace {
 
+using core::Range;
+using nn::Case;
+using nn::Problem;
+using nn::Reference;
+using nn::TailMode;
+using nn::Target;
+using nn::Targets;
 using tests::ranks;
 
 constexpr double kTolerance = 1e-5;

@@ -14,12 +14,12 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "core/random.h"
-#include "stages/sharded_head.h"
+#include "nn/class_head/class_head.h"
+#include "nn/class_head/listed_loss.h"
 
-namespace retort::stages {
+namespace retort::nn {
 
 using core::Range;
-using nn::TailMode;
 
 // No multiple of tiles, ranks or lanes; several chunks a tile are in the last case of the tests.
 constexpr std::uint64_t kClasses = 2011, kFeatures = 37, kRows = 23;
@@ -32,8 +32,8 @@ struct Case {
   Target target = Target::gold;
   TailMode tail = TailMode::residual;
   double temperature = 1;
-  nn::HeadForm form{};
-  nn::Margin margin{.scale = 1};
+  HeadForm form{};
+  Margin margin{.scale = 1};
   double rate = 1;
   bool bias = false;
   std::uint64_t classes = kClasses, rows = kRows, features = kFeatures;
@@ -131,11 +131,11 @@ struct Targets {
   std::vector<std::uint64_t> soft_begin{0}, weighted_begin{0};
   std::vector<std::uint32_t> soft_ids, best_ids, weighted_ids;
   std::vector<T> soft_excess, background, best_logits, tail_lse, weights, log_probability;
-  nn::BackgroundTargets<T> soft_labels;
-  nn::HardTargets<T> hard;
-  nn::SparseTargets<T> best;
-  nn::WeightedTargets<T> weighted;
-  nn::LossTargets<T> targets;
+  BackgroundTargets<T> soft_labels;
+  HardTargets<T> hard;
+  SparseTargets<T> best;
+  WeightedTargets<T> weighted;
+  LossTargets<T> targets;
 };
 
 template <class T>
@@ -177,19 +177,19 @@ void fill(const Problem& p, Range rows, Targets<T>& t) {
     t.targets.weighted = &t.weighted;
   t.targets.options = {
       what.tail,
-      what.target == Target::unlabelled ? nn::SoftScale::none : nn::SoftScale::temperature_squared,
+      what.target == Target::unlabelled ? SoftScale::none : SoftScale::temperature_squared,
       what.target == Target::unlabelled ? 1 : what.temperature};
   t.targets.soft_weight = 0.3 * share;
 }
 
 struct Reference {
-  nn::LossSums sums;
+  LossSums sums;
   std::vector<double> embeddings, weight, bias;
 };
 
 /// The classes that take part, of all tiles.
-inline std::vector<std::uint32_t> sample_of(const Problem& p, const nn::ListedClasses& listed) {
-  const nn::ClassTiles tiles(p.what.classes);
+inline std::vector<std::uint32_t> sample_of(const Problem& p, const ListedClasses& listed) {
+  const ClassTiles tiles(p.what.classes);
   std::vector<std::uint32_t> all;
   for (std::uint64_t tile = 0; tile < tiles.count(); ++tile) {
     const Range range = tiles.classes_of(tile);
@@ -198,7 +198,7 @@ inline std::vector<std::uint32_t> sample_of(const Problem& p, const nn::ListedCl
       if (range.contains(id)) ids.push_back(id);
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-    for (const std::uint32_t id : nn::sample_classes({p.what.rate, 11}, 3, tile, range, ids))
+    for (const std::uint32_t id : sample_classes({p.what.rate, 11}, 3, tile, range, ids))
       all.push_back(id);
   }
   return all;
@@ -215,7 +215,7 @@ inline std::vector<double> values(const at::Tensor& tensor) {
 
 inline at::Tensor with_margin(const Problem& p, const std::vector<std::uint32_t>& sample,
                               const at::Tensor& logits) {
-  const nn::Margin& margin = p.what.margin;
+  const Margin& margin = p.what.margin;
   if (margin.none()) return logits;
   at::Tensor mask = at::zeros_like(logits, at::kBool);
   for (std::uint64_t row = 0; row < p.what.rows; ++row)
@@ -234,7 +234,7 @@ inline Reference reference(const Problem& p) {
   const Case& what = p.what;
   Targets<double> t;
   fill(p, {0, what.rows}, t);
-  const nn::ListedLoss<double> named(t.targets, what.classes);
+  const ListedLoss<double> named(t.targets, what.classes);
   const auto sample = sample_of(p, named.listed());
   const auto n = static_cast<std::uint64_t>(sample.size());
   const auto features = static_cast<std::int64_t>(what.features);
@@ -287,24 +287,24 @@ inline Reference reference(const Problem& p) {
   renumber(t.labels);
   renumber(t.best_ids);
   renumber(t.weighted_ids);
-  const nn::BackgroundTargets<double> soft_labels{begin, ids, excess, background};
-  nn::HardTargets<double> hard{t.label_begin, t.labels, 0, &soft_labels};
+  const BackgroundTargets<double> soft_labels{begin, ids, excess, background};
+  HardTargets<double> hard{t.label_begin, t.labels, 0, &soft_labels};
 
   Reference result;
   std::vector<double> gradient(what.rows * n);
   const std::span<const double> z(logits.data_ptr<double>(), what.rows * n);
   if (what.target == Target::unlabelled) {
-    result.sums = nn::unlabelled_loss_and_gradient<double>(what.rows, n, z, t.weighted,
-                                                           t.targets.soft_weight, gradient);
+    result.sums = unlabelled_loss_and_gradient<double>(what.rows, n, z, t.weighted,
+                                                       t.targets.soft_weight, gradient);
     result.sums.soft = result.sums.unlabelled;
   } else if (what.target == Target::draws) {
-    result.sums = nn::weighted_loss_and_gradient<double>(
-        what.rows, n, z, &hard, t.targets.hard_weight, t.weighted, t.targets.options,
-        t.targets.soft_weight, gradient);
+    result.sums = weighted_loss_and_gradient<double>(what.rows, n, z, &hard, t.targets.hard_weight,
+                                                     t.weighted, t.targets.options,
+                                                     t.targets.soft_weight, gradient);
   } else {
-    result.sums = nn::loss_and_gradient<double>(what.rows, n, z, &hard, t.targets.hard_weight,
-                                                what.target == Target::best ? &t.best : nullptr,
-                                                t.targets.options, t.targets.soft_weight, gradient);
+    result.sums = loss_and_gradient<double>(what.rows, n, z, &hard, t.targets.hard_weight,
+                                            what.target == Target::best ? &t.best : nullptr,
+                                            t.targets.options, t.targets.soft_weight, gradient);
   }
   const at::Tensor on_logits =
       at::tensor(gradient, at::kDouble).reshape({static_cast<std::int64_t>(what.rows), -1});
@@ -317,4 +317,4 @@ inline Reference reference(const Problem& p) {
   return result;
 }
 
-}  // namespace retort::stages
+}  // namespace retort::nn
