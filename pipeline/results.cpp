@@ -87,11 +87,7 @@ std::string summary_table(const std::vector<MetricSummary>& summaries) {
       row[1] = fmt::format("{}", summary.count);
       auto& cell = row[static_cast<std::size_t>(column - rows[0].begin())];
       cell = fmt::format("{:.5g}", summary.mean);
-      // Equal values may differ by a rounding of their mean.
-      if (summary.deviation)
-        cell += *summary.deviation > 1e-12 * std::abs(summary.mean)
-                    ? fmt::format(" ± {:.2g}", *summary.deviation)
-                    : " ± 0";
+      if (summary.deviation) cell += fmt::format(" ± {:.2g}", *summary.deviation);
     }
   }
   return aligned(rows);

@@ -25,8 +25,9 @@ Spread spread_of(std::span<const double> values) {
   spread.count = values.size();
   if (values.empty()) return spread;
   const auto n = static_cast<double>(values.size());
-  for (const double value : values) spread.mean += value;
-  spread.mean /= n;
+  // From the first value on: the mean of equal values is exactly that value.
+  for (const double value : values) spread.mean += value - values.front();
+  spread.mean = values.front() + spread.mean / n;
   if (values.size() < 2) return spread;
   double squares = 0;
   for (const double value : values) squares += (value - spread.mean) * (value - spread.mean);

@@ -66,7 +66,6 @@ void ClassHead::begin(std::uint64_t step, const HeadRows& rows, const ListedClas
       static_cast<std::uint64_t>(rows.features()) != settings_.features)
     throw core::InternalError("head: a batch of another shape");
   rows_ = &rows;
-  all_listed_ = &listed;
   listed_ = std::make_unique<ListedByClass>(listed, own_classes());
   logits_.assign(listed.ids.size(), 0.0);
   samples_.assign(settings_.sampling.all() ? 0 : own_.size(), {});

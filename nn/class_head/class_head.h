@@ -46,7 +46,7 @@ class ClassHead {
   core::Range own_tiles() const { return own_; }
   core::Range own_classes() const { return tiles_.classes_of(own_); }
 
-  /// A step begins: which classes take part. `rows` and `listed`, of the whole batch, outlive it.
+  /// A step begins: which classes take part. Both are of the whole batch; `rows` outlives it.
   void begin(std::uint64_t step, const HeadRows& rows, const ListedClasses& listed);
   /// How many of this rank's classes take part.
   std::uint64_t taking_part() const;
@@ -98,7 +98,6 @@ class ClassHead {
   Run run_;
   // Of the step.
   const HeadRows* rows_ = nullptr;
-  const ListedClasses* all_listed_ = nullptr;
   std::unique_ptr<ListedByClass> listed_;
   std::vector<std::vector<std::uint32_t>> samples_;  // by own tile; empty: all
   Wanted wanted_;

@@ -1,7 +1,8 @@
 #include "nn/class_head/head_rows.h"
 
 #include <algorithm>
-#include <bit>
+
+#include <c10/util/BFloat16.h>
 
 #include "core/error.h"
 
@@ -38,12 +39,7 @@ HeadRows::Block HeadRows::block(std::int64_t index) const {
 }
 
 void round_to_bf16(std::span<float> numbers) {
-  for (float& number : numbers) {
-    const auto bits = std::bit_cast<std::uint32_t>(number);
-    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
-    // Adding would carry a NaN's bits into its sign.
-    number = std::bit_cast<float>((bits & 0x7fffffffu) > 0x7f800000u ? bits : rounded);
-  }
+  for (float& number : numbers) number = static_cast<float>(c10::BFloat16(number));
 }
 
 }  // namespace retort::nn

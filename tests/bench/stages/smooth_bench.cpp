@@ -3,7 +3,6 @@
 //   smooth_bench CLASSES FEATURES TOP_M PRECISION THREADS
 // one run, whose figures are printed as one JSON line.
 #include <immintrin.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -24,10 +23,12 @@
 #include "nn/kernels/panel_dots.h"
 #include "nn/similarity/label_rows.h"
 #include "stages/pair_run.h"
+#include "tests/bench/stages/memory.h"
 
 namespace retort::stages {
 namespace {
 
+using bench::peak_mb;
 using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kCached =
     nn::kDotColumns<float>;             // columns of a block that stays in the cache
@@ -35,12 +36,6 @@ constexpr std::uint64_t kSampled = 50;  // rows that are compared with exact one
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double peak_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
 std::vector<float> random_columns(std::uint64_t classes, std::uint64_t features) {

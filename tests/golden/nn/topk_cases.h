@@ -1,6 +1,7 @@
 // Cases of golden/topk-distillation.json: their words as the program's values.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -35,6 +36,32 @@ inline TailMode mode_of(const std::string& name) {
       {"renormalise", TailMode::renormalise},
       {"renormalise_stored", TailMode::renormalise_stored}};
   return modes.at(name);
+}
+
+inline nn::UnlabelledWeights weighting_of(const std::string& name) {
+  static const std::map<std::string, nn::UnlabelledWeights> all = {
+      {"renormalised", nn::UnlabelledWeights::renormalised},
+      {"uniform", nn::UnlabelledWeights::uniform},
+      {"raw", nn::UnlabelledWeights::raw}};
+  return all.at(name);
+}
+
+/// The divisor of a term over `rows` rows in a case of kind total.
+inline double divisor_of(const Json& parameters, std::uint64_t rows) {
+  if (parameters.at("reduction") != "per_term_mean") return 1;
+  return static_cast<double>(std::max<std::uint64_t>(1, rows));
+}
+
+/// The four losses of a case of kind total, after division.
+template <class T>
+void expect_total(const Json& parameters, const Json& expected, double hard, double soft,
+                  double unlabelled, double size) {
+  const double alpha = parameters.at("alpha"), beta = parameters.at("beta");
+  expect_close<T>(
+      std::vector<double>{hard, soft, unlabelled,
+                          alpha * hard + (1 - alpha) * soft + beta * unlabelled},
+      {expected.at("hard"), expected.at("soft"), expected.at("unlabelled"), expected.at("total")},
+      Quantity::loss, size, "hard, soft, unlabelled, total");
 }
 
 inline std::vector<Json> cases_of(const Json& file, const std::string& kind) {

@@ -146,14 +146,6 @@ TYPED_TEST(WeightedTargetsGolden, SampledExpectation) {
   }
 }
 
-UnlabelledWeights weighting_of(const std::string& name) {
-  static const std::map<std::string, UnlabelledWeights> all = {
-      {"renormalised", UnlabelledWeights::renormalised},
-      {"uniform", UnlabelledWeights::uniform},
-      {"raw", UnlabelledWeights::raw}};
-  return all.at(name);
-}
-
 template <class T>
 void add_labels(const Json& ids, const Json& probabilities, UnlabelledWeights weighting,
                 Ragged<T>& targets) {
@@ -244,11 +236,8 @@ TYPED_TEST(WeightedTargetsGolden, Total) {
     options.temperature = parameters.at("temperature");
     const double size = factor_of(options.scale, options.temperature);
     const double alpha = parameters.at("alpha"), beta = parameters.at("beta");
-    const bool mean = parameters.at("reduction") == "per_term_mean";
-    const auto divisor = [mean](std::uint64_t rows) {
-      return mean ? static_cast<double>(std::max<std::uint64_t>(1, rows)) : 1.0;
-    };
-    const double of_known = divisor(known.count), of_unknown = divisor(unknown.count);
+    const double of_known = divisor_of(parameters, known.count),
+                 of_unknown = divisor_of(parameters, unknown.count);
     const std::uint64_t n = parameters.at("N");
     LossSums sums;
     std::vector<T> grad(known.logits.size());
@@ -271,13 +260,8 @@ TYPED_TEST(WeightedTargetsGolden, Total) {
                                         static_cast<T>(beta / of_unknown), other)
             .unlabelled;
     expect_close<T>(other, unknown.grad, Quantity::gradient, size, "grad of unlabelled rows");
-    const double hard = sums.hard / of_known, soft = sums.soft / of_known;
-    const double unlabelled = sums.unlabelled / of_unknown;
-    expect_close<T>(
-        std::vector<double>{hard, soft, unlabelled,
-                            alpha * hard + (1 - alpha) * soft + beta * unlabelled},
-        {expected.at("hard"), expected.at("soft"), expected.at("unlabelled"), expected.at("total")},
-        Quantity::loss, size, "hard, soft, unlabelled, total");
+    expect_total<T>(parameters, expected, sums.hard / of_known, sums.soft / of_known,
+                    sums.unlabelled / of_unknown, size);
   }
 }
 
