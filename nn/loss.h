@@ -108,6 +108,26 @@ LossSums unlabelled_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
                                       std::span<const T> logits, const WeightedTargets<T>& targets,
                                       T weight, std::span<T> grad);
 
+/// What a loss asks of some rows, of any kind.
+template <class T>
+struct LossTargets {
+  std::uint64_t rows = 0;
+  const HardTargets<T>* hard = nullptr;
+  double hard_weight = 0;  // of a row's hard loss, alpha / B_L
+  // At most one of these two: best classes with options.tail, or weights on classes (draws; the
+  // best labels of unlabelled rows, with scale none and temperature 1).
+  const SparseTargets<T>* best = nullptr;
+  const WeightedTargets<T>* weighted = nullptr;
+  SoftOptions options{};
+  double soft_weight = 0;
+};
+
+/// The loss of these rows by the function above that computes their kind, with the weights rounded
+/// to T. InternalError for neither hard nor soft targets.
+template <class T>
+LossSums loss_and_gradient(const LossTargets<T>& targets, std::uint64_t classes,
+                           std::span<const T> logits, std::span<T> grad);
+
 /// Weights of an unlabelled row's listed labels: its probabilities scaled to 1, 1/H each, or as
 /// they are.
 enum class UnlabelledWeights { renormalised, uniform, raw };

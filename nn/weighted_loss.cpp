@@ -150,6 +150,20 @@ LossSums unlabelled_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
 }
 
 template <class T>
+LossSums loss_and_gradient(const LossTargets<T>& targets, std::uint64_t classes,
+                           std::span<const T> logits, std::span<T> grad) {
+  if (targets.best != nullptr && targets.weighted != nullptr)
+    throw core::InternalError("loss: soft targets of two forms");
+  const auto hard_weight = static_cast<T>(targets.hard_weight);
+  const auto soft_weight = static_cast<T>(targets.soft_weight);
+  if (targets.weighted != nullptr)
+    return weighted_loss_and_gradient<T>(targets.rows, classes, logits, targets.hard, hard_weight,
+                                         *targets.weighted, targets.options, soft_weight, grad);
+  return loss_and_gradient<T>(targets.rows, classes, logits, targets.hard, hard_weight,
+                              targets.best, targets.options, soft_weight, grad);
+}
+
+template <class T>
 void unlabelled_weights(std::uint32_t h, std::span<const T> probabilities, UnlabelledWeights choice,
                         std::span<T> weights) {
   if (h == 0 || probabilities.size() % h != 0 || weights.size() != probabilities.size())
@@ -170,6 +184,10 @@ void unlabelled_weights(std::uint32_t h, std::span<const T> probabilities, Unlab
   }
 }
 
+template LossSums loss_and_gradient<float>(const LossTargets<float>&, std::uint64_t,
+                                           std::span<const float>, std::span<float>);
+template LossSums loss_and_gradient<double>(const LossTargets<double>&, std::uint64_t,
+                                            std::span<const double>, std::span<double>);
 template void unlabelled_weights<float>(std::uint32_t, std::span<const float>, UnlabelledWeights,
                                         std::span<float>);
 template void unlabelled_weights<double>(std::uint32_t, std::span<const double>, UnlabelledWeights,

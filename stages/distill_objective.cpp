@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -27,13 +29,23 @@ struct LabelledRows {
   HardLabels::Rows hard;
 };
 
-/// Hard and soft loss of labelled rows, from rows of one form.
+/// What a teacher answered for some rows: one of the two forms, with its memory.
+struct Answers {
+  std::vector<std::uint64_t> begin;
+  std::vector<std::uint32_t> ids;
+  std::vector<float> values, tail;              // of the best classes
+  std::vector<float> weights, log_probability;  // of weighted ones
+  nn::SparseTargets<float> best;
+  nn::WeightedTargets<float> weighted;
+};
+
+/// A teacher's answers for labelled rows, from rows of one form.
 class SoftTarget {
  public:
   virtual ~SoftTarget() = default;
-  virtual nn::LossSums evaluate(const LabelledRows& rows, std::uint64_t classes,
-                                std::span<const float> logits, float hard_weight, float soft_weight,
-                                std::span<float> grad) const = 0;
+  /// Reads them into `answers` and makes `targets` refer to them.
+  virtual void read(const LabelledRows& rows, Answers& answers,
+                    nn::LossTargets<float>& targets) const = 0;
   /// Why these targets have no way to a GPU; empty: append() is it.
   virtual std::string gpu_obstacle() const = 0;
   /// Appends the same rows for a GPU; settings but the target's own are the caller's.
@@ -68,16 +80,16 @@ class BestClasses final : public SoftTarget {
     if (!interpolated_) index_ = nn::temperature_index(stored, loss.temperature);
   }
 
-  nn::LossSums evaluate(const LabelledRows& rows, std::uint64_t classes,
-                        std::span<const float> logits, float hard_weight, float soft_weight,
-                        std::span<float> grad) const override {
+  void read(const LabelledRows& rows, Answers& answers,
+            nn::LossTargets<float>& targets) const override {
     const std::size_t n = rows.samples.size(), k = store_.facts().layout.top_k;
-    std::vector<std::uint32_t> ids(n * k);
-    std::vector<float> values(n * k), tail(n);
-    read(rows, ids, values, tail);
-    const nn::SparseTargets<float> soft{store_.facts().layout.top_k, ids, values, tail};
-    return nn::loss_and_gradient<float>(n, classes, logits, &rows.hard.targets(), hard_weight,
-                                        &soft, options_, soft_weight, grad);
+    answers.ids.resize(n * k);
+    answers.values.resize(n * k);
+    answers.tail.resize(n);
+    fill(rows, answers.ids, answers.values, answers.tail);
+    answers.best = {store_.facts().layout.top_k, answers.ids, answers.values, answers.tail};
+    targets.best = &answers.best;
+    targets.options = options_;
   }
 
   std::string gpu_obstacle() const override { return {}; }
@@ -87,7 +99,7 @@ class BestClasses final : public SoftTarget {
     targets.ids.resize(targets.ids.size() + n * k);
     targets.teacher.resize(targets.teacher.size() + n * k);
     targets.tail_lse.resize(targets.tail_lse.size() + n);
-    read(rows, std::span(targets.ids).last(n * k), std::span(targets.teacher).last(n * k),
+    fill(rows, std::span(targets.ids).last(n * k), std::span(targets.teacher).last(n * k),
          std::span(targets.tail_lse).last(n));
   }
 
@@ -106,7 +118,7 @@ class BestClasses final : public SoftTarget {
     throw core::InternalError("unknown tail mode");
   }
   /// ids, values: [rows, k]; tail: [rows], 0 where the mode has none.
-  void read(const LabelledRows& rows, std::span<std::uint32_t> ids, std::span<float> values,
+  void fill(const LabelledRows& rows, std::span<std::uint32_t> ids, std::span<float> values,
             std::span<float> tail) const {
     const auto& layout = store_.facts().layout;
     const std::size_t k = layout.top_k, temperatures = layout.temperatures.size();
@@ -167,14 +179,13 @@ class DrawnClasses final : public SoftTarget {
     }
   }
 
-  nn::LossSums evaluate(const LabelledRows& rows, std::uint64_t classes,
-                        std::span<const float> logits, float hard_weight, float soft_weight,
-                        std::span<float> grad) const override {
-    const io::SampledRows draws = store_.read_sampled(rows.pass, rows.samples);
-    const std::size_t n = rows.samples.size();
+  void read(const LabelledRows& rows, Answers& answers,
+            nn::LossTargets<float>& targets) const override {
+    io::SampledRows draws = store_.read_sampled(rows.pass, rows.samples);
     const std::size_t temperatures = store_.facts().layout.temperatures.size();
-    std::vector<float> weights(draws.ids.size()), log_probability(draws.ids.size());
-    for (std::size_t row = 0; row < n; ++row) {
+    answers.weights.resize(draws.ids.size());
+    answers.log_probability.resize(draws.ids.size());
+    for (std::size_t row = 0; row < rows.samples.size(); ++row) {
       const auto part = [&](auto& values) {
         return std::span(values).subspan(draws.begin[row], draws.begin[row + 1] - draws.begin[row]);
       };
@@ -185,15 +196,16 @@ class DrawnClasses final : public SoftTarget {
         full_lse = largest(part(draws.logits), part(draws.log_proposal));
       nn::importance_weights<float>(part(draws.counts), part(draws.logits),
                                     part(draws.log_proposal), proposal_, options_.temperature,
-                                    full_lse, normalisation_, part(weights), part(log_probability));
+                                    full_lse, normalisation_, part(answers.weights),
+                                    part(answers.log_probability));
     }
     // Without the log-sum-exp the teacher's probabilities, and with them kl, are not known.
-    const nn::WeightedTargets<float> soft{draws.begin, draws.ids, weights,
-                                          source_ == LogSumExp::cancels
-                                              ? std::span<const float>()
-                                              : std::span<const float>(log_probability)};
-    return nn::weighted_loss_and_gradient<float>(n, classes, logits, &rows.hard.targets(),
-                                                 hard_weight, soft, options_, soft_weight, grad);
+    if (source_ == LogSumExp::cancels) answers.log_probability.clear();
+    answers.begin = std::move(draws.begin);
+    answers.ids = std::move(draws.ids);
+    answers.weighted = {answers.begin, answers.ids, answers.weights, answers.log_probability};
+    targets.weighted = &answers.weighted;
+    targets.options = options_;
   }
 
   std::string gpu_obstacle() const override { return "draws are computed on the CPU alone"; }
@@ -251,22 +263,21 @@ class DistillObjective final : public Objective {
         unlabelled_(unlabelled),
         soft_(make_soft_target(loss, store)) {}
 
-  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, const BatchRows& of_batch,
-                        std::span<float> grad) const override {
-    nn::LossSums sums;
-    const std::uint64_t first = batch.labelled * classes;
+  std::unique_ptr<BatchTargets> targets(const io::MicroBatch& batch,
+                                        const BatchRows& of_batch) const override {
+    auto held = std::make_unique<Held>();
     if (batch.labelled > 0) {
       const double share = 1.0 / static_cast<double>(of_batch.labelled);
-      sums = soft_->evaluate(LabelledRows(batch, store_.facts(), labels_), classes,
-                             logits.first(first), static_cast<float>(loss_.alpha * share),
-                             static_cast<float>((1 - loss_.alpha) * share), grad.first(first));
+      held->rows.emplace(batch, store_.facts(), labels_);
+      held->labelled = {.rows = batch.labelled,
+                        .hard = &held->rows->hard.targets(),
+                        .hard_weight = loss_.alpha * share,
+                        .soft_weight = (1 - loss_.alpha) * share};
+      soft_->read(*held->rows, held->answers, held->labelled);
     }
-    if (rows > batch.labelled)
-      sums.unlabelled = evaluate_unlabelled(batch, classes, logits.subspan(first),
-                                            loss_.beta / static_cast<double>(of_batch.unlabelled),
-                                            grad.subspan(first));
-    return sums;
+    if (batch.samples.size() > batch.labelled)
+      add_unlabelled(batch, loss_.beta / static_cast<double>(of_batch.unlabelled), *held);
+    return held;
   }
 
   std::string gpu_obstacle() const override {
@@ -297,25 +308,34 @@ class DistillObjective final : public Objective {
   }
 
  private:
-  double evaluate_unlabelled(const io::MicroBatch& batch, std::uint64_t classes,
-                             std::span<const float> logits, double weight,
-                             std::span<float> grad) const {
+  struct Held final : BatchTargets {
+    std::optional<LabelledRows> rows;
+    Answers answers, of_unlabelled;
+  };
+
+  // Equation (3) of the page.
+  void add_unlabelled(const io::MicroBatch& batch, double weight, Held& held) const {
     const io::LogitFacts& facts = unlabelled_->facts();
     const std::size_t h = facts.layout.top_k;
-    std::vector<std::uint64_t> samples, begin = {0};
+    Answers& answers = held.of_unlabelled;
+    std::vector<std::uint64_t> samples;
+    answers.begin = {0};
     for (const std::uint64_t id : std::span(batch.samples).subspan(batch.labelled)) {
       samples.push_back(id & ~io::kUnlabelledTag);
-      begin.push_back(begin.back() + h);
+      answers.begin.push_back(answers.begin.back() + h);
     }
-    std::vector<std::uint32_t> ids(samples.size() * h);
-    std::vector<float> probabilities(ids.size()), weights(ids.size());
-    unlabelled_->read_labels(batch.unlabelled_epoch % facts.passes, samples, ids, probabilities);
+    answers.ids.resize(samples.size() * h);
+    answers.weights.resize(answers.ids.size());
+    std::vector<float> probabilities(answers.ids.size());
+    unlabelled_->read_labels(batch.unlabelled_epoch % facts.passes, samples, answers.ids,
+                             probabilities);
     nn::unlabelled_weights<float>(facts.layout.top_k, probabilities, loss_.unlabelled_weights,
-                                  weights);
-    return nn::unlabelled_loss_and_gradient<float>(samples.size(), classes, logits,
-                                                   {begin, ids, weights, {}},
-                                                   static_cast<float>(weight), grad)
-        .unlabelled;
+                                  answers.weights);
+    answers.weighted = {answers.begin, answers.ids, answers.weights, {}};
+    held.unlabelled = {.rows = samples.size(),
+                       .weighted = &answers.weighted,
+                       .options = {.scale = nn::SoftScale::none, .temperature = 1},
+                       .soft_weight = weight};
   }
 
   const DistillLoss& loss_;

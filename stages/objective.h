@@ -1,8 +1,10 @@
-// Objective: what a training stage minimises. The loop hands it the logits of one micro-shard and
-// gets the gradient on them; nothing else of the loop knows labels or teachers.
+// Objective: what a training stage minimises. It says what the loss asks of the rows of one
+// micro-shard; whoever has their logits, or owns a part of them, computes value and gradient.
+// Nothing else of the loop knows labels or teachers.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -21,15 +23,29 @@ struct BatchRows {
   bool operator==(const BatchRows&) const = default;
 };
 
+/// What a loss asks of the rows of a micro-shard: labelled ones, then unlabelled ones. Subclasses
+/// hold the memory that the two refer to.
+struct BatchTargets {
+  BatchTargets() = default;
+  BatchTargets(const BatchTargets&) = delete;
+  BatchTargets& operator=(const BatchTargets&) = delete;
+  virtual ~BatchTargets() = default;
+
+  nn::LossTargets<float> labelled, unlabelled;  // rows 0: there are none
+};
+
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// logits and grad: [rows, classes], row-major fp32, in the order of `batch`: labelled rows, then
-  /// unlabelled ones. `of_batch`: of the global batch, the divisors of means. A term without rows
-  /// is 0. Called by several workers at once.
-  virtual nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes,
-                                std::span<const float> logits, const io::MicroBatch& batch,
-                                const BatchRows& of_batch, std::span<float> grad) const = 0;
+  /// `of_batch`: of the global batch, the divisors of means. `batch` and this outlive the result.
+  /// Called by several workers at once.
+  virtual std::unique_ptr<BatchTargets> targets(const io::MicroBatch& batch,
+                                                const BatchRows& of_batch) const = 0;
+  /// Value and gradient from whole rows of logits. logits and grad: [rows, classes], row-major
+  /// fp32, in the order of `batch`. A term without rows is 0. Called by several workers at once.
+  nn::LossSums evaluate(std::uint64_t classes, std::span<const float> logits,
+                        const io::MicroBatch& batch, const BatchRows& of_batch,
+                        std::span<float> grad) const;
   /// Why this loss is computed on the CPU alone; empty: append_targets() gives it to a GPU.
   virtual std::string gpu_obstacle() const;
   /// The same loss for a GPU: appends the rows of `batch` to `targets` and sets what holds for all.

@@ -1,37 +1,11 @@
 // train: a teacher or a baseline on gold labels.
-#include "stages/hard_labels.h"
+#include "stages/hard_objective.h"
 #include "stages/trainer.h"
 #include "stages/training_setup.h"
 
 namespace retort::stages {
 
 namespace {
-
-class HardObjective : public Objective {
- public:
-  explicit HardObjective(const HardLabels& labels) : labels_(labels) {}
-  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, const BatchRows& of_batch,
-                        std::span<float> grad) const override {
-    const HardLabels::Rows hard(labels_, batch);
-    return nn::loss_and_gradient<float>(rows, classes, logits, &hard.targets(),
-                                        1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
-                                        0.0F, grad);
-  }
-  std::string gpu_obstacle() const override { return labels_.gpu_obstacle(); }
-  void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
-                      RowTargets& targets) const override {
-    targets.settings = {.hard_weight = 1.0 / static_cast<double>(of_batch.labelled),
-                        .smoothing = labels_.smoothing()};
-    targets.append_labels(batch.label_begin, batch.labels);
-  }
-  double value(const nn::LossSums& sums, const BatchRows& rows) const override {
-    return sums.hard / static_cast<double>(rows.labelled);
-  }
-
- private:
-  const HardLabels& labels_;
-};
 
 class Train : public Stage {
  public:

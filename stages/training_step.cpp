@@ -71,7 +71,7 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
       [&](const at::Tensor& logits, at::Tensor& grad) {
         clock.mark(Phase::forward);
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
-        loss = objective_.evaluate(n, classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
+        loss = objective_.evaluate(classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
         if (core::numbered_fault_point("loss", batch.shard) == core::FaultAction::not_a_number)
           loss.hard = std::numeric_limits<double>::quiet_NaN();

@@ -15,20 +15,6 @@
 
 namespace retort::nn {
 
-/// What a row's loss is made of. T: float or double.
-template <class T>
-struct LossTargets {
-  std::uint64_t rows = 0;
-  const HardTargets<T>* hard = nullptr;
-  double hard_weight = 0;  // of a row's hard loss, alpha / B_L
-  // At most one of these two: best classes with options.tail, or weights on classes (draws; the
-  // best labels of unlabelled rows, with scale none and temperature 1).
-  const SparseTargets<T>* best = nullptr;
-  const WeightedTargets<T>* weighted = nullptr;
-  SoftOptions options{};
-  double soft_weight = 0;
-};
-
 /// Sums over the classes that a row does not list.
 struct UnlistedSums {
   double highest = -std::numeric_limits<double>::infinity();  // logit

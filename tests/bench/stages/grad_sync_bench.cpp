@@ -18,7 +18,7 @@
 #include "comm/communicator.h"
 #include "comm/tree_reducer.h"
 #include "core/heap.h"
-#include "nn/loss.h"
+#include "stages/hard_objective.h"
 #include "stages/loaded_model.h"
 #include "stages/training_step.h"
 #include "tests/unit/core/temporary_folder.h"
@@ -57,21 +57,6 @@ class Reduction {
   comm::Communicator& world_;
   comm::TreeReducer reducer_;
   std::vector<std::vector<float>> parts_;
-};
-
-class HardLabels final : public stages::Objective {
- public:
-  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, const stages::BatchRows& of_batch,
-                        std::span<float> grad) const override {
-    const nn::HardTargets<float> hard{batch.label_begin, batch.labels, 0};
-    return nn::loss_and_gradient<float>(rows, classes, logits, &hard,
-                                        1.0F / static_cast<float>(of_batch.labelled), nullptr, {},
-                                        0.0F, grad);
-  }
-  double value(const nn::LossSums& sums, const stages::BatchRows& rows) const override {
-    return sums.hard / static_cast<double>(rows.labelled);
-  }
 };
 
 /// Steps of a network of 11 M parameters, 16 samples in each of 8 micro-shards: with all ranks, and
@@ -147,7 +132,8 @@ class Steps {
   comm::Communicator& world_;
   comm::Communicator alone_ = comm::Communicator::single();
   stages::Workers workers_{1};
-  HardLabels objective_;
+  stages::HardLabels labels_;
+  stages::HardObjective objective_{labels_};
   Folder folder_;
   stages::LoadedModel teacher_;
   io::PackedDataset data_;

@@ -187,8 +187,7 @@ TEST(DistillObjective, GivesTheTotalOfMixedBatches) {
       std::copy_n(problem.student.begin() + static_cast<long>(first), known, logits.begin());
       std::copy_n(problem.student.begin() + static_cast<long>(second), all - known,
                   logits.begin() + static_cast<long>(known));
-      const nn::LossSums own =
-          objective->evaluate(batch.samples.size(), n, logits, batch, rows, part);
+      const nn::LossSums own = objective->evaluate(n, logits, batch, rows, part);
       sums.hard += own.hard;
       sums.soft += own.soft;
       sums.unlabelled += own.unlabelled;

@@ -20,17 +20,19 @@ namespace retort::stages {
 // Hard and soft loss with the same three stored classes for all samples.
 class SoftLoss final : public Objective {
  public:
-  nn::LossSums evaluate(std::uint64_t rows, std::uint64_t classes, std::span<const float> logits,
-                        const io::MicroBatch& batch, const BatchRows& of_batch,
-                        std::span<float> grad) const override {
-    RowTargets targets;
-    append_targets(batch, of_batch, targets);
-    const nn::HardTargets<float> hard{batch.label_begin, batch.labels, 0.1F};
-    const nn::SparseTargets<float> soft{targets.k, targets.ids, targets.teacher, targets.tail_lse};
-    const auto share = 1.0F / static_cast<float>(of_batch.labelled);
-    return nn::loss_and_gradient<float>(
-        rows, classes, logits, &hard, 0.75F * share, &soft,
-        {nn::TailMode::residual, nn::SoftScale::temperature_squared, 2}, 0.25F * share, grad);
+  std::unique_ptr<BatchTargets> targets(const io::MicroBatch& batch,
+                                        const BatchRows& of_batch) const override {
+    auto held = std::make_unique<Held>();
+    append_targets(batch, of_batch, held->rows);
+    held->hard = {batch.label_begin, batch.labels, 0.1F};
+    held->soft = {held->rows.k, held->rows.ids, held->rows.teacher, held->rows.tail_lse};
+    held->labelled = {.rows = batch.samples.size(),
+                      .hard = &held->hard,
+                      .hard_weight = held->rows.settings.hard_weight,
+                      .best = &held->soft,
+                      .options = {nn::TailMode::residual, nn::SoftScale::temperature_squared, 2},
+                      .soft_weight = held->rows.settings.soft_weight};
+    return held;
   }
   std::string gpu_obstacle() const override { return {}; }
   void append_targets(const io::MicroBatch& batch, const BatchRows& of_batch,
@@ -48,6 +50,13 @@ class SoftLoss final : public Objective {
     }
   }
   double value(const nn::LossSums&, const BatchRows&) const override { return 0; }
+
+ private:
+  struct Held final : BatchTargets {
+    RowTargets rows;
+    nn::HardTargets<float> hard;
+    nn::SparseTargets<float> soft;
+  };
 };
 
 struct Outcome {

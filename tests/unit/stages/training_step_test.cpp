@@ -6,21 +6,12 @@
 
 #include "core/error.h"
 #include "nn/models/registry.h"
+#include "stages/hard_objective.h"
 #include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/stages/small_teacher.h"
 
 namespace retort::stages {
 namespace {
-
-class PlainLoss final : public Objective {
- public:
-  nn::LossSums evaluate(std::uint64_t, std::uint64_t, std::span<const float>, const io::MicroBatch&,
-                        const BatchRows&, std::span<float> grad) const override {
-    std::fill(grad.begin(), grad.end(), 1e-3F);
-    return {};
-  }
-  double value(const nn::LossSums&, const BatchRows&) const override { return 0; }
-};
 
 class TrainingStepTest : public ::testing::Test {
  protected:
@@ -53,7 +44,8 @@ class TrainingStepTest : public ::testing::Test {
     options.threads = 0;
     return options;
   }();
-  PlainLoss loss_;
+  HardLabels labels_;
+  HardObjective loss_{labels_};
   comm::Communicator communicator_ = comm::Communicator::single();
   Workers workers_{2};
   at::Tensor parameters_ = nn::make_flat(model_->parameters());
