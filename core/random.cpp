@@ -71,6 +71,19 @@ std::uint32_t RandomStream::next_u32() {
   return block_[static_cast<std::size_t>(used_++)];
 }
 
+void RandomStream::skip(std::uint64_t draws) {
+  if (has_spare_) throw InternalError("RandomStream::skip: half of a pair is left");
+  while (draws > 0 && used_ < 4) {
+    ++used_;
+    --draws;
+  }
+  const std::uint64_t blocks = draws / 4;
+  const std::uint64_t count = counter_[0] | std::uint64_t{counter_[1]} << 32;
+  counter_[0] = low(count + blocks);
+  counter_[1] = high(count + blocks);
+  for (draws %= 4; draws > 0; --draws) next_u32();
+}
+
 std::uint64_t RandomStream::next_u64() {
   const std::uint64_t first = next_u32();
   return first | (std::uint64_t{next_u32()} << 32);

@@ -29,6 +29,8 @@ class RandomStream {
  public:
   RandomStream(std::uint64_t seed, RandomUse use, std::initializer_list<std::uint64_t> words);
   std::uint32_t next_u32();
+  /// As if next_u32() had been called so often, at once. InternalError between two normal().
+  void skip(std::uint64_t draws);
   std::uint64_t next_u64();
   /// In [0, 1), 24 bits.
   float uniform();

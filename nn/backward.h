@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include <ATen/core/Tensor.h>
 
@@ -18,6 +19,27 @@ using LossCallback = std::function<void(const at::Tensor& logits, at::Tensor& gr
 /// may be kept. Once per parameter (zeros where the loss does not depend on it), in the calling
 /// thread; the order is that of the backward pass.
 using ReadyCallback = std::function<void(int index, const at::Tensor& gradient)>;
+
+/// The two halves of a pass through a model whose last layer is computed elsewhere: forwards to the
+/// embeddings, then, once their gradient is known, back. Threads, parameters and exceptions as in
+/// forward_backward(); the parameters of the head may be undefined and get no gradient.
+class EmbeddingPass {
+ public:
+  /// What `input` and `pass` refer to may go once this is made.
+  EmbeddingPass(const Model& model, const Input& input, const Pass& pass);
+  ~EmbeddingPass();
+  EmbeddingPass(EmbeddingPass&&) noexcept;
+  EmbeddingPass& operator=(EmbeddingPass&&) noexcept;
+
+  /// [n, embedding_size()] fp32, contiguous.
+  const at::Tensor& embeddings() const;
+  /// `gradient`: of that shape, fp32, contiguous. Once.
+  void backward(const at::Tensor& gradient, const ReadyCallback& ready);
+
+ private:
+  struct Graph;
+  std::unique_ptr<Graph> graph_;
+};
 
 /// `pass.parameters` are plain views (no gradient); the pass sees leaf aliases of them, which share
 /// their memory. Everything runs in the calling thread, or for tensors of a GPU in LibTorch's

@@ -68,6 +68,15 @@ class Model {
   virtual at::Tensor embed(const Input& input, Pass& pass) const;
   /// Numbers of an embedding; 0: the model has none.
   std::int64_t embedding_size() const { return embedding_size_; }
+  /// The last linear layer's parameters, by layout index: the last of the layout. Of a model
+  /// without an embedding: none.
+  struct Head {
+    int weight = -1;  // [classes, embedding_size()]
+    int bias = -1;    // [classes]; -1: there is none
+  };
+  const Head& head() const { return head_; }
+  /// The parameters before the head, with their offsets: all that embed() reads.
+  ParameterLayout body() const;
   const ParameterLayout& parameters() const { return parameters_; }
   const ParameterLayout& buffers() const { return buffers_; }
   /// Length of BatchStatistics::sums.
@@ -84,6 +93,7 @@ class Model {
   std::vector<LayerFacts> layers_;
   std::uint64_t statistics_size_ = 0;
   std::int64_t embedding_size_ = 0;
+  Head head_;
 };
 
 struct ModelShape {

@@ -43,26 +43,31 @@ class FlatOptimiser : public Optimiser {
         stretches_(stretches_of(layout)) {}
 
   double step(double rate, std::uint64_t step, at::Tensor& parameters, at::Tensor& gradient,
-              at::Tensor& average) final {
+              at::Tensor& average, double other_squares) final {
     for (const at::Tensor& flat : {parameters, gradient})
       if (static_cast<std::uint64_t>(flat.numel()) != layout_size_)
         throw core::InternalError("the optimiser got a flat vector of another model");
-    const double norm = gradient_norm(gradient);
+    double norm = gradient_norm(gradient);
+    if (other_squares != 0) norm = std::sqrt(norm * norm + other_squares);
     float* g = gradient.data_ptr<float>();
-    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-      const float factor = static_cast<float>(options_.clip_norm / norm);
+    if (const float factor = clip_factor(options_, norm); factor != 1)
       for (std::uint64_t i = 0; i < layout_size_; ++i) g[i] *= factor;
-    }
-    float* p = parameters.data_ptr<float>();
-    for (const Stretch& stretch : stretches_)
-      update(stretch.begin, stretch.end,
-             stretch.decay == WeightDecay::yes ? options_.weight_decay : 0.0, rate, step, p, g);
-    if (average.defined()) fold_average(step, p, average.data_ptr<float>());
+    update_elements(0, layout_size_, rate, step, parameters, g, average);
     return norm;
   }
 
+  void step_part(double rate, std::uint64_t step, at::Tensor& parameters, std::uint64_t begin,
+                 std::span<const float> gradient, at::Tensor& average) final {
+    if (static_cast<std::uint64_t>(parameters.numel()) != layout_size_ ||
+        begin + gradient.size() > layout_size_)
+      throw core::InternalError("the optimiser got a part of another model");
+    update_elements(begin, begin + gradient.size(), rate, step, parameters, gradient.data(),
+                    average);
+  }
+
  protected:
-  virtual void update(std::uint64_t begin, std::uint64_t end, double decay, double rate,
+  /// The elements from `begin` on; p and g point at the first of them.
+  virtual void update(std::uint64_t begin, std::uint64_t count, double decay, double rate,
                       std::uint64_t step, float* p, const float* g) = 0;
   at::Tensor make_state() const {
     return at::zeros({static_cast<std::int64_t>(layout_size_)}, at::kFloat);
@@ -70,9 +75,20 @@ class FlatOptimiser : public Optimiser {
   const OptimiserOptions options_;
 
  private:
-  void fold_average(std::uint64_t step, const float* p, float* average) const {
-    const AverageUpdate update = average_update(options_, step);
-    for (std::uint64_t i = 0; i < layout_size_; ++i) update.apply(average[i], p[i]);
+  /// `g` points at the gradient of element `begin`.
+  void update_elements(std::uint64_t begin, std::uint64_t end, double rate, std::uint64_t step,
+                       at::Tensor& parameters, const float* g, at::Tensor& average) {
+    float* p = parameters.data_ptr<float>();
+    for (const Stretch& stretch : stretches_) {
+      const std::uint64_t from = std::max(begin, stretch.begin), to = std::min(end, stretch.end);
+      if (from < to)
+        update(from, to - from, stretch.decay == WeightDecay::yes ? options_.weight_decay : 0.0,
+               rate, step, p + from, g + (from - begin));
+    }
+    if (!average.defined()) return;
+    const AverageUpdate fold = average_update(options_, step);
+    float* averages = average.data_ptr<float>();
+    for (std::uint64_t i = begin; i < end; ++i) fold.apply(averages[i], p[i]);
   }
 
   std::uint64_t layout_size_;
@@ -92,21 +108,21 @@ class Sgd final : public FlatOptimiser {
   }
 
  protected:
-  void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t,
+  void update(std::uint64_t begin, std::uint64_t count, double decay, double rate, std::uint64_t,
               float* p, const float* g) override {
     const SgdUpdate update = sgd_update(options_, decay, rate);
     if (!momentum_.defined()) {
 #pragma GCC ivdep
-      for (std::uint64_t i = begin; i < end; ++i) update.plain(p[i], g[i]);
+      for (std::uint64_t i = 0; i < count; ++i) update.plain(p[i], g[i]);
       return;
     }
-    float* buffer = momentum_.data_ptr<float>();
+    float* buffer = momentum_.data_ptr<float>() + begin;
     if (options_.nesterov) {
 #pragma GCC ivdep
-      for (std::uint64_t i = begin; i < end; ++i) update.nesterov(p[i], buffer[i], g[i]);
+      for (std::uint64_t i = 0; i < count; ++i) update.nesterov(p[i], buffer[i], g[i]);
     } else {
 #pragma GCC ivdep
-      for (std::uint64_t i = begin; i < end; ++i) update.heavy(p[i], buffer[i], g[i]);
+      for (std::uint64_t i = 0; i < count; ++i) update.heavy(p[i], buffer[i], g[i]);
     }
   }
 
@@ -124,13 +140,13 @@ class AdamW final : public FlatOptimiser {
   }
 
  protected:
-  void update(std::uint64_t begin, std::uint64_t end, double decay, double rate, std::uint64_t step,
-              float* p, const float* g) override {
+  void update(std::uint64_t begin, std::uint64_t count, double decay, double rate,
+              std::uint64_t step, float* p, const float* g) override {
     const AdamWUpdate update = adamw_update(options_, decay, rate, step);
-    float* first = first_.data_ptr<float>();
-    float* second = second_.data_ptr<float>();
+    float* first = first_.data_ptr<float>() + begin;
+    float* second = second_.data_ptr<float>() + begin;
 #pragma GCC ivdep
-    for (std::uint64_t i = begin; i < end; ++i) update.apply(p[i], first[i], second[i], g[i]);
+    for (std::uint64_t i = 0; i < count; ++i) update.apply(p[i], first[i], second[i], g[i]);
   }
 
  private:
@@ -240,6 +256,12 @@ AdamWUpdate adamw_update(const OptimiserOptions& options, double decay, double r
           .size = static_cast<float>(rate / correction1),
           .root2 = static_cast<float>(std::sqrt(correction2)),
           .epsilon = static_cast<float>(options.epsilon)};
+}
+
+float clip_factor(const OptimiserOptions& options, double norm) {
+  return options.clip_norm > 0 && norm > options.clip_norm
+             ? static_cast<float>(options.clip_norm / norm)
+             : 1.0F;
 }
 
 AverageUpdate average_update(const OptimiserOptions& options, std::uint64_t step) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,9 @@ AdamWUpdate adamw_update(const OptimiserOptions& options, double decay, double r
 /// average its initial weights in.
 AverageUpdate average_update(const OptimiserOptions& options, std::uint64_t step);
 
+/// What a gradient of this global norm is multiplied by; 1: nothing is clipped.
+float clip_factor(const OptimiserOptions& options, double norm);
+
 /// Global L2 norm over fixed blocks of the flat vector.
 double gradient_norm(const at::Tensor& flat);
 
@@ -54,9 +58,15 @@ class Optimiser {
  public:
   virtual ~Optimiser() = default;
   /// Updates `parameters` in place from `gradient` (both flat). Clipping, decay with exclusions and
-  /// EMA included. Returns the gradient's norm before clipping. `average` may be undefined.
+  /// EMA included. Returns the gradient's norm before clipping, to which gradients elsewhere add
+  /// `other_squares`. `average` may be undefined.
   virtual double step(double rate, std::uint64_t step, at::Tensor& parameters, at::Tensor& gradient,
-                      at::Tensor& average) = 0;
+                      at::Tensor& average, double other_squares = 0) = 0;
+  /// The same for the elements from `begin` on alone, without clipping: where gradients come in
+  /// parts. Several threads at once, for different elements.
+  virtual void step_part(double rate, std::uint64_t step, at::Tensor& parameters,
+                         std::uint64_t begin, std::span<const float> gradient,
+                         at::Tensor& average) = 0;
   /// State vectors by name ("momentum"; "first", "second"): flat, for checkpoints.
   virtual std::vector<std::pair<std::string, at::Tensor>> state() = 0;
 };

@@ -48,8 +48,34 @@ int ParameterLayout::add(std::string name, std::vector<std::int64_t> shape, Init
   return static_cast<int>(specs_.size()) - 1;
 }
 
+ParameterLayout ParameterLayout::first(std::size_t parameters) const {
+  ParameterLayout part;
+  for (const ParameterSpec& spec : std::span(specs_).first(parameters))
+    part.add(spec.name, spec.shape, spec.initialise, spec.decay, spec.fan);
+  return part;
+}
+
 at::Tensor make_flat(const ParameterLayout& layout) {
   return at::zeros({static_cast<std::int64_t>(layout.flat_size())}, at::kFloat);
+}
+
+namespace {
+
+float fan_in_bound(const ParameterSpec& spec) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.fan)));
+}
+
+}  // namespace
+
+void initialise_part(const ParameterLayout& layout, std::size_t index, std::uint64_t seed,
+                     std::uint64_t first, std::span<float> values) {
+  const ParameterSpec& spec = layout.specs()[index];
+  if (spec.initialise != Initialise::uniform_fan_in)
+    throw core::InternalError("parameter " + spec.name + " is not initialised in parts");
+  core::RandomStream stream(seed, core::RandomUse::initialise, {index});
+  stream.skip(first);  // one number each
+  const float bound = fan_in_bound(spec);
+  for (float& value : values) value = stream.uniform(-bound, bound);
 }
 
 void initialise(const ParameterLayout& layout, std::uint64_t seed, at::Tensor& flat) {
@@ -79,7 +105,7 @@ void initialise(const ParameterLayout& layout, std::uint64_t seed, at::Tensor& f
         break;
       }
       case Initialise::uniform_fan_in: {
-        const float bound = static_cast<float>(1.0 / std::sqrt(fan));
+        const float bound = fan_in_bound(spec);
         for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = stream.uniform(-bound, bound);
         break;
       }

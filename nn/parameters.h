@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ class ParameterLayout {
   std::uint64_t flat_size() const { return flat_size_; }
   /// Elements without padding.
   std::uint64_t count() const { return count_; }
+  /// The first `parameters` of them, at the same offsets.
+  ParameterLayout first(std::size_t parameters) const;
 
  private:
   std::vector<ParameterSpec> specs_;
@@ -55,6 +58,10 @@ class ParameterLayout {
 at::Tensor make_flat(const ParameterLayout& layout);
 /// Fills by RandomStream(seed, RandomUse::initialise, {index}); order-independent.
 void initialise(const ParameterLayout& layout, std::uint64_t seed, at::Tensor& flat);
+/// The values that initialise() gives the elements of parameter `index` from `first` on, for a kind
+/// whose elements are drawn one by one; InternalError for others.
+void initialise_part(const ParameterLayout& layout, std::size_t index, std::uint64_t seed,
+                     std::uint64_t first, std::span<float> values);
 /// Views of `flat`, one per spec, in its shape.
 std::vector<at::Tensor> views(const ParameterLayout& layout, const at::Tensor& flat);
 /// To and from files: names get `prefix`. from_tensors: DataError naming a missing tensor, a wrong

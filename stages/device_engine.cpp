@@ -39,6 +39,7 @@ class DeviceEngine final : public TrainingEngine {
   DeviceEngine(const EngineJob& job, std::unique_ptr<nn::Accelerator> accelerator)
       : accelerator_(std::move(accelerator)),
         communicator_(job.communicator),
+        workers_(job.workers),
         options_(job.training.options),
         model_(job.training.model),
         plan_(job.plan),
@@ -90,12 +91,14 @@ class DeviceEngine final : public TrainingEngine {
     clock.mark(Phase::device);
   }
 
-  EvaluatedNetwork evaluated(const TrainingState& state) override {
-    const at::Tensor& flat = average_.defined() ? average_ : parameters_;
-    return {.parameters = nn::views(model_.parameters(), flat),
-            .buffers = nn::views(model_.buffers(), state.buffers.to(accelerator_->device())),
-            .precision = options_.precision,
-            .accelerator = accelerator_.get()};
+  std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
+                                 const io::ModelDescription& description) override {
+    const auto parameters =
+        nn::views(model_.parameters(), average_.defined() ? average_ : parameters_);
+    const auto buffers = nn::views(model_.buffers(), state.buffers.to(accelerator_->device()));
+    return score_split(communicator_, workers_,
+                       {model_, parameters, buffers, options_.precision, accelerator_.get()}, data,
+                       description, kScoredTogether);
   }
   PhaseTimes& times() override { return times_; }
 
@@ -198,6 +201,7 @@ class DeviceEngine final : public TrainingEngine {
 
   std::unique_ptr<nn::Accelerator> accelerator_;
   comm::Communicator& communicator_;
+  Workers& workers_;
   const TrainingOptions& options_;
   const nn::Model& model_;
   const io::BatchPlan& plan_;

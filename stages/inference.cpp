@@ -50,18 +50,23 @@ nn::Input input_on(nn::Accelerator& accelerator, const io::MicroBatch& batch,
   return {.pixels = pixels.to(accelerator.device(), at::kFloat, /*non_blocking=*/true)};
 }
 
-}  // namespace
-
-at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
-                          const io::MicroBatch& batch) {
-  const c10::InferenceMode inference;
-  if (network.accelerator != nullptr) network.accelerator->take_stream();
+nn::Pass pass_of(const Network& network, const io::MicroBatch& batch) {
   nn::Pass pass;
   pass.parameters = network.parameters;
   pass.buffers = network.buffers;
   pass.samples = batch.samples;
   pass.precision = network.precision;
   pass.accelerator = network.accelerator;
+  return pass;
+}
+
+}  // namespace
+
+at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
+                          const io::MicroBatch& batch) {
+  const c10::InferenceMode inference;
+  if (network.accelerator != nullptr) network.accelerator->take_stream();
+  nn::Pass pass = pass_of(network, batch);
   const nn::Input input = network.accelerator != nullptr
                               ? input_on(*network.accelerator, batch, shape)
                               : input_of(batch, shape);
@@ -71,6 +76,12 @@ at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
 at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
   const c10::InferenceMode inference;
   return infer_in_place(network, shape, batch).to(at::kCPU);
+}
+
+at::Tensor embed(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
+  const c10::InferenceMode inference;
+  nn::Pass pass = pass_of(network, batch);
+  return network.model.embed(input_of(batch, shape), pass).contiguous();
 }
 
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch) {

@@ -31,7 +31,10 @@ Network network_of(const LoadedModel& model);
 at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch);
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch);
 
-/// The same, but on a GPU the logits stay there, and nothing waits for them: they belong to a
+/// Embeddings [n, embedding_size()] alike, on the CPU; the head's tensors may be undefined.
+at::Tensor embed(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch);
+
+/// As infer(), but on a GPU the logits stay there, and nothing waits for them: they belong to a
 /// stream of this thread (nn/accelerator.h).
 at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
                           const io::MicroBatch& batch);

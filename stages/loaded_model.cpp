@@ -7,16 +7,17 @@
 
 namespace retort::stages {
 
-void assign_tensors(const nn::Model& model, const io::TensorMap& tensors, at::Tensor& parameters,
-                    at::Tensor& buffers) {
+void assign_tensors(const nn::ParameterLayout& parameter_layout,
+                    const nn::ParameterLayout& buffer_layout, const io::TensorMap& tensors,
+                    at::Tensor& parameters, at::Tensor& buffers) {
   io::TensorMap own_parameters, own_buffers;
-  for (const auto& spec : model.buffers().specs())
+  for (const auto& spec : buffer_layout.specs())
     if (const auto found = tensors.find(spec.name); found != tensors.end())
       own_buffers.insert(*found);
   for (const auto& [name, tensor] : tensors)
     if (!own_buffers.contains(name)) own_parameters.emplace(name, tensor);
-  nn::from_tensors(model.parameters(), own_parameters, "", parameters);
-  nn::from_tensors(model.buffers(), own_buffers, "", buffers);
+  nn::from_tensors(parameter_layout, own_parameters, "", parameters);
+  nn::from_tensors(buffer_layout, own_buffers, "", buffers);
 }
 
 LoadedModel load_model(const std::filesystem::path& path) {
@@ -42,7 +43,8 @@ LoadedModel load_model(const std::filesystem::path& path) {
   at::Tensor parameters = nn::make_flat(loaded.model->parameters());
   at::Tensor buffers = nn::make_flat(loaded.model->buffers());
   try {
-    assign_tensors(*loaded.model, file.tensors, parameters, buffers);
+    assign_tensors(loaded.model->parameters(), loaded.model->buffers(), file.tensors, parameters,
+                   buffers);
   } catch (const core::DataError& error) {
     throw core::DataError(fmt::format("{}: {}", path.string(), error.what()));
   }

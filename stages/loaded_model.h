@@ -35,8 +35,9 @@ LoadedModel load_model(const std::filesystem::path& path);
 
 /// Fills flat parameters and buffers from a model's tensors; DataError names what is missing, too
 /// many or of another shape.
-void assign_tensors(const nn::Model& model, const io::TensorMap& tensors, at::Tensor& parameters,
-                    at::Tensor& buffers);
+void assign_tensors(const nn::ParameterLayout& parameter_layout,
+                    const nn::ParameterLayout& buffer_layout, const io::TensorMap& tensors,
+                    at::Tensor& parameters, at::Tensor& buffers);
 
 /// DataError unless the data set has the model's picture shape; its classes don't matter.
 /// UsageError for texts where the model takes pictures, or the other way round.

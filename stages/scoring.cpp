@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "stages/gathered.h"
 
 namespace retort::stages {
 
@@ -36,16 +37,6 @@ SampleScore score_row(std::span<const float> logits, std::span<const std::uint32
   for (std::uint32_t c = 0; c < logits.size(); ++c)
     if (logits[c] > logits[best] || (logits[c] == logits[best] && c < best)) ++score.gold_rank;
   return score;
-}
-
-/// Every rank gets what the ranks have of `all`, whose own part is `mine`.
-template <class T>
-void gather(comm::Communicator& communicator, core::Range mine, std::vector<T>& all) {
-  const std::string own(reinterpret_cast<const char*>(all.data() + mine.begin),
-                        mine.size() * sizeof(T));
-  const auto parts = communicator.all_gather(own);
-  char* target = reinterpret_cast<char*>(all.data());
-  for (const auto& part : parts) target = std::copy(part.begin(), part.end(), target);
 }
 
 }  // namespace
@@ -104,9 +95,12 @@ SplitScores score_split_with_labels(comm::Communicator& communicator, Workers& w
   if (communicator.size() == 1) return result;
   const core::Range samples{std::min(data.size(), mine.begin * batch),
                             std::min(data.size(), mine.end * batch)};
-  gather(communicator, samples, scores);
+  scores = gathered(communicator,
+                    std::span<const SampleScore>(scores).subspan(samples.begin, samples.size()));
   if (result.top_n > 0)
-    gather(communicator, {samples.begin * result.top_n, samples.end * result.top_n}, result.labels);
+    result.labels = gathered(
+        communicator, std::span<const Label>(result.labels)
+                          .subspan(samples.begin * result.top_n, samples.size() * result.top_n));
   return result;
 }
 

@@ -1,13 +1,13 @@
 #include "stages/sharded_head.h"
 
-#include <algorithm>
-#include <cstring>
+#include <bit>
+#include <limits>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "nn/class_head/row_solution.h"
+#include "stages/gathered.h"
 
 namespace retort::stages {
 
@@ -27,132 +27,210 @@ core::Range own_tiles(const nn::HeadSettings& settings, const comm::Communicator
                            communicator.rank());
 }
 
-template <class T>
-std::string bytes_of(std::span<const T> values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+nn::HeadSettings with_all_classes(nn::HeadSettings settings) {
+  settings.sampling = {};
+  return settings;
 }
 
-/// All ranks' numbers, in order of ranks.
+nn::ClassHead own_head(const nn::HeadSettings& settings, const comm::Communicator& communicator,
+                       Workers& workers) {
+  return {settings, own_tiles(settings, communicator), workers.count(),
+          [&workers](const std::function<void(int)>& work) { workers.run(work); }};
+}
+
+/// What the losses of a rank's rows want to know of other classes.
 template <class T>
-std::vector<T> gathered(comm::Communicator& communicator, std::span<const T> own) {
-  const std::vector<std::string> texts = communicator.all_gather(bytes_of(own));
-  std::vector<T> all;
-  for (const std::string& text : texts) {
-    const std::size_t begin = all.size();
-    all.resize(begin + text.size() / sizeof(T));
-    if (!text.empty()) std::memcpy(all.data() + begin, text.data(), text.size());
+nn::ClassHead::Wanted wanted_by(std::span<const nn::ListedLoss<T>> losses) {
+  nn::ClassHead::Wanted wanted;
+  for (const auto& loss : losses) {
+    if (loss.soft_temperature() != 1) wanted.soft_temperature = loss.soft_temperature();
+    wanted.totals |= loss.needs_totals();
   }
-  return all;
+  return wanted;
 }
 
 }  // namespace
+
+core::Range own_head_classes(const nn::HeadSettings& settings,
+                             const comm::Communicator& communicator) {
+  return nn::ClassTiles(settings.classes).classes_of(own_tiles(settings, communicator));
+}
 
 ShardedHead::ShardedHead(comm::Communicator& communicator, Workers& workers,
                          const nn::HeadSettings& settings)
     : communicator_(communicator),
       settings_(settings),
-      head_(settings, own_tiles(settings, communicator), workers.count(),
-            [&workers](const std::function<void(int)>& work) { workers.run(work); }),
+      head_(own_head(settings, communicator, workers)),
+      all_classes_(own_head(with_all_classes(settings), communicator, workers)),
       reducer_(communicator, tiles_for(settings, communicator.size())) {}
+ShardedHead::~ShardedHead() = default;
 
 struct ShardedHead::Batch {
   std::uint64_t first = 0, own = 0;  // this rank's rows
   nn::HeadRows rows;
   nn::ListedClasses listed;
   nn::ClassHead::Wanted wanted;
+  // Over all ranks' classes.
+  std::vector<std::uint64_t> highest{};
+  std::vector<double> sums{};  // the logits of listed classes at the end
+  std::uint64_t taking_part = 0;
+  // Of all rows, once they are solved.
+  std::vector<nn::UnlistedGradient> dense{};
+  std::vector<float> listed_gradients{};
 };
 
-ShardedHead::Batch ShardedHead::gather(std::span<const float> embeddings,
-                                       const nn::ListedClasses& listed,
-                                       nn::ClassHead::Wanted wanted) {
+void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClasses& listed,
+                         nn::ClassHead::Wanted wanted) {
+  // What one rank's rows want, all ranks sum. A temperature above 0 is larger, the larger its bits.
+  std::vector<std::uint64_t> most{
+      wanted.soft_temperature == 1 ? 0 : std::bit_cast<std::uint64_t>(wanted.soft_temperature),
+      wanted.totals ? std::uint64_t{1} : 0};
+  communicator_.all_reduce_max(most);
+  wanted.soft_temperature = most[0] == 0 ? 1 : std::bit_cast<double>(most[0]);
+  wanted.totals = most[1] != 0;
   const auto rows = communicator_.all_gather(listed.rows());
   std::uint64_t first = 0, all = 0;
   for (std::size_t rank = 0; rank < rows.size(); ++rank) {
     if (rank < static_cast<std::size_t>(communicator_.rank())) first += rows[rank];
     all += rows[rank];
   }
-  Batch batch{first,
-              listed.rows(),
-              nn::HeadRows(all, settings_.features, gathered(communicator_, embeddings),
-                           settings_.form.precision),
-              {},
-              wanted};
+  batch_.reset(
+      new Batch{.first = first,
+                .own = listed.rows(),
+                .rows = nn::HeadRows(all, settings_.features, gathered(communicator_, embeddings),
+                                     settings_.form.precision),
+                .listed = {},
+                .wanted = wanted});
   std::vector<std::uint64_t> counts(listed.rows());
-  batch.listed.begin.reserve(all + 1);
+  auto& begin = batch_->listed.begin;
+  begin.reserve(all + 1);
   for (std::uint64_t row = 0; row < listed.rows(); ++row) counts[row] = listed.of(row).size();
   for (const std::uint64_t count : gathered(communicator_, std::span<const std::uint64_t>(counts)))
-    batch.listed.begin.push_back(batch.listed.begin.back() + count);
-  batch.listed.ids = gathered(communicator_, std::span<const std::uint32_t>(listed.ids));
-  return batch;
+    begin.push_back(begin.back() + count);
+  batch_->listed.ids = gathered(communicator_, std::span<const std::uint32_t>(listed.ids));
 }
 
-template <class T>
-ShardedHead::Result ShardedHead::step(std::uint64_t step, std::span<const float> embeddings,
-                                      nn::ListedLoss<T>& loss, const nn::HeadWeights& weights,
-                                      const nn::TakeGradients& take) {
-  // What one rank's rows want, all ranks sum.
-  const bool totals = communicator_.any(loss.needs_totals());
-  const Batch batch = gather(embeddings, loss.listed(), {loss.soft_temperature(), totals});
-  const auto rows = static_cast<std::size_t>(batch.rows.rows());
-  head_.begin(step, batch.rows, batch.listed);
-  head_.sums(weights, batch.wanted);
-
-  std::vector<std::uint64_t> highest = head_.highest();
-  communicator_.all_reduce_max(highest);
+void ShardedHead::add_up(nn::ClassHead& head, std::uint64_t step, const nn::HeadWeights& weights) {
+  head.begin(step, batch_->rows, batch_->listed);
+  head.sums(weights, batch_->wanted);
+  batch_->highest = head.highest();
+  communicator_.all_reduce_max(batch_->highest);
   const std::vector<comm::TreeNode> nodes = reducer_.nodes(tiles());
   std::vector<std::vector<double>> sums;
   std::vector<std::span<double>> parts;
   sums.reserve(nodes.size());
   parts.reserve(nodes.size());
   for (const comm::TreeNode& node : nodes) {
-    sums.push_back(head_.node_sums(node, highest));
+    sums.push_back(head.node_sums(node, batch_->highest));
     // Each place has one owner, who brings it in his first node: the others add zeros.
     if (sums.size() == 1)
-      sums.back().insert(sums.back().end(), head_.logits().begin(), head_.logits().end());
+      sums.back().insert(sums.back().end(), head.logits().begin(), head.logits().end());
     else
       sums.back().resize(sums.front().size());
   }
   for (auto& sum : sums) parts.emplace_back(sum);
-  std::vector<double> all(sums.front().size());
-  reducer_.reduce(tiles(), parts, all);
-  const std::uint64_t taking_part = communicator_.all_reduce_sum(head_.taking_part());
+  batch_->sums.resize(sums.front().size());
+  reducer_.reduce(tiles(), parts, batch_->sums);
+  batch_->taking_part = communicator_.all_reduce_sum(head.taking_part());
+}
 
-  // Each rank solves its own rows.
+nn::BatchSums ShardedHead::sums() const {
+  return {batch_->listed, batch_->highest,
+          batch_->sums,   std::span<const double>(batch_->sums).last(batch_->listed.ids.size()),
+          batch_->wanted, batch_->taking_part};
+}
+
+template <class T>
+std::vector<nn::LossSums> ShardedHead::solve(std::uint64_t step, std::span<const float> embeddings,
+                                             std::span<nn::ListedLoss<T>> losses,
+                                             const nn::HeadWeights& weights) {
+  nn::ListedClasses listed;
+  for (const auto& loss : losses) listed.append(loss.listed());
+  gather(embeddings, listed, wanted_by(std::span<const nn::ListedLoss<T>>(losses)));
+  add_up(head_, step, weights);
+  Batch& batch = *batch_;
   for (std::uint64_t row = batch.first; row < batch.first + batch.own; ++row)
-    if (batch.listed.of(row).size() == taking_part && taking_part < settings_.classes)
+    if (batch.listed.of(row).size() == batch.taking_part && batch.taking_part < settings_.classes)
       throw core::DataError(
           fmt::format("--sample-rate {}: leaves row {} of the batch no class beside the {} that it "
                       "names: raise it",
-                      settings_.sampling.rate, row, taking_part));
-  const nn::RowGradients solved = nn::solve_rows(
-      {batch.listed, highest, all, std::span<const double>(all).last(batch.listed.ids.size()),
-       batch.wanted, taking_part},
-      {batch.first, batch.first + batch.own}, loss, 0);
-  const auto all_dense =
-      gathered(communicator_, std::span<const nn::UnlistedGradient>(solved.dense));
-  const auto all_listed = gathered(communicator_, std::span<const float>(solved.listed));
-  auto node_gradients =
-      head_.gradients(weights, nodes, {all_dense, all_listed, batch.wanted.soft_temperature}, take);
-
-  const std::size_t size = rows * settings_.features;
-  std::vector<std::span<float>> gradient_parts;
-  gradient_parts.reserve(node_gradients.size());
-  for (auto& gradient : node_gradients) gradient_parts.emplace_back(gradient.data(), size);
-  reducer_.start(tiles(), gradient_parts, gradient_parts.front()).wait();
-  Result result{solved.sums, {}};
-  const auto own = gradient_parts.front().subspan(batch.first * settings_.features,
-                                                  batch.own * settings_.features);
-  result.gradient.assign(own.begin(), own.end());
-  return result;
+                      settings_.sampling.rate, row, batch.taking_part));
+  std::vector<nn::LossSums> results;
+  std::vector<nn::UnlistedGradient> dense;
+  std::vector<float> of_listed;
+  std::uint64_t row = batch.first;
+  for (auto& loss : losses) {
+    const std::uint64_t end = row + loss.listed().rows();
+    const nn::RowGradients solved = nn::solve_rows(sums(), {row, end}, loss, 0);
+    dense.insert(dense.end(), solved.dense.begin(), solved.dense.end());
+    of_listed.insert(of_listed.end(), solved.listed.begin(), solved.listed.end());
+    results.push_back(solved.sums);
+    row = end;
+  }
+  batch.dense = gathered(communicator_, std::span<const nn::UnlistedGradient>(dense));
+  batch.listed_gradients = gathered(communicator_, std::span<const float>(of_listed));
+  return results;
 }
 
-template ShardedHead::Result ShardedHead::step<float>(std::uint64_t, std::span<const float>,
-                                                      nn::ListedLoss<float>&,
-                                                      const nn::HeadWeights&,
-                                                      const nn::TakeGradients&);
-template ShardedHead::Result ShardedHead::step<double>(std::uint64_t, std::span<const float>,
-                                                       nn::ListedLoss<double>&,
-                                                       const nn::HeadWeights&,
-                                                       const nn::TakeGradients&);
+std::vector<float> ShardedHead::gradients(const nn::HeadWeights& weights,
+                                          const nn::TakeGradients& take) {
+  const Batch& batch = *batch_;
+  auto node_gradients =
+      head_.gradients(weights, reducer_.nodes(tiles()),
+                      {batch.dense, batch.listed_gradients, batch.wanted.soft_temperature}, take);
+  const std::size_t size = static_cast<std::size_t>(batch.rows.rows()) * settings_.features;
+  std::vector<std::span<float>> parts;
+  parts.reserve(node_gradients.size());
+  for (auto& gradient : node_gradients) parts.emplace_back(gradient.data(), size);
+  reducer_.start(tiles(), parts, parts.front()).wait();
+  const auto own =
+      parts.front().subspan(batch.first * settings_.features, batch.own * settings_.features);
+  return {own.begin(), own.end()};
+}
+
+void ShardedHead::weight_gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take) {
+  head_.weight_gradients(
+      weights, {batch_->dense, batch_->listed_gradients, batch_->wanted.soft_temperature}, take);
+}
+
+std::vector<ShardedHead::Score> ShardedHead::score(std::span<const float> embeddings,
+                                                   const nn::ListedClasses& gold,
+                                                   const nn::HeadWeights& weights) {
+  gather(embeddings, gold, {});
+  add_up(all_classes_, 0, weights);
+  const Batch& batch = *batch_;
+  const nn::BatchSums all = sums();
+  // Of each row, the gold class that comes first; every rank needs those of all rows.
+  std::vector<nn::HighestLogit> best(static_cast<std::size_t>(batch.rows.rows()));
+  for (std::size_t row = 0; row < best.size(); ++row) {
+    nn::HighestLogit& first = best[row];
+    first = {std::numeric_limits<float>::infinity(), 0};
+    for (std::uint64_t at = batch.listed.begin[row]; at < batch.listed.begin[row + 1]; ++at) {
+      const nn::HighestLogit own{static_cast<float>(all.logits[at]), batch.listed.ids[at]};
+      if (at == batch.listed.begin[row] || own.key() > first.key()) first = own;
+    }
+  }
+  std::vector<std::uint64_t> before(best.size(), 0);
+  const std::vector<std::uint64_t> own_counts = all_classes_.ranked_before(weights, best);
+  const auto counts = gathered(communicator_, std::span<const std::uint64_t>(own_counts));
+  for (std::size_t i = 0; i < counts.size(); ++i) before[i % before.size()] += counts[i];
+  std::vector<Score> scores(batch.own);
+  for (std::uint64_t i = 0; i < batch.own; ++i) {
+    const std::uint64_t row = batch.first + i;
+    scores[i].summary = nn::summarise_row(all, row);
+    scores[i].gold_rank = before[row];
+    const std::uint64_t begin = batch.listed.begin[row], end = batch.listed.begin[row + 1];
+    for (std::uint64_t at = begin; at < end; ++at)
+      scores[i].gold_logit_mean += all.logits[at] / static_cast<double>(end - begin);
+  }
+  return scores;
+}
+
+template std::vector<nn::LossSums> ShardedHead::solve<float>(std::uint64_t, std::span<const float>,
+                                                             std::span<nn::ListedLoss<float>>,
+                                                             const nn::HeadWeights&);
+template std::vector<nn::LossSums> ShardedHead::solve<double>(std::uint64_t, std::span<const float>,
+                                                              std::span<nn::ListedLoss<double>>,
+                                                              const nn::HeadWeights&);
 
 }  // namespace retort::stages

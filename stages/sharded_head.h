@@ -5,48 +5,74 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "comm/tree_reducer.h"
 #include "nn/class_head/class_head.h"
+#include "nn/class_head/row_solution.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
+
+/// The classes whose weights a rank owns. UsageError: more ranks than tiles of classes.
+core::Range own_head_classes(const nn::HeadSettings& settings,
+                             const comm::Communicator& communicator);
 
 class ShardedHead {
  public:
   /// Collective. UsageError: more ranks than tiles of classes; a sample rate outside (0, 1]. The
   /// communicator and the workers outlive this.
   ShardedHead(comm::Communicator& communicator, Workers& workers, const nn::HeadSettings& settings);
+  ~ShardedHead();
 
   /// The classes whose weights this rank owns.
   core::Range own_classes() const { return head_.own_classes(); }
   std::uint32_t tiles() const { return head_.tiles().count(); }
+  std::uint64_t classes() const { return settings_.classes; }
 
-  struct Result {
-    nn::LossSums sums;            // of this rank's rows
-    std::vector<float> gradient;  // on this rank's embeddings, [rows, features]
-  };
-  /// Collective. One step over all ranks' rows, in order of ranks. `embeddings`: [rows, features]
-  /// of this rank, with its targets in `loss`; weights in `targets` are those of the whole batch.
-  /// `weights` begin at own_classes(). `take` gets the gradient of each class of this rank that
-  /// takes part, over all ranks' rows; it may change its weights. The same bits on any number of
-  /// ranks and workers. DataError: a sample rate that leaves a row no class but those it lists.
+  /// Collective. The first half of a step over all ranks' rows, in order of ranks: the losses.
+  /// `embeddings`: [rows, features] of this rank, whose targets are in `losses`, one after another;
+  /// weights in those are of the whole batch. `weights` begin at own_classes(). Returns the sums of
+  /// each of `losses`: the same bits on any number of ranks and workers. DataError: a sample rate
+  /// that leaves a row no class but those it lists.
   template <class T>
-  Result step(std::uint64_t step, std::span<const float> embeddings, nn::ListedLoss<T>& loss,
-              const nn::HeadWeights& weights, const nn::TakeGradients& take);
+  std::vector<nn::LossSums> solve(std::uint64_t step, std::span<const float> embeddings,
+                                  std::span<nn::ListedLoss<T>> losses,
+                                  const nn::HeadWeights& weights);
+  /// Collective. The second half: the gradient on this rank's embeddings, [rows, features]. `take`
+  /// gets the gradient of each class of this rank that takes part, over all ranks' rows; it may
+  /// change its weights. The same bits as above.
+  std::vector<float> gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take);
+  /// The gradients of this rank's classes once more, before their weights change. Not collective.
+  void weight_gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take);
+
+  /// How one row of an evaluation came out.
+  struct Score {
+    nn::RowSummary summary;
+    double gold_logit_mean = 0;   // over the row's gold classes
+    std::uint64_t gold_rank = 0;  // classes before the first gold one
+  };
+  /// Collective. Scores of this rank's rows, where all classes take part; `gold`: the classes of
+  /// each row, of which there may be none. Ends a step that solve() began.
+  std::vector<Score> score(std::span<const float> embeddings, const nn::ListedClasses& gold,
+                           const nn::HeadWeights& weights);
 
  private:
   struct Batch;  // what all ranks know of each other's rows
-  Batch gather(std::span<const float> embeddings, const nn::ListedClasses& listed,
-               nn::ClassHead::Wanted wanted);
+  void gather(std::span<const float> embeddings, const nn::ListedClasses& listed,
+              nn::ClassHead::Wanted wanted);
+  void add_up(nn::ClassHead& head, std::uint64_t step, const nn::HeadWeights& weights);
+  nn::BatchSums sums() const;
 
   comm::Communicator& communicator_;
   nn::HeadSettings settings_;
   nn::ClassHead head_;
+  nn::ClassHead all_classes_;  // none left out
   comm::TreeReducer reducer_;
+  std::unique_ptr<Batch> batch_;
 };
 
 }  // namespace retort::stages

@@ -20,6 +20,7 @@
 #include "stages/overlap.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
+#include "stages/sharded_head.h"
 #include "stages/stop_rules.h"
 #include "stages/training_checkpoints.h"
 #include "stages/training_engine.h"
@@ -98,6 +99,13 @@ std::uint64_t total_steps(const TrainingOptions& options, const io::BatchPlan& p
   return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(steps)));
 }
 
+/// Of the head, if it is divided by classes.
+std::optional<core::Range> own_classes(const comm::Communicator& communicator,
+                                       const TrainingJob& job) {
+  if (job.options.head == HeadPlacement::whole) return std::nullopt;
+  return own_head_classes(head_settings(job), communicator);
+}
+
 TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
     : context_(context),
       job_(job),
@@ -108,7 +116,8 @@ TrainingRun::TrainingRun(StageContext& context, const TrainingJob& job)
       steps_(total_steps(options_, plan_)),
       workers_(context.threads),
       loader_options_(loader_options(job)),
-      state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best),
+      state_(job.model, options_.optimiser, options_.seed, options_.select == Selection::best,
+             own_classes(context.communicator, job)),
       engine_(make_engine(
           {communicator_, workers_, job_, plan_, loader_options_, unlabelled_rows(job)})) {}
 
@@ -117,8 +126,8 @@ void TrainingRun::restore() {
       communicator_, options_.out, recipe_,
       context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no));
   if (job_.initial != nullptr) state_.start_from(*job_.initial);
-  if (const auto checkpoint = folder_->load()) {
-    state_.restore(*checkpoint);
+  if (auto checkpoint = folder_->load(state_.selection())) {
+    state_.restore(std::move(*checkpoint));
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
   }
   engine_->start(state_);
@@ -152,10 +161,7 @@ void TrainingRun::evaluate() {
   state_.sums = {};
   state_.rows = {};
   if (job_.validation != nullptr) {
-    const EvaluatedNetwork evaluated = engine_->evaluated(state_);
-    const auto scores =
-        summarise(score_split(communicator_, workers_, evaluated.network(job_.model),
-                              *job_.validation, job_.description, 256));
+    const auto scores = summarise(engine_->score(state_, *job_.validation, job_.description));
     record.validated = true;
     record.validation_loss = scores.loss;
     record.validation_top1 = scores.top1;
@@ -163,10 +169,7 @@ void TrainingRun::evaluate() {
     if (state_.best < 0 ||
         scores.loss < state_.history[static_cast<std::size_t>(state_.best)].validation_loss) {
       state_.best = static_cast<std::int64_t>(state_.history.size());
-      if (state_.best_parameters.defined()) {
-        state_.best_parameters.copy_(state_.evaluated());
-        state_.best_buffers.copy_(state_.buffers);
-      }
+      if (state_.best_parameters.defined()) state_.keep_best();
     }
   }
   state_.history.push_back(record);
@@ -265,9 +268,8 @@ StageOutcome TrainingRun::run() {
 StageOutcome TrainingRun::finish() {
   checkpoints_->commit();
   const bool best = state_.best_parameters.defined() && state_.best >= 0;
-  const io::TensorMap tensors =
-      best ? state_.model_tensors(state_.best_parameters, state_.best_buffers)
-           : state_.model_tensors(state_.evaluated(), state_.buffers);
+  const io::TensorMap tensors = state_.model_tensors(
+      communicator_, best ? TrainingState::Which::best : TrainingState::Which::evaluated);
   io::on_root(communicator_, [&] {
     io::require_finite(tensors, fmt::format("after {} steps", state_.step));
     folder_->write_as_newest(

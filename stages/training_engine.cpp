@@ -29,7 +29,9 @@ namespace {
 class CpuEngine final : public TrainingEngine {
  public:
   explicit CpuEngine(const EngineJob& job)
-      : model_(job.training.model),
+      : communicator_(job.communicator),
+        workers_(job.workers),
+        model_(job.training.model),
         precision_(job.training.options.precision),
         step_(job.communicator, job.workers, model_, job.training.objective, job.training.data,
               job.plan, job.loader, job.training.options.bucket_elements, precision_,
@@ -46,14 +48,18 @@ class CpuEngine final : public TrainingEngine {
     clock.mark(Phase::optimise);
   }
   void settle(TrainingState&) override {}
-  EvaluatedNetwork evaluated(const TrainingState& state) override {
-    return {.parameters = nn::views(model_.parameters(), state.evaluated()),
-            .buffers = nn::views(model_.buffers(), state.buffers),
-            .precision = precision_};
+  std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
+                                 const io::ModelDescription& description) override {
+    const auto parameters = nn::views(model_.parameters(), state.evaluated());
+    const auto buffers = nn::views(model_.buffers(), state.buffers);
+    return score_split(communicator_, workers_, {model_, parameters, buffers, precision_}, data,
+                       description, kScoredTogether);
   }
   PhaseTimes& times() override { return step_.times(); }
 
  private:
+  comm::Communicator& communicator_;
+  Workers& workers_;
   const nn::Model& model_;
   nn::Precision precision_;
   TrainingStep step_;
@@ -69,12 +75,15 @@ std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job) {
   std::string obstacle =
       gpu_obstacle(job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
   if (obstacle.empty()) obstacle = job.training.objective.gpu_obstacle();
+  const bool sharded = job.training.options.head == HeadPlacement::sharded;
+  if (obstacle.empty() && sharded)
+    obstacle = "a head divided by classes is computed on the CPU alone";
   const nn::Device device = place(job.communicator, job.training.options.device, obstacle);
   if (device.cuda()) return make_device_engine(job, nn::make_accelerator(device));
   if (const std::string warning = nn::precision_warning(job.training.options.precision);
       !warning.empty())
     core::log_warning("{}", warning);
-  return make_cpu_engine(job);
+  return sharded ? make_sharded_engine(job) : make_cpu_engine(job);
 }
 
 }  // namespace retort::stages

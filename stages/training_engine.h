@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "io/loader.h"
-#include "stages/inference.h"
+#include "nn/class_head/class_head.h"
 #include "stages/phase_times.h"
+#include "stages/scoring.h"
 #include "stages/trainer.h"
 #include "stages/training_state.h"
 #include "stages/training_step.h"
@@ -16,15 +18,8 @@
 
 namespace retort::stages {
 
-/// A network and what keeps its tensors alive.
-struct EvaluatedNetwork {
-  std::vector<at::Tensor> parameters, buffers;
-  nn::Precision precision = nn::Precision::fp32;
-  nn::Accelerator* accelerator = nullptr;
-  Network network(const nn::Model& model) const {
-    return {model, parameters, buffers, precision, accelerator};
-  }
-};
+/// Samples of a batch of an evaluation.
+inline constexpr std::uint64_t kScoredTogether = 256;
 
 class TrainingEngine {
  public:
@@ -37,8 +32,9 @@ class TrainingEngine {
   virtual void step(TrainingState& state, double rate, io::Loader& source) = 0;
   /// Collective. Brings `state` up to all steps so far.
   virtual void settle(TrainingState& state) = 0;
-  /// The weights that are evaluated, where they are computed with. After settle().
-  virtual EvaluatedNetwork evaluated(const TrainingState& state) = 0;
+  /// Collective. Scores of the weights that are evaluated, as score_split(). After settle().
+  virtual std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
+                                         const io::ModelDescription& description) = 0;
   virtual PhaseTimes& times() = 0;
 };
 
@@ -52,6 +48,9 @@ struct EngineJob {
   std::optional<io::UnlabelledRows> unlabelled = std::nullopt;  // the second set of `plan`
 };
 std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job);
+/// With the head divided by classes: for a state that holds a share of it.
+std::unique_ptr<TrainingEngine> make_sharded_engine(const EngineJob& job);
+nn::HeadSettings head_settings(const TrainingJob& job);
 /// On `accelerator`. For work without an obstacle (stages/placement.h, Objective).
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator);

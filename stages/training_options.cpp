@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/class_head/class_sample.h"
 
 namespace retort::stages {
 
@@ -28,6 +29,15 @@ void TrainingOptions::declare(core::OptionTable& table) {
                    {{"keep", InitialHead::keep}, {"new", InitialHead::fresh}},
                    "The last linear layer of --init: keep it, or start it from random weights, "
                    "such as for other classes");
+  table.add_choice("head", &head,
+                   {{"whole", HeadPlacement::whole}, {"sharded", HeadPlacement::sharded}},
+                   "The last linear layer: whole on every rank, or its classes divided among the "
+                   "ranks, its logits kept nowhere: for more classes than a rank can hold");
+  table.only_with("head", "sharded", [&] {
+    table.add("sample-rate", &sample_rate,
+              "Share of the classes that take part in a step, in (0, 1]: those that its targets "
+              "name, and others drawn by chance");
+  });
   auto& out_option = table.add("out", &out, "Run folder to write");
   out_option.effect = OptionEffect::output;
   out_option.required = true;
@@ -128,6 +138,7 @@ void TrainingOptions::validate() const {
   if (epochs > 1e9) throw core::UsageError(fmt::format("--epochs {}: must be at most 1e9", epochs));
   if (initial_head == InitialHead::fresh && initial.empty())
     throw core::UsageError("--init-head new is about --init: name the weights to start from");
+  nn::ClassSampling{sample_rate, seed}.validate();
   if (keep < 2) throw core::UsageError("--keep: at least 2 generations are kept");
   if ((patience > 0 || stop_accuracy > 0 || select == Selection::best) && validation.empty())
     throw core::UsageError(

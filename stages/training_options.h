@@ -18,6 +18,7 @@
 namespace retort::stages {
 
 enum class CheckpointWrite { behind, at_once };
+enum class HeadPlacement { whole, sharded };
 enum class Selection { last, best };  // which weights become the model
 
 struct TrainingOptions {
@@ -27,6 +28,8 @@ struct TrainingOptions {
   std::string model;
   std::filesystem::path initial;  // what to start from; empty: seeded random weights
   InitialHead initial_head = InitialHead::keep;
+  HeadPlacement head = HeadPlacement::whole;
+  double sample_rate = 1;  // of the classes that take part in a step of a sharded head
   std::filesystem::path out;
   std::uint64_t seed = 1;
   double epochs = 10;

@@ -41,13 +41,16 @@ EvaluationRecord evaluation_from_json(const nlohmann::json& json) {
 }
 
 TrainingState::TrainingState(const nn::Model& model, const nn::OptimiserOptions& options,
-                             std::uint64_t seed, bool keep_best)
-    : model_(model) {
-  parameters = nn::make_flat(model.parameters());
+                             std::uint64_t seed, bool keep_best,
+                             std::optional<core::Range> head_classes)
+    : model_(model), layout_(head_classes ? model.body() : model.parameters()) {
+  parameters = nn::make_flat(layout_);
   buffers = nn::make_flat(model.buffers());
-  nn::initialise(model.parameters(), seed, parameters);
+  nn::initialise(layout_, seed, parameters);
   nn::initialise(model.buffers(), seed, buffers);
-  optimiser = nn::make_optimiser(options, model.parameters());
+  optimiser = nn::make_optimiser(options, layout_);
+  if (head_classes)
+    head = std::make_unique<HeadShare>(model, *head_classes, options, seed, keep_best);
   if (options.average_decay > 0) average = parameters.clone();
   if (keep_best) {
     best_parameters = parameters.clone();
@@ -56,7 +59,7 @@ TrainingState::TrainingState(const nn::Model& model, const nn::OptimiserOptions&
 }
 
 std::vector<TrainingState::Named> TrainingState::vectors() const {
-  const auto* layout = &model_.parameters();
+  const auto* layout = &layout_;
   std::vector<Named> all = {{"parameters/", layout, parameters},
                             {"buffers/", &model_.buffers(), buffers}};
   if (average.defined()) all.push_back({"average/", layout, average});
@@ -69,8 +72,29 @@ std::vector<TrainingState::Named> TrainingState::vectors() const {
   return all;
 }
 
-void TrainingState::start_from(const io::TensorMap& tensors) {
-  assign_tensors(model_, tensors, parameters, buffers);
+void TrainingState::keep_best() {
+  best_parameters.copy_(evaluated());
+  best_buffers.copy_(buffers);
+  if (head) head->keep_best();
+}
+
+namespace {
+
+/// Takes the tensors of the head out of `tensors`.
+io::TensorMap taken_out(const HeadShare& head, io::TensorMap& tensors) {
+  io::TensorMap of_head;
+  for (auto next = tensors.begin(); next != tensors.end();) {
+    const auto at = next++;
+    if (head.owns(at->first)) of_head.insert(tensors.extract(at));
+  }
+  return of_head;
+}
+
+}  // namespace
+
+void TrainingState::start_from(io::TensorMap tensors) {
+  if (head) head->start_from(taken_out(*head, tensors));
+  assign_tensors(layout_, model_.buffers(), tensors, parameters, buffers);
   if (average.defined()) average.copy_(parameters);
 }
 
@@ -113,10 +137,16 @@ std::vector<io::TensorRange> TrainingState::ranges(int rank, int size) const {
       position += spec.elements;
     }
   }
+  if (head)
+    for (io::TensorRange& range : head->ranges()) ranges.push_back(std::move(range));
   return ranges;
 }
 
-void TrainingState::restore(const io::Checkpoint& checkpoint) {
+io::RowSelection TrainingState::selection() const {
+  return head ? head->selection() : io::RowSelection{};
+}
+
+void TrainingState::restore(io::Checkpoint checkpoint) {
   const auto& json = checkpoint.state;
   step = json.at("step");
   samples_computed = json.at("samples_computed");
@@ -130,14 +160,16 @@ void TrainingState::restore(const io::Checkpoint& checkpoint) {
   best = json.at("best");
   history.clear();
   for (const auto& record : json.at("history")) history.push_back(evaluation_from_json(record));
+  if (head) head->restore(taken_out(*head, checkpoint.tensors));
   for (auto& vector : vectors())
     nn::from_tensors(*vector.layout, checkpoint.tensors, vector.prefix, vector.flat);
 }
 
-io::TensorMap TrainingState::model_tensors(const at::Tensor& flat_parameters,
-                                           const at::Tensor& flat_buffers) const {
-  io::TensorMap tensors = nn::to_tensors(model_.parameters(), flat_parameters, "");
-  tensors.merge(nn::to_tensors(model_.buffers(), flat_buffers, ""));
+io::TensorMap TrainingState::model_tensors(comm::Communicator& communicator, Which which) const {
+  const bool best = which == Which::best;
+  io::TensorMap tensors = nn::to_tensors(layout_, best ? best_parameters : evaluated(), "");
+  tensors.merge(nn::to_tensors(model_.buffers(), best ? best_buffers : buffers, ""));
+  if (head) tensors.merge(head->gather(communicator, best ? head->best() : head->evaluated()));
   return tensors;
 }
 

@@ -14,6 +14,7 @@
 #include "nn/loss.h"
 #include "nn/model.h"
 #include "nn/optimiser.h"
+#include "stages/head_share.h"
 #include "stages/objective.h"
 
 namespace retort::stages {
@@ -35,8 +36,10 @@ EvaluationRecord evaluation_from_json(const nlohmann::json& json);
 class TrainingState {
  public:
   /// Seeded random weights, fresh optimiser, step 0. `keep_best`: room for the best weights.
+  /// `head_classes`: this rank keeps the head of these classes alone (HeadShare); none: the head is
+  /// among the parameters, as all else.
   TrainingState(const nn::Model& model, const nn::OptimiserOptions& options, std::uint64_t seed,
-                bool keep_best);
+                bool keep_best, std::optional<core::Range> head_classes = std::nullopt);
 
   std::uint64_t step = 0;
   std::uint64_t samples_computed = 0;  // over all ranks and steps, counted by those who computed
@@ -45,23 +48,32 @@ class TrainingState {
   double last_norm = 0;
   std::vector<EvaluationRecord> history;
   std::int64_t best = -1;          // index in history
-  at::Tensor parameters, buffers;  // flat
+  at::Tensor parameters, buffers;  // flat, of layout() and the model's buffers
   at::Tensor average;              // flat, undefined without averaging
   at::Tensor best_parameters, best_buffers;
   std::unique_ptr<nn::Optimiser> optimiser;
+  std::unique_ptr<HeadShare> head;  // nullptr: no part of the head is elsewhere
 
+  /// Of the parameters here: the model's, or those before its head.
+  const nn::ParameterLayout& layout() const { return layout_; }
   /// The weights that are evaluated and saved: the average if there is one.
   const at::Tensor& evaluated() const { return average.defined() ? average : parameters; }
 
+  /// The weights that are evaluated become the best ones.
+  void keep_best();
+
   /// Parameters and buffers start from a model's tensors (names without prefix).
-  void start_from(const io::TensorMap& tensors);
+  void start_from(io::TensorMap tensors);
   nlohmann::json to_json() const;
-  /// This rank's cut of all tensors: a contiguous part of the elements, padding left out.
+  /// This rank's cut of all tensors: a contiguous part of the elements, padding left out, and its
+  /// share of the head.
   std::vector<io::TensorRange> ranges(int rank, int size) const;
-  void restore(const io::Checkpoint& checkpoint);
-  /// Tensors of a model file from these flat vectors.
-  io::TensorMap model_tensors(const at::Tensor& flat_parameters,
-                              const at::Tensor& flat_buffers) const;
+  /// The rows of a checkpoint's tensors that this rank needs; restore() takes those.
+  io::RowSelection selection() const;
+  void restore(io::Checkpoint checkpoint);
+  enum class Which { evaluated, best };
+  /// Collective. Tensors of a model file, whole on rank 0.
+  io::TensorMap model_tensors(comm::Communicator& communicator, Which which) const;
 
  private:
   struct Named {
@@ -71,6 +83,7 @@ class TrainingState {
   };
   std::vector<Named> vectors() const;
   const nn::Model& model_;
+  nn::ParameterLayout layout_;
 };
 
 }  // namespace retort::stages

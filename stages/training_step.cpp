@@ -1,33 +1,13 @@
 #include "stages/training_step.h"
 
-#include <cmath>
 #include <limits>
-#include <mutex>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include "core/error.h"
 #include "core/fault_point.h"
 #include "nn/backward.h"
 #include "stages/inference.h"
+#include "stages/micro_batches.h"
 
 namespace retort::stages {
-
-namespace {
-
-/// The ids of a micro-shard's samples as users know them.
-std::string names_of(const io::MicroBatch& batch) {
-  const auto ids = std::span(batch.samples);
-  std::vector<std::uint64_t> unlabelled;
-  for (const std::uint64_t id : ids.subspan(batch.labelled))
-    unlabelled.push_back(id & ~io::kUnlabelledTag);
-  std::string text = fmt::format("samples {}", fmt::join(ids.first(batch.labelled), ","));
-  if (!unlabelled.empty()) text += fmt::format(", unlabelled {}", fmt::join(unlabelled, ","));
-  return text;
-}
-
-}  // namespace
 
 TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
@@ -73,15 +53,9 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
         const auto classes = static_cast<std::uint64_t>(logits.size(1));
         loss = objective_.evaluate(classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
                                    {grad.data_ptr<float>(), n * classes});
-        if (core::numbered_fault_point("loss", batch.shard) == core::FaultAction::not_a_number)
-          loss.hard = std::numeric_limits<double>::quiet_NaN();
         if (core::numbered_fault_point("gradient", batch.shard) == core::FaultAction::not_a_number)
           grad.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
-        if (!std::isfinite(loss.hard + loss.soft + loss.unlabelled))
-          throw core::DataError(fmt::format(
-              "the loss is not finite at step {} on rank {}, {}: lower --learning-rate, add "
-              "--warmup or --clip-norm, or look at these samples",
-              step, communicator_.rank(), names_of(batch)));
+        require_finite_loss(loss, step, communicator_.rank(), batch);
         clock.mark(Phase::loss);
       },
       [&](int parameter, const at::Tensor& gradient) {
@@ -102,38 +76,15 @@ TrainingStep::Result TrainingStep::compute(std::uint64_t step, const at::Tensor&
   }
   const io::BatchPlan::Step cut = plan_.step(step);
   const core::Range mine = sums_.active_shards(cut);
-  const std::uint64_t first = mine.begin, count = mine.size();
   const BatchRows rows{cut.positions.size(), cut.unlabelled.size()};
 
   exchange_.begin(cut.active);
-  std::vector<std::vector<double>> sums(count);
-  std::mutex mutex;
-  std::uint64_t taken = 0;
-  bool failed = false;
-  workers_.run([&](int) {
-    auto clock = PhaseClock::of_worker(times_);
-    for (;;) {
-      std::optional<io::MicroBatch> batch;
-      try {
-        {
-          std::lock_guard lock(mutex);
-          if (failed || taken == count) return;
-          batch = source.next();
-          ++taken;
-        }
-        if (!batch || batch->shard < first || batch->shard >= first + count)
-          throw core::InternalError(fmt::format("the loader lost its place at step {}", step));
-        clock.mark(Phase::load);
-        compute_micro_batch(*batch, step, rows, sums[batch->shard - first], clock);
-        std::lock_guard lock(mutex);
-        source.recycle(std::move(*batch));
-      } catch (...) {
-        std::lock_guard lock(mutex);
-        failed = true;
-        throw;
-      }
-    }
-  });
+  std::vector<std::vector<double>> sums(mine.size());
+  for_each_micro_batch(workers_, times_, source, mine, step,
+                       [&](std::optional<io::MicroBatch>& batch, PhaseClock& clock) {
+                         compute_micro_batch(*batch, step, rows, sums[batch->shard - mine.begin],
+                                             clock);
+                       });
 
   auto clock = PhaseClock::of_rank(times_);
   Result result{sums_.reduce(step, sums), {}};

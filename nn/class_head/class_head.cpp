@@ -2,26 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cmath>
-#include <exception>
+#include <mutex>
 
 #include "comm/tree_reducer.h"
 #include "core/error.h"
 
 namespace retort::nn {
-
-std::uint64_t HighestLogit::key() const {
-  const auto bits = std::bit_cast<std::uint32_t>(logit);
-  const std::uint32_t ordered = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  return std::uint64_t{ordered} << 32 | (0xffffffffu - class_id);
-}
-
-HighestLogit HighestLogit::of_key(std::uint64_t key) {
-  const auto ordered = static_cast<std::uint32_t>(key >> 32);
-  const std::uint32_t bits = (ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered;
-  return {std::bit_cast<float>(bits), 0xffffffffu - static_cast<std::uint32_t>(key)};
-}
 
 ClassHead::ClassHead(const HeadSettings& settings, core::Range tiles, int workers, Run run)
     : settings_(settings),
@@ -162,6 +149,28 @@ std::vector<Aligned<float>> ClassHead::gradients(const HeadWeights& weights,
   return add_up(nodes, [&](std::uint64_t tile, TilePass& pass, std::span<float> sum) {
     pass.gradients(weights, classes_of(tile), listed_of(tile), gradients, sum, take, kept_of(tile));
   });
+}
+
+void ClassHead::weight_gradients(const HeadWeights& weights, const TilePass::Gradients& gradients,
+                                 const TakeGradients& take) {
+  for_each_task(own_.size(), [&](std::size_t i, TilePass& pass) {
+    const std::uint64_t tile = own_.begin + i;
+    pass.gradients(weights, classes_of(tile), listed_of(tile), gradients, {}, take, kept_of(tile));
+  });
+}
+
+std::vector<std::uint64_t> ClassHead::ranked_before(const HeadWeights& weights,
+                                                    std::span<const HighestLogit> than) {
+  std::vector<std::uint64_t> counts(than.size(), 0);
+  std::mutex mutex;
+  for_each_task(own_.size(), [&](std::size_t i, TilePass& pass) {
+    const std::uint64_t tile = own_.begin + i;
+    std::vector<std::uint64_t> of_tile(than.size(), 0);
+    pass.count_before(weights, classes_of(tile), listed_of(tile), than, of_tile);
+    std::lock_guard lock(mutex);
+    for (std::size_t row = 0; row < counts.size(); ++row) counts[row] += of_tile[row];
+  });
+  return counts;
 }
 
 std::vector<Aligned<float>> ClassHead::gradients(const HeadWeights& weights,

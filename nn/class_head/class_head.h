@@ -25,15 +25,6 @@ struct HeadSettings {
   ClassSampling sampling;
 };
 
-/// A row's highest unlisted logit and the lowest class with it as one number, so that the largest
-/// number is the first in the order of ranks: higher logit, then lower class.
-struct HighestLogit {
-  float logit = 0;
-  std::uint32_t class_id = 0;
-  std::uint64_t key() const;
-  static HighestLogit of_key(std::uint64_t key);
-};
-
 class ClassHead {
  public:
   /// Runs work(worker) for every worker at once and returns when all are through.
@@ -75,12 +66,20 @@ class ClassHead {
                                         std::span<const comm::TreeNode> nodes,
                                         const TilePass::Gradients& gradients,
                                         const TakeGradients& take);
-  /// The same for weights that are not normalised and all take part, whose gradients are added up
-  /// over several batches: `added` begins at own_classes().
+  /// The same without the gradient on the embeddings, over all of this rank's tiles.
+  void weight_gradients(const HeadWeights& weights, const TilePass::Gradients& gradients,
+                        const TakeGradients& take);
+  /// The same as gradients() for weights that are not normalised and all take part, whose gradients
+  /// are added up over several batches: `added` begins at own_classes().
   std::vector<Aligned<float>> gradients(const HeadWeights& weights,
                                         std::span<const comm::TreeNode> nodes,
                                         const TilePass::Gradients& gradients,
                                         const WeightGradients& added);
+
+  /// For each row, how many of this rank's classes that the row does not list come before the class
+  /// `than`, by logit and then by number. After begin(); where all classes take part.
+  std::vector<std::uint64_t> ranked_before(const HeadWeights& weights,
+                                           std::span<const HighestLogit> than);
 
  private:
   std::vector<Aligned<float>> add_up(

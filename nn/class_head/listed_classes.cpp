@@ -13,6 +13,13 @@ void ListedClasses::append(std::vector<std::uint32_t> classes) {
   begin.push_back(ids.size());
 }
 
+void ListedClasses::append(const ListedClasses& rows) {
+  const std::uint64_t before = ids.size();
+  for (std::uint64_t row = 0; row < rows.rows(); ++row)
+    begin.push_back(before + rows.begin[row + 1]);
+  ids.insert(ids.end(), rows.ids.begin(), rows.ids.end());
+}
+
 std::uint64_t ListedClasses::place(std::uint64_t row, std::uint32_t id) const {
   const auto of_row = of(row);
   const auto found = std::lower_bound(of_row.begin(), of_row.end(), id);

@@ -21,6 +21,8 @@ struct ListedClasses {
   }
   /// Adds a row; sorts `classes` and drops what is there twice.
   void append(std::vector<std::uint32_t> classes);
+  /// Adds the rows of another batch.
+  void append(const ListedClasses& rows);
   /// Where `id` stands in `ids`, for a class that the row lists.
   std::uint64_t place(std::uint64_t row, std::uint32_t id) const;
 };

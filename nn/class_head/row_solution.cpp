@@ -1,5 +1,7 @@
 #include "nn/class_head/row_solution.h"
 
+#include <cmath>
+
 namespace retort::nn {
 
 template <class T>
@@ -30,6 +32,26 @@ RowGradients solve_rows(const BatchSums& batch, core::Range rows, ListedLoss<T>&
         std::span(result.listed).subspan(begin - place, end - begin), result.sums);
   }
   return result;
+}
+
+RowSummary summarise_row(const BatchSums& batch, std::uint64_t row) {
+  const HighestLogit unlisted = HighestLogit::of_key(batch.highest[row]);
+  const std::uint64_t begin = batch.listed.begin[row], end = batch.listed.begin[row + 1];
+  RowSummary summary{unlisted.class_id, static_cast<double>(unlisted.logit), 0};
+  const bool any = end - begin < batch.taking_part;  // a class that the row does not list
+  if (!any) summary = {batch.listed.ids[begin], batch.logits[begin], 0};
+  for (std::uint64_t at = begin; at < end; ++at) {
+    const std::uint32_t id = batch.listed.ids[at];
+    const double logit = batch.logits[at];
+    if (logit > summary.highest || (logit == summary.highest && id < summary.first))
+      summary = {id, logit, 0};
+  }
+  double sum = 0;
+  if (any) sum = batch.sums[row] * std::exp(static_cast<double>(unlisted.logit) - summary.highest);
+  for (std::uint64_t at = begin; at < end; ++at)
+    sum += std::exp(batch.logits[at] - summary.highest);
+  summary.log_sum_exp = summary.highest + std::log(sum);
+  return summary;
 }
 
 template RowGradients solve_rows<float>(const BatchSums&, core::Range, ListedLoss<float>&,

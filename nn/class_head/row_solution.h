@@ -34,4 +34,13 @@ template <class T>
 RowGradients solve_rows(const BatchSums& batch, core::Range rows, ListedLoss<T>& loss,
                         std::uint64_t first_of_loss);
 
+/// A class before all others of a row, and the log of the sum of all exponentials.
+struct RowSummary {
+  std::uint32_t first = 0;  // highest logit, then lowest class
+  double highest = 0;       // its logit
+  double log_sum_exp = 0;
+};
+/// Of a row, at temperature 1.
+RowSummary summarise_row(const BatchSums& batch, std::uint64_t row);
+
 }  // namespace retort::nn

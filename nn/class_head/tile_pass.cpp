@@ -1,6 +1,7 @@
 #include "nn/class_head/tile_pass.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "core/error.h"
@@ -39,6 +40,18 @@ struct TilePass::Logits {
   float& at(std::int64_t k, std::int64_t g) const { return data[k * row + g]; }
   float* of_class(std::int64_t k) const { return data + k * row; }
 };
+
+std::uint64_t HighestLogit::key() const {
+  const auto bits = std::bit_cast<std::uint32_t>(logit);
+  const std::uint32_t ordered = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+  return std::uint64_t{ordered} << 32 | (0xffffffffu - class_id);
+}
+
+HighestLogit HighestLogit::of_key(std::uint64_t key) {
+  const auto ordered = static_cast<std::uint32_t>(key >> 32);
+  const std::uint32_t bits = (ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered;
+  return {std::bit_cast<float>(bits), 0xffffffffu - static_cast<std::uint32_t>(key)};
+}
 
 std::int64_t TilePass::kept_row(const HeadRows& rows) {
   return rows.blocks() * padded_row(std::min(HeadRows::kBlock, rows.rows()));
@@ -182,6 +195,32 @@ void TilePass::sums(const HeadWeights& weights, const TileClasses& classes,
                  [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
       }
       add_sums(chunk, block, z, sums, soft_temperature);
+    }
+  }
+}
+
+void TilePass::count_before(const HeadWeights& weights, const TileClasses& classes,
+                            std::span<const ListedByClass::Entry> listed,
+                            std::span<const HighestLogit> than, std::span<std::uint64_t> counts) {
+  for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
+    const Chunk chunk = open(weights, classes, begin);
+    for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
+      const HeadRows::Block block = rows_.block(b);
+      const Logits z{logits_.data(), z_row_};
+      compute(chunk, block, z);
+      for_each(listed, chunk.ids, block,
+               [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
+      const HighestLogit* limit = than.data() + block.first;
+      std::uint64_t* count = counts.data() + block.first;
+      for (std::int64_t k = 0; k < chunk.rows(); ++k) {
+        const float* of_class = z.of_class(k);
+        const std::uint32_t id = chunk.ids[static_cast<std::size_t>(k)];
+        for (std::int64_t g = 0; g < block.rows; ++g)
+          count[g] += of_class[g] > limit[g].logit ||
+                              (of_class[g] == limit[g].logit && id < limit[g].class_id)
+                          ? 1
+                          : 0;
+      }
     }
   }
 }

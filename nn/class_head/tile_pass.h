@@ -47,6 +47,15 @@ struct KeptLogits {
   std::int64_t row = 0;   // from class to class: TilePass::kept_row()
 };
 
+/// A row's highest unlisted logit and the lowest class with it as one number, so that the largest
+/// number is the first in the order of ranks: higher logit, then lower class.
+struct HighestLogit {
+  float logit = 0;
+  std::uint32_t class_id = 0;
+  std::uint64_t key() const;
+  static HighestLogit of_key(std::uint64_t key);
+};
+
 /// What the first pass finds for each row, over a tile's classes that the row does not list.
 struct TileSums {
   std::span<float> highest;        // -inf: no such class
@@ -97,6 +106,12 @@ class TilePass {
                  std::span<const ListedByClass::Entry> listed, const Gradients& gradients,
                  std::span<float> embeddings, const TakeGradients& take,
                  const KeptLogits& kept = {}, const WeightGradients& added = {});
+
+  /// Adds to each row's number of `counts` how many classes that the row does not list come before
+  /// `than`, by logit and then by number.
+  void count_before(const HeadWeights& weights, const TileClasses& classes,
+                    std::span<const ListedByClass::Entry> listed,
+                    std::span<const HighestLogit> than, std::span<std::uint64_t> counts);
 
  private:
   struct Chunk;

@@ -33,11 +33,11 @@ class Bag : public LayeredModel {
       hidden_ = add_linear("hidden", width, options.hidden, Bias::yes);
       width = options.hidden;
     }
-    fc_ = add_linear("fc", width, static_cast<std::int64_t>(shape.classes), Bias::yes);
+    add_head("fc", width, shape.classes, Bias::yes);
     finish_layers();
   }
 
-  at::Tensor forward(const Input& input, Pass& pass) const override {
+  at::Tensor embed(const Input& input, Pass& pass) const override {
     begin_texts(input, pass);
     at::Tensor x = mean_embedding(weight(embedding_, pass), input.ids, input.begin);
     if (pass.training) x = dropout(x, dropout_, {pass.seed, pass.step, 0, pass.samples});
@@ -45,14 +45,13 @@ class Bag : public LayeredModel {
       x = at::relu(apply(*hidden_, x, pass));
       if (pass.training) x = dropout(x, dropout_, {pass.seed, pass.step, 1, pass.samples});
     }
-    return apply(fc_, x, pass);
+    return x;
   }
 
  private:
   double dropout_;
   Embedding embedding_;
   std::optional<Linear> hidden_;
-  Linear fc_;
 };
 
 class BagFactory : public ModelFactory {

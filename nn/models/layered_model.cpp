@@ -106,7 +106,8 @@ LayeredModel::TimeConv LayeredModel::add_time_conv(const std::string& name, std:
 
 void LayeredModel::add_head(const std::string& name, std::int64_t inputs, std::uint64_t classes,
                             Bias bias) {
-  head_ = add_linear(name, inputs, static_cast<std::int64_t>(classes), bias);
+  const Linear head = add_linear(name, inputs, static_cast<std::int64_t>(classes), bias);
+  head_ = {head.weight, head.bias};
   embedding_size_ = inputs;
 }
 
@@ -131,6 +132,9 @@ LayeredModel::MaxPool LayeredModel::add_max_pool(const std::string& name, Extent
 }
 
 void LayeredModel::finish_layers() {
+  const auto last = static_cast<int>(parameters_.specs().size()) - 1;
+  if (head_.weight >= 0 && std::max(head_.weight, head_.bias) != last)
+    throw core::InternalError("a model's head must be added as its last layer");
   statistics_size_ = norms_.size();
   for (const BatchNorm& norm : norms_)
     statistics_size_ += 2 * static_cast<std::uint64_t>(norm.channels);
@@ -165,7 +169,7 @@ void LayeredModel::begin(const Pass& pass) const {
 }
 
 at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
-  return apply(head_, embed(input, pass), pass);
+  return apply(Linear{head_.weight, head_.bias}, embed(input, pass), pass);
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {

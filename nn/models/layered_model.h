@@ -77,7 +77,8 @@ class LayeredModel : public Model {
   /// Filters over `width` units of `dim` numbers each, weight [filters, 1, width, dim], bias.
   TimeConv add_time_conv(const std::string& name, std::int64_t dim, std::int64_t filters,
                          std::int64_t width);
-  /// The last linear layer: what enters it, `inputs` numbers a sample, is the embedding.
+  /// The last linear layer, added as the last: what enters it, `inputs` numbers a sample, is the
+  /// embedding.
   void add_head(const std::string& name, std::int64_t inputs, std::uint64_t classes, Bias bias);
   /// One slope a channel for values below zero, 0.25 at first (He et al. 2015, PReLU).
   PRelu add_prelu(const std::string& name, const Extent& extent);
@@ -131,7 +132,6 @@ class LayeredModel : public Model {
 
  private:
   std::vector<BatchNorm> norms_;
-  Linear head_;
 };
 
 }  // namespace retort::nn

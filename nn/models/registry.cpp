@@ -48,6 +48,11 @@ std::uint64_t Model::multiply_adds() const {
   return sum;
 }
 
+ParameterLayout Model::body() const {
+  return parameters_.first(head_.weight < 0 ? parameters_.specs().size()
+                                            : static_cast<std::size_t>(head_.weight));
+}
+
 at::Tensor Model::embed(const Input&, Pass&) const {
   throw core::InternalError("the model has no embedding: nothing enters a last linear layer of it");
 }

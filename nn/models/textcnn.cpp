@@ -34,26 +34,25 @@ class TextCnn : public LayeredModel {
     for (const std::int64_t width : options.widths)
       convs_.push_back(
           add_time_conv("conv" + std::to_string(width), options.dim, options.filters, width));
-    fc_ = add_linear("fc", options.filters * static_cast<std::int64_t>(options.widths.size()),
-                     static_cast<std::int64_t>(shape.classes), Bias::yes);
+    add_head("fc", options.filters * static_cast<std::int64_t>(options.widths.size()),
+             shape.classes, Bias::yes);
     finish_layers();
   }
 
-  at::Tensor forward(const Input& input, Pass& pass) const override {
+  at::Tensor embed(const Input& input, Pass& pass) const override {
     begin_texts(input, pass);
     const at::Tensor units = embedding(weight(embedding_, pass), input.ids, input.begin);
     std::vector<at::Tensor> best;
     for (const TimeConv& conv : convs_) best.push_back(apply(conv, units, input.begin, pass));
     at::Tensor x = at::cat(best, 1);
     if (pass.training) x = dropout(x, dropout_, {pass.seed, pass.step, 0, pass.samples});
-    return apply(fc_, x, pass);
+    return x;
   }
 
  private:
   double dropout_;
   Embedding embedding_;
   std::vector<TimeConv> convs_;
-  Linear fc_;
 };
 
 class TextCnnFactory : public ModelFactory {

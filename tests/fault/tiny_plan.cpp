@@ -99,6 +99,8 @@ checkpoint-every = 2
 
 [mixed]
 like = student
+head = sharded
+sample-rate = 0.7
 label-matrix = @labels
 label-mix = 0.3
 logits = @draws

@@ -104,19 +104,19 @@ class OwnHead {
     const std::uint64_t first = own_classes().begin;
     float* weight = weight_.data_ptr<float>();
     float* momentum = momentum_.data_ptr<float>();
-    auto result = head_.step(
-        step, unit, targets, {first, weight, nullptr}, [&](const nn::ClassGradients& gradients) {
-          for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
-            const std::uint64_t at = (gradients.classes[i] - first) * features;
-            float *w = weight + at, *m = momentum + at;
-            const float* g = gradients.weight + static_cast<std::int64_t>(i) * gradients.row;
+    const nn::HeadWeights weights{first, weight, nullptr};
+    loss = head_.solve<float>(step, unit, {&targets, 1}, weights).front().hard;
+    auto gradient = head_.gradients(weights, [&](const nn::ClassGradients& gradients) {
+      for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
+        const std::uint64_t at = (gradients.classes[i] - first) * features;
+        float *w = weight + at, *m = momentum + at;
+        const float* g = gradients.weight + static_cast<std::int64_t>(i) * gradients.row;
 #pragma GCC ivdep
-            for (std::uint64_t n = 0; n < features; ++n) update.heavy(w[n], m[n], g[n]);
-          }
-        });
-    loss = result.sums.hard;
+        for (std::uint64_t n = 0; n < features; ++n) update.heavy(w[n], m[n], g[n]);
+      }
+    });
     for (std::uint64_t row = 0; row < rows; ++row) {
-      float* g = result.gradient.data() + row * features;
+      float* g = gradient.data() + row * features;
       const float* x = unit.data() + row * features;
       double along = 0;
       for (std::uint64_t n = 0; n < features; ++n)
@@ -124,7 +124,7 @@ class OwnHead {
       for (std::uint64_t n = 0; n < features; ++n)
         g[n] = (g[n] - static_cast<float>(along) * x[n]) * inverse[row];
     }
-    return std::move(result.gradient);
+    return gradient;
   }
 
  private:

@@ -22,9 +22,9 @@ HeadLoss by_head(std::uint64_t classes, std::span<const float> logits,
   std::vector<float> identity(classes * classes);
   for (std::uint64_t k = 0; k < classes; ++k) identity[k * classes + k] = 1;
   nn::ListedLoss<float> loss(targets, classes);
-  auto result =
-      head.step(0, logits, loss, {0, identity.data(), nullptr}, [](const nn::ClassGradients&) {});
-  return {result.sums, std::move(result.gradient)};
+  const nn::HeadWeights weights{0, identity.data(), nullptr};
+  const nn::LossSums sums = head.solve<float>(0, logits, {&loss, 1}, weights).front();
+  return {sums, head.gradients(weights, [](const nn::ClassGradients&) {})};
 }
 
 template <class T>

@@ -57,26 +57,28 @@ Outcome run(comm::Communicator& communicator, int workers, const Problem& p) {
   std::vector<float> weight_gradient(own.size() * what.features), bias_gradient(own.size());
   std::vector<int> taken(own.size());
   std::mutex mutex;
-  const auto result = head.step(
-      3, std::span(p.embeddings).subspan(rows.begin * what.features, rows.size() * what.features),
-      loss,
-      {own.begin, p.weight.data() + own.begin * what.features,
-       what.bias ? p.bias.data() + own.begin : nullptr},
-      [&](const nn::ClassGradients& gradients) {
-        std::lock_guard lock(mutex);
-        for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
-          const std::uint64_t at = gradients.classes[i] - own.begin;
-          ++taken[at];
-          std::copy_n(gradients.weight + static_cast<std::int64_t>(i) * gradients.row,
-                      what.features, weight_gradient.data() + at * what.features);
-          if (gradients.bias != nullptr) bias_gradient[at] = gradients.bias[i];
-        }
-      });
+  const nn::HeadWeights weights{own.begin, p.weight.data() + own.begin * what.features,
+                                what.bias ? p.bias.data() + own.begin : nullptr};
+  outcome.sums =
+      head.solve<float>(3,
+                        std::span(p.embeddings)
+                            .subspan(rows.begin * what.features, rows.size() * what.features),
+                        {&loss, 1}, weights)
+          .front();
+  const auto gradient = head.gradients(weights, [&](const nn::ClassGradients& gradients) {
+    std::lock_guard lock(mutex);
+    for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
+      const std::uint64_t at = gradients.classes[i] - own.begin;
+      ++taken[at];
+      std::copy_n(gradients.weight + static_cast<std::int64_t>(i) * gradients.row, what.features,
+                  weight_gradient.data() + at * what.features);
+      if (gradients.bias != nullptr) bias_gradient[at] = gradients.bias[i];
+    }
+  });
   EXPECT_LE(*std::max_element(taken.begin(), taken.end()), 1);
   if (what.rate == 1) {
     EXPECT_EQ(*std::min_element(taken.begin(), taken.end()), 1);
   }
-  outcome.sums = result.sums;
   const auto all = [&](const std::vector<float>& own_part) {
     std::vector<float> whole;
     for (const std::string& text : communicator.all_gather(
@@ -86,7 +88,7 @@ Outcome run(comm::Communicator& communicator, int workers, const Problem& p) {
     }
     return whole;
   };
-  outcome.embeddings = all(result.gradient);
+  outcome.embeddings = all(gradient);
   outcome.weight = all(weight_gradient);
   outcome.bias = all(bias_gradient);
   return outcome;

@@ -1,0 +1,69 @@
+// The last linear layer in training with --head sharded: weights, optimiser state and averages of
+// the classes that this rank owns (stages/sharded_head.h), and no others.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "comm/communicator.h"
+#include "core/range.h"
+#include "io/tensor_file.h"
+#include "nn/class_head/tile_pass.h"
+#include "nn/model.h"
+#include "nn/optimiser.h"
+
+namespace retort::stages {
+
+class HeadShare {
+ public:
+  /// Weights of the head of `model` for these classes, random by `seed`: the values that the whole
+  /// head would have. `keep_best`: room for the best weights.
+  HeadShare(const nn::Model& model, core::Range classes, const nn::OptimiserOptions& options,
+            std::uint64_t seed, bool keep_best);
+
+  core::Range classes() const { return classes_; }
+  /// What is trained; what is evaluated, the average if there is one; and the best of these so far.
+  nn::HeadWeights weights() const { return view(parameters_); }
+  nn::HeadWeights evaluated() const { return view(evaluated_flat()); }
+  nn::HeadWeights best() const { return view(best_); }
+  void keep_best();
+
+  /// An optimiser step of the classes that `gradients` names, multiplied by `factor`. Several
+  /// threads at once, for different classes.
+  void step(const nn::ClassGradients& gradients, float factor, double rate, std::uint64_t step);
+
+  /// Whether a tensor of a checkpoint, or of a model, is of the head.
+  bool owns(const std::string& tensor) const;
+  /// The rows of those that this rank needs.
+  io::RowSelection selection() const;
+  /// This rank's rows of the whole tensors, under the names that a whole head has in checkpoints.
+  std::vector<io::TensorRange> ranges() const;
+  /// The tensors that owns() in a checkpoint, of this rank's rows. DataError as nn::from_tensors().
+  void restore(const io::TensorMap& tensors);
+  /// Weights from a model's whole tensors.
+  void start_from(const io::TensorMap& tensors);
+  /// Collective. The head's whole tensors, as a model file has them, on rank 0; nothing elsewhere.
+  io::TensorMap gather(comm::Communicator& communicator, const nn::HeadWeights& weights) const;
+
+ private:
+  struct Named {
+    std::string prefix;
+    at::Tensor flat;
+  };
+  std::vector<Named> vectors() const;
+  nn::HeadWeights view(const at::Tensor& flat) const;
+  const at::Tensor& evaluated_flat() const { return average_.defined() ? average_ : parameters_; }
+
+  std::uint64_t all_classes_, features_;
+  core::Range classes_;
+  nn::ParameterLayout layout_;  // weight, then bias: of these classes
+  at::Tensor parameters_, average_, best_;
+  std::unique_ptr<nn::Optimiser> optimiser_;
+};
+
+}  // namespace retort::stages

@@ -1,0 +1,151 @@
+// Training steps with the head divided by classes against those with a whole one: the same numbers up
+// to rounding, and the same random weights to start from.
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "nn/models/registry.h"
+#include "stages/hard_objective.h"
+#include "stages/sharded_head.h"
+#include "stages/training_engine.h"
+#include "tests/unit/core/temporary_folder.h"
+#include "tests/unit/stages/small_teacher.h"
+
+namespace retort::stages {
+namespace {
+
+class ShardedEngineTest : public ::testing::Test {
+ protected:
+  ShardedEngineTest() {
+    options_.batch = 48;
+    options_.micro_shards = 4;
+    options_.optimiser.learning_rate = 0.05;
+    description_.input = problem_.shape;
+    description_.scale = {{0.5}, {0.25}};
+    description_.class_names = class_names(problem_.classes);
+    loader_.scale = description_.scale;
+    loader_.threads = 0;
+    const auto factory = nn::make_model_factory("mlp");
+    core::OptionTable table;
+    factory->declare(table);
+    table.set("hidden", "24");
+    model_ = factory->build({problem_.shape, problem_.classes});
+  }
+
+  struct Outcome {
+    io::TensorMap tensors;  // of the model that is evaluated
+    nn::LossSums sums;
+    double norm = 0;
+    ScoreSummary scores;
+  };
+
+  Outcome run(HeadPlacement placement, std::uint64_t steps) {
+    options_.head = placement;
+    const io::BatchPlan plan(problem_.samples, options_.batch, options_.shards(), options_.fill());
+    const TrainingJob job{.options = options_,
+                          .model = *model_,
+                          .description = description_,
+                          .data = data_,
+                          .validation = nullptr,
+                          .initial = nullptr,
+                          .objective = objective_,
+                          .inputs = {},
+                          .passes = 0,
+                          .augment_seed = 1,
+                          .results = {}};
+    const auto engine = make_engine({communicator_, workers_, job, plan, loader_});
+    std::optional<core::Range> own;
+    if (placement == HeadPlacement::sharded)
+      own = own_head_classes(head_settings(job), communicator_);
+    TrainingState state(*model_, options_.optimiser, 3, false, own);
+    io::Loader source(data_, plan, loader_, {0, plan.shards()}, 0, steps);
+    engine->start(state);
+    for (; state.step < steps; ++state.step) engine->step(state, 0.05, source);
+    engine->settle(state);
+    return {state.model_tensors(communicator_, TrainingState::Which::evaluated), state.sums,
+            state.last_norm, summarise(engine->score(state, data_, description_))};
+  }
+
+  /// `bound`: relative.
+  void expect_equal_training(double bound) {
+    for (const std::uint64_t steps : {0, 1, 4}) {
+      const Outcome whole = run(HeadPlacement::whole, steps);
+      const Outcome sharded = run(HeadPlacement::sharded, steps);
+      ASSERT_EQ(sharded.tensors.size(), whole.tensors.size());
+      for (const auto& [name, tensor] : whole.tensors) {
+        const io::Tensor& other = sharded.tensors.at(name);
+        ASSERT_EQ(other.shape, tensor.shape) << name;
+        double distance = 0, size = 0;
+        for (std::size_t i = 0; i < tensor.bytes.size(); i += sizeof(float)) {
+          float a = 0, b = 0;
+          std::memcpy(&a, tensor.bytes.data() + i, sizeof a);
+          std::memcpy(&b, other.bytes.data() + i, sizeof b);
+          distance += std::pow(static_cast<double>(a) - static_cast<double>(b), 2);
+          size += std::pow(static_cast<double>(a), 2);
+        }
+        EXPECT_LE(std::sqrt(distance), steps == 0 ? 0 : bound * std::sqrt(size)) << name;
+      }
+      EXPECT_NEAR(sharded.sums.hard, whole.sums.hard, bound * whole.sums.hard);
+      EXPECT_EQ(sharded.sums.correct, whole.sums.correct);
+      EXPECT_NEAR(sharded.norm, whole.norm, bound * whole.norm);
+      EXPECT_NEAR(sharded.scores.loss, whole.scores.loss, bound * whole.scores.loss);
+      EXPECT_EQ(sharded.scores.top1, whole.scores.top1);
+      EXPECT_EQ(sharded.scores.top5, whole.scores.top5);
+    }
+  }
+
+  core::TemporaryFolder folder_;
+  SmallProblem problem_ = [] {
+    SmallProblem problem;
+    problem.classes = 300;  // tiles of several classes
+    return problem;
+  }();
+  io::PackedDataset data_ = [this] {
+    write_noise(folder_.path(), problem_);
+    return io::PackedDataset(folder_.path(), "train");
+  }();
+  TrainingOptions options_;
+  io::ModelDescription description_;
+  io::LoaderOptions loader_;
+  std::unique_ptr<nn::Model> model_;
+  HardLabels labels_{0.1};
+  HardObjective objective_{labels_};
+  comm::Communicator communicator_ = comm::Communicator::single();
+  Workers workers_{2};
+};
+
+TEST_F(ShardedEngineTest, TrainsAsAWholeHeadDoes) { expect_equal_training(1e-5); }
+
+TEST_F(ShardedEngineTest, WithNesterovAveragesAndClipping) {
+  options_.optimiser.nesterov = true;
+  options_.optimiser.average_decay = 0.9;
+  options_.optimiser.clip_norm = 0.2;
+  expect_equal_training(1e-5);
+}
+
+TEST_F(ShardedEngineTest, WithAdamW) {
+  options_.optimiser.kind = nn::OptimiserKind::adamw;
+  options_.optimiser.weight_decay = 0.05;
+  // Where a gradient is all rounding, AdamW takes whole steps of it.
+  expect_equal_training(1e-3);
+}
+
+TEST_F(ShardedEngineTest, ClassesThatDoNotTakePartStayAsTheyAre) {
+  options_.sample_rate = 0.4;
+  const Outcome before = run(HeadPlacement::sharded, 0), after = run(HeadPlacement::sharded, 1);
+  const io::Tensor &old_weight = before.tensors.at("fc.weight"),
+                   &new_weight = after.tensors.at("fc.weight");
+  const std::size_t row = old_weight.bytes.size() / problem_.classes;
+  std::uint64_t moved = 0;
+  for (std::uint64_t k = 0; k < problem_.classes; ++k)
+    moved += std::memcmp(old_weight.bytes.data() + k * row, new_weight.bytes.data() + k * row,
+                         row) != 0
+                 ? 1
+                 : 0;
+  EXPECT_GE(moved, problem_.classes * 4 / 10);
+  EXPECT_LT(moved, problem_.classes * 6 / 10);
+}
+
+}  // namespace
+}  // namespace retort::stages
