@@ -1,5 +1,5 @@
-// Training steps with the head divided by classes against those with a whole one: the same numbers up
-// to rounding, and the same random weights to start from.
+// Training steps with the head divided by classes against those with a whole one: the same numbers
+// up to rounding, and the same random weights to start from.
 #include <cmath>
 #include <vector>
 
@@ -139,10 +139,10 @@ TEST_F(ShardedEngineTest, ClassesThatDoNotTakePartStayAsTheyAre) {
   const std::size_t row = old_weight.bytes.size() / problem_.classes;
   std::uint64_t moved = 0;
   for (std::uint64_t k = 0; k < problem_.classes; ++k)
-    moved += std::memcmp(old_weight.bytes.data() + k * row, new_weight.bytes.data() + k * row,
-                         row) != 0
-                 ? 1
-                 : 0;
+    moved +=
+        std::memcmp(old_weight.bytes.data() + k * row, new_weight.bytes.data() + k * row, row) != 0
+            ? 1
+            : 0;
   EXPECT_GE(moved, problem_.classes * 4 / 10);
   EXPECT_LT(moved, problem_.classes * 6 / 10);
 }
