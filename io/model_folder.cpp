@@ -64,22 +64,74 @@ std::string tensor_name(std::size_t index) {
   return index == 0 ? "model.h5" : "model-" + std::to_string(index) + ".h5";
 }
 
-// What `retort export` writes, and what somebody may have trained on in Python since.
-ModelFile read_exported(const std::filesystem::path& folder) {
-  const std::filesystem::path json = folder / kDescription, path = folder / kSafetensors;
-  ModelFile model;
-  model.description = description_from(parse_json(read_file(json), json.string()), json.string());
-  require_class_names(model.description.class_names, json.string());
-  if (packed_class_digest(model.description.class_names) != model.description.class_digest)
+/// The folder that holds the model itself.
+std::filesystem::path model_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path / "model", error) &&
+      !std::filesystem::exists(path / kDescription, error))
+    return path / "model";
+  return path;
+}
+
+bool is_exported(const std::filesystem::path& folder) {
+  std::error_code error;
+  return std::filesystem::exists(folder / kSafetensors, error) &&
+         std::filesystem::exists(folder / kDescription, error);
+}
+
+ModelDescription exported_description(const std::filesystem::path& folder) {
+  const std::filesystem::path json = folder / kDescription;
+  ModelDescription description =
+      description_from(parse_json(read_file(json), json.string()), json.string());
+  require_class_names(description.class_names, json.string());
+  if (packed_class_digest(description.class_names) != description.class_digest)
     throw core::DataError(
         json.string() +
         ": its class_names are not those that class_digest was made of; restore them: other names "
         "or another order of a data set are said with --class-map");
+  return description;
+}
+
+/// DataError for a version that this program does not know, or without model.json.
+Manifest model_manifest(const std::filesystem::path& folder) {
+  Manifest manifest = read_manifest(folder, kKind);
+  if (manifest.format_version < 1 || manifest.format_version > kFormatVersion)
+    throw core::DataError(folder.string() + " has format version " +
+                          std::to_string(manifest.format_version) + ", this Retort reads 1 to " +
+                          std::to_string(kFormatVersion) + "; use a newer Retort");
+  if (std::none_of(manifest.members.begin(), manifest.members.end(),
+                   [](const Member& member) { return member.name == kDescription; }))
+    throw core::DataError(folder.string() + " names no model.json; restore it or make it anew");
+  return manifest;
+}
+
+/// The selected rows alone; DataError if there are fewer.
+void select_rows(TensorMap& tensors, const RowSelection& selection, const std::string& where) {
+  for (auto& [name, tensor] : tensors) {
+    const auto rows = selection(name);
+    if (!rows) continue;
+    if (tensor.shape.empty() || rows->end > tensor.shape[0])
+      throw core::DataError(where + ": " + name + " has fewer rows than there are classes");
+    const std::uint64_t row = tensor.bytes.size() / tensor.shape[0];
+    tensor.bytes.erase(tensor.bytes.begin() + static_cast<std::ptrdiff_t>(rows->end * row),
+                       tensor.bytes.end());
+    tensor.bytes.erase(tensor.bytes.begin(),
+                       tensor.bytes.begin() + static_cast<std::ptrdiff_t>(rows->begin * row));
+    tensor.shape[0] = rows->size();
+  }
+}
+
+// What `retort export` writes, and what somebody may have trained on in Python since.
+ModelFile read_exported(const std::filesystem::path& folder, const RowSelection& selection) {
+  const std::filesystem::path path = folder / kSafetensors;
+  ModelFile model;
+  model.description = exported_description(folder);
   const SafetensorsFile file(read_file(path), path.string());
   for (const auto& each : file.entries())
     if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));
   require_finite(model.tensors, path.string());
   model.digest = digest_of(model.description, model.tensors);
+  if (selection) select_rows(model.tensors, selection, path.string());
   return model;
 }
 
@@ -121,42 +173,34 @@ void write_model(const std::filesystem::path& folder, const ModelDescription& de
   write_manifest(folder, std::move(manifest));
 }
 
-ModelFile read_model(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::path folder = path;
-  if (std::filesystem::is_directory(path / "model", error) &&
-      !std::filesystem::exists(path / kDescription, error)) {
-    folder = path / "model";
-  }
-  if (std::filesystem::exists(folder / kSafetensors, error) &&
-      std::filesystem::exists(folder / kDescription, error)) {
-    return read_exported(folder);
-  }
-  const Manifest manifest = read_manifest(folder, kKind);
-  if (manifest.format_version < 1 || manifest.format_version > kFormatVersion) {
-    throw core::DataError(folder.string() + " has format version " +
-                          std::to_string(manifest.format_version) + ", this Retort reads 1 to " +
-                          std::to_string(kFormatVersion) + "; use a newer Retort");
-  }
+ModelDescription read_description(const std::filesystem::path& path) {
+  const std::filesystem::path folder = model_folder(path);
+  if (is_exported(folder)) return exported_description(folder);
+  const Manifest manifest = model_manifest(folder);
+  const auto member = std::find_if(manifest.members.begin(), manifest.members.end(),
+                                   [](const Member& each) { return each.name == kDescription; });
+  const std::filesystem::path file = folder / member->name;
+  return description_from(parse_json(read_verified(file, member->seal), file.string()),
+                          file.string());
+}
+
+ModelFile read_model(const std::filesystem::path& path, const RowSelection& selection) {
+  const std::filesystem::path folder = model_folder(path);
+  if (is_exported(folder)) return read_exported(folder, selection);
+  const Manifest manifest = model_manifest(folder);
   ModelFile model;
-  TensorAssembler assembler;
-  bool described = false;
+  TensorAssembler assembler(selection);
   for (const Member& member : manifest.members) {
     const std::filesystem::path file = folder / member.name;
     std::vector<std::byte> bytes = read_verified(file, member.seal);
-    if (member.name == kDescription) {
+    if (member.name == kDescription)
       model.description = description_from(parse_json(bytes, file.string()), file.string());
-      described = true;
-    } else {
+    else
       assembler.add(std::move(bytes), file.string(), kKind);
-    }
-  }
-  if (!described) {
-    throw core::DataError(folder.string() + " names no model.json; restore it or make it anew");
   }
   model.tensors = assembler.finish();
   require_finite(model.tensors, folder.string());
-  model.digest = digest_of(model.description, model.tensors);
+  model.digest = selection ? manifest.content_digest : digest_of(model.description, model.tensors);
   if (model.digest != manifest.content_digest) {
     throw core::DataError(folder.string() +
                           " has another content than its manifest says; restore it or make it "

@@ -40,9 +40,13 @@ void write_model(const std::filesystem::path& folder, const ModelDescription& de
                  const TensorMap& tensors);
 /// The text of model.json.
 std::string description_text(const ModelDescription& description);
+/// `path`: as read_model() takes it. The description alone; tensors are not read.
+ModelDescription read_description(const std::filesystem::path& path);
 /// `path`: a model folder, a section's folder that holds one at path/model, or an exported folder
 /// (model.json and model.safetensors, docs/export.md), whose tensors may have changed since.
-/// DataError for weights that are NaN or infinite.
-ModelFile read_model(const std::filesystem::path& path);
+/// DataError for weights that are NaN or infinite. Of a tensor of which rows are selected only
+/// these are kept; the digest is then the one that the manifest tells, of files whose bytes were
+/// verified.
+ModelFile read_model(const std::filesystem::path& path, const RowSelection& selection = {});
 
 }  // namespace retort::io

@@ -17,6 +17,7 @@
 #include "io/agreement.h"
 #include "stages/section_output.h"
 #include "stages/shard_writer.h"
+#include "stages/sharded_capture.h"
 #include "stages/workers.h"
 
 namespace retort::stages {
@@ -160,6 +161,52 @@ class ShardWork {
 
 }  // namespace
 
+namespace {
+
+/// Of a teacher whose head is divided by classes: shard after shard, by all ranks together; they
+/// are written by the ranks in turn.
+class SharedWork {
+ public:
+  SharedWork(comm::Communicator& communicator, Workers& workers, const Capture& capture)
+      : communicator_(communicator), capture_(capture), rows_(communicator, workers, capture) {}
+
+  void work(const std::vector<ShardName>& missing, ShardWriter& writer, core::Progress& progress,
+            std::uint64_t done_before, PhaseTimes& times) {
+    std::uint64_t shown = done_before;
+    for (std::size_t number = 0; number < missing.size(); ++number) {
+      const ShardName name = missing[number];
+      communicator_.at("shard", name.index);
+      ShardWriter::Shard shard{.pass = name.pass,
+                               .index = name.index,
+                               .samples = io::logit_shard_range(capture_.facts, name.index),
+                               .batches = {}};
+      const std::uint64_t batches = capture_.batches(shard.samples);
+      for (std::uint64_t first = 0; first < batches; first += rows_.together()) {
+        if (communicator_.any(core::stop_requested())) return;
+        std::vector<core::Range> together;
+        for (std::uint64_t i = first; i < std::min(batches, first + rows_.together()); ++i) {
+          together.push_back(capture_.samples(shard.samples, i));
+          shown += together.back().size();
+        }
+        for (auto& rows : rows_.rows(name.pass, together, times))
+          shard.batches.push_back(std::move(rows));
+        progress.update(shown);
+      }
+      if (number % static_cast<std::size_t>(communicator_.size()) ==
+          static_cast<std::size_t>(communicator_.rank()))
+        writer.write(std::move(shard));
+    }
+  }
+  std::uint64_t computed_samples() const { return rows_.computed_samples(); }
+
+ private:
+  comm::Communicator& communicator_;
+  const Capture& capture_;
+  ShardedCapture rows_;
+};
+
+}  // namespace
+
 CaptureOutcome run_capture(StageContext& context, const Capture& capture,
                            io::MemberLedger& ledger) {
   comm::Communicator& communicator = context.communicator;
@@ -180,16 +227,24 @@ CaptureOutcome run_capture(StageContext& context, const Capture& capture,
 
   core::Progress progress("teach", total, "samples", total - todo);
   ShardWriter writer(ledger, facts);
-  ShardWork work(communicator, capture, missing, writer, progress, total - todo);
   Workers workers(context.threads);
   core::stop_on_interrupt();
   PhaseTimes times(workers.count());
-  workers.run([&](int) { work.work(times); });
+  std::uint64_t computed = 0;
+  if (capture.teacher.head) {
+    SharedWork work(communicator, workers, capture);
+    work.work(missing, writer, progress, total - todo, times);
+    computed = work.computed_samples();
+  } else {
+    ShardWork work(communicator, capture, missing, writer, progress, total - todo);
+    workers.run([&](int) { work.work(times); });
+    computed = work.computed_samples();
+  }
   auto clock = PhaseClock::of_rank(times);
   writer.flush();
   clock.mark(Phase::write);
 
-  outcome.computed_by_rank = communicator.all_gather(work.computed_samples());
+  outcome.computed_by_rank = communicator.all_gather(computed);
   outcome.shards_by_rank = communicator.all_gather(writer.written());
   outcome.complete = adopted;
   for (std::size_t rank = 0; rank < outcome.shards_by_rank.size(); ++rank) {
@@ -216,6 +271,29 @@ CaptureRate measure_rate(StageContext& context, const Capture& capture) {
   Workers workers(context.threads);
   std::atomic<std::uint64_t> next{rank}, computed{0}, bytes{0};
   PhaseTimes times(workers.count());
+  if (capture.teacher.head) {
+    ShardedCapture shared(context.communicator, workers, capture);
+    const auto group = [&](std::uint64_t first) {
+      std::vector<core::Range> together;
+      for (std::uint64_t i = 0; i < std::min(shared.together(), batches); ++i) {
+        const std::uint64_t begin = (first + i) % batches * capture.batch;
+        together.push_back({begin, std::min(begin + capture.batch, facts.samples)});
+      }
+      std::uint64_t size = 0;
+      for (const auto& rows : shared.rows(0, together, times)) size += rows.bytes.size();
+      return size;
+    };
+    group(0);
+    const std::uint64_t warm = context.communicator.all_reduce_sum(shared.computed_samples());
+    const core::Stopwatch shared_watch;
+    std::uint64_t size = 0;
+    for (std::uint64_t first = 0; !context.communicator.any(shared_watch.seconds() > kSeconds);
+         first += shared.together())
+      size += group(first);
+    const auto samples =
+        static_cast<double>(context.communicator.all_reduce_sum(shared.computed_samples()) - warm);
+    return {samples / shared_watch.seconds(), static_cast<double>(size) / samples};
+  }
   const auto one_batch = [&] {
     auto clock = PhaseClock::of_worker(times);
     const std::uint64_t begin = next.fetch_add(ranks) % batches * capture.batch;

@@ -118,21 +118,32 @@ void ClassifierOptions::declare(core::OptionTable& table, const std::string& hel
       .effect = OptionEffect::input;
   nn::declare_precision(table, &precision);
   nn::declare_device(table, &device);
+  declare_head(table, &head);
 }
 
 namespace {
 
 /// The model, whose classes are still its own.
-Classifier load_for(const ClassifierOptions& options, const io::PackedDataset& data,
-                    const std::filesystem::path& data_path) {
+Classifier load_for(comm::Communicator& communicator, const ClassifierOptions& options,
+                    const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const io::DatasetFacts& facts = data.facts();
   if (facts.form == io::SampleForm::text && is_file(options.model))
     throw UsageError(fmt::format("{}: a TorchScript file takes pictures, {} holds texts",
                                  options.model.string(), data_path.string()));
-  Classifier classifier{load_classifier(options.model, options.torchscript,
-                                        io::ImageShape{facts.height, facts.width, facts.channels}),
-                        {},
-                        {}};
+  const bool sharded = options.head == HeadPlacement::sharded;
+  if (sharded && is_file(options.model))
+    throw UsageError(
+        fmt::format("--head sharded: {} is a TorchScript file, whose layers are not "
+                    "known apart",
+                    options.model.string()));
+  if (sharded && !options.class_map.empty())
+    throw UsageError("--head sharded: goes by the model's own classes: leave out --class-map");
+  Classifier classifier{
+      sharded ? load_model_sharded(options.model, communicator)
+              : load_classifier(options.model, options.torchscript,
+                                io::ImageShape{facts.height, facts.width, facts.channels}),
+      {},
+      {}};
   LoadedModel& model = classifier.model;
   model.precision = options.precision;
   classifier.inputs = fmt::format("model {}\ndata {}\n", model.digest, data.digest());
@@ -149,6 +160,8 @@ void move_model(comm::Communicator& communicator, const ClassifierOptions& optio
   if (is_file(options.model))
     obstacle = fmt::format("{} is a TorchScript file, which is computed on the CPU",
                            options.model.string());
+  if (options.head == HeadPlacement::sharded)
+    obstacle = "a head divided by classes is computed on the CPU alone";
   const nn::Device device = place(communicator, options.device, obstacle);
   if (device.cuda())
     model.move_to(nn::make_accelerator(device));
@@ -161,7 +174,7 @@ void move_model(comm::Communicator& communicator, const ClassifierOptions& optio
 Classifier open_classifier(comm::Communicator& communicator, const ClassifierOptions& options,
                            const io::PackedDataset& data, const std::filesystem::path& data_path) {
   const io::DatasetFacts& facts = data.facts();
-  Classifier classifier = load_for(options, data, data_path);
+  Classifier classifier = load_for(communicator, options, data, data_path);
   LoadedModel& model = classifier.model;
   if (!options.class_map.empty()) {
     const io::ClassOrder order =
@@ -182,7 +195,7 @@ Classifier open_unlabelled(comm::Communicator& communicator, const ClassifierOpt
   if (!options.class_map.empty())
     throw UsageError(fmt::format(
         "--class-map: leads to the classes of --data, which is not given: leave it out"));
-  Classifier classifier = load_for(options, data, data_path);
+  Classifier classifier = load_for(communicator, options, data, data_path);
   check_input_fit(classifier.model, options.model, data, data_path);
   move_model(communicator, options, classifier.model);
   return classifier;

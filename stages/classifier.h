@@ -12,6 +12,7 @@
 #include "core/options.h"
 #include "io/packed_dataset.h"
 #include "nn/device.h"
+#include "stages/head_placement.h"
 #include "stages/loaded_model.h"
 
 namespace retort::stages {
@@ -38,8 +39,9 @@ struct ClassifierOptions {
   TorchScriptOptions torchscript;
   nn::Precision precision = nn::Precision::fp32;
   nn::DeviceChoice device = nn::DeviceChoice::automatic;
+  HeadPlacement head = HeadPlacement::whole;
 
-  /// --model (`help` says what it is here), --class-map, --precision and --device.
+  /// --model (`help` says what it is here), --class-map, --precision, --device and --head.
   void declare(core::OptionTable& table, const std::string& help);
 };
 

@@ -16,6 +16,7 @@
 #include "stages/classifier.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
+#include "stages/sharded_scoring.h"
 #include "stages/stage.h"
 
 namespace retort::stages {
@@ -176,9 +177,7 @@ class Evaluate : public Stage {
       return StageOutcome::done;
     }
     Workers workers(context.threads);
-    const SplitScores split = score_split_with_labels(
-        context.communicator, workers, network_of(loaded), data, loaded.description, options_.batch,
-        options_.predictions.empty() ? 0 : options_.top_n);
+    const SplitScores split = score(context.communicator, workers, loaded, data);
     const std::vector<SampleScore>& scores = split.samples;
     const ScoreSummary summary = summarise(scores);
     if (summary.samples == 0)
@@ -209,6 +208,18 @@ class Evaluate : public Stage {
   }
 
  private:
+  SplitScores score(comm::Communicator& communicator, Workers& workers, const LoadedModel& loaded,
+                    const io::PackedDataset& data) const {
+    const std::uint64_t top_n = options_.predictions.empty() ? 0 : options_.top_n;
+    if (!loaded.head)
+      return score_split_with_labels(communicator, workers, network_of(loaded), data,
+                                     loaded.description, options_.batch, top_n);
+    ShardedHead head(communicator, workers, head_settings(loaded));
+    return score_split_sharded(communicator, workers, network_of(loaded), head,
+                               loaded.head->weights(), data, loaded.description, options_.batch,
+                               top_n);
+  }
+
   nlohmann::json describe(const LoadedModel& loaded, const io::PackedDataset& data,
                           std::span<const SampleScore> scores,
                           std::span<const ClassScore> classes) const {

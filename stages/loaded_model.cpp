@@ -1,9 +1,13 @@
 #include "stages/loaded_model.h"
 
+#include <cstring>
+
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "nn/layout.h"
+#include "stages/sharded_head.h"
 
 namespace retort::stages {
 
@@ -20,42 +24,100 @@ void assign_tensors(const nn::ParameterLayout& parameter_layout,
   nn::from_tensors(buffer_layout, own_buffers, "", buffers);
 }
 
-LoadedModel load_model(const std::filesystem::path& path) {
-  io::ModelFile file = io::read_model(path);
-  LoadedModel loaded;
+namespace {
+
+std::unique_ptr<nn::Model> build(const io::ModelDescription& description,
+                                 const std::filesystem::path& path) {
   try {
-    const auto factory = nn::make_model_factory(file.description.name);
+    const auto factory = nn::make_model_factory(description.name);
     core::OptionTable table;
     factory->declare(table);
-    for (const auto& [name, text] : file.description.options.items())
+    for (const auto& [name, text] : description.options.items())
       table.set(name, text.get<std::string>());
-    if (factory->text_rule() != file.description.text)
+    if (factory->text_rule() != description.text)
       throw core::DataError(
           fmt::format("{}: its text rule is not the one that its options make: restore model.json",
                       path.string()));
-    loaded.model =
-        factory->build({file.description.input, file.description.class_names.size(),
-                        file.description.text ? nn::InputKind::text : nn::InputKind::pictures});
+    return factory->build({description.input, description.class_names.size(),
+                           description.text ? nn::InputKind::text : nn::InputKind::pictures});
   } catch (const core::UsageError& error) {
     throw core::DataError(
         fmt::format("{}: {}: written by another version of Retort?", path.string(), error.what()));
   }
-  at::Tensor parameters = nn::make_flat(loaded.model->parameters());
+}
+
+/// Fills `loaded` from a file's tensors, parameters by `layout`.
+void fill(LoadedModel& loaded, const nn::ParameterLayout& layout, io::ModelFile file,
+          const std::filesystem::path& path) {
+  at::Tensor parameters = nn::make_flat(layout);
   at::Tensor buffers = nn::make_flat(loaded.model->buffers());
   try {
-    assign_tensors(loaded.model->parameters(), loaded.model->buffers(), file.tensors, parameters,
-                   buffers);
+    assign_tensors(layout, loaded.model->buffers(), file.tensors, parameters, buffers);
   } catch (const core::DataError& error) {
     throw core::DataError(fmt::format("{}: {}", path.string(), error.what()));
   }
-  loaded.parameters = nn::views(loaded.model->parameters(), parameters);
+  loaded.parameters = nn::views(layout, parameters);
   for (at::Tensor& parameter : loaded.parameters)
     parameter = nn::as_read_by_convolutions(parameter);
   loaded.buffers = nn::views(loaded.model->buffers(), buffers);
   loaded.description = std::move(file.description);
   loaded.digest = std::move(file.digest);
   loaded.parameter_count = loaded.model->parameters().count();
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::filesystem::path& path) {
+  io::ModelFile file = io::read_model(path);
+  LoadedModel loaded;
+  loaded.model = build(file.description, path);
+  fill(loaded, loaded.model->parameters(), std::move(file), path);
   return loaded;
+}
+
+LoadedModel load_model_sharded(const std::filesystem::path& path,
+                               const comm::Communicator& communicator) {
+  LoadedModel loaded;
+  loaded.description = io::read_description(path);
+  loaded.model = build(loaded.description, path);
+  const nn::Model::Head place = loaded.model->head();
+  if (place.weight < 0)
+    throw core::UsageError(
+        fmt::format("--head sharded: {} has no last linear layer of its own", path.string()));
+  LoadedHead head;
+  head.classes = own_head_classes(head_settings(loaded), communicator);
+  const auto& specs = loaded.model->parameters().specs();
+  const std::string weight = specs[static_cast<std::size_t>(place.weight)].name;
+  const std::string bias = place.bias < 0 ? "" : specs[static_cast<std::size_t>(place.bias)].name;
+  io::ModelFile file =
+      io::read_model(path, [&](const std::string& tensor) -> std::optional<core::Range> {
+        if (tensor != weight && tensor != bias) return std::nullopt;
+        return head.classes;
+      });
+  const auto take = [&](const std::string& name, std::vector<std::int64_t> shape) {
+    const auto found = file.tensors.extract(name);
+    shape[0] = static_cast<std::int64_t>(head.classes.size());
+    if (!found || found.mapped().type != io::DType::f32 ||
+        found.mapped().shape != std::vector<std::uint64_t>(shape.begin(), shape.end()))
+      throw core::DataError(
+          fmt::format("{}: {} is missing or of another shape", path.string(), name));
+    at::Tensor tensor = at::empty(shape, at::kFloat);
+    std::memcpy(tensor.data_ptr<float>(), found.mapped().bytes.data(), tensor.nbytes());
+    return tensor;
+  };
+  head.weight = take(weight, specs[static_cast<std::size_t>(place.weight)].shape);
+  if (place.bias >= 0) head.bias = take(bias, specs[static_cast<std::size_t>(place.bias)].shape);
+  fill(loaded, loaded.model->body(), std::move(file), path);
+  loaded.parameters.resize(specs.size());
+  loaded.head = std::move(head);
+  return loaded;
+}
+
+nn::HeadSettings head_settings(const LoadedModel& model) {
+  return {.classes = model.description.class_names.size(),
+          .features = static_cast<std::uint64_t>(model.model->embedding_size()),
+          .form = {.precision = model.precision},
+          .sampling = {}};
 }
 
 void LoadedModel::move_to(std::shared_ptr<nn::Accelerator> place) {

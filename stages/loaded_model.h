@@ -3,17 +3,31 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "comm/communicator.h"
+#include "core/range.h"
 #include "io/model_folder.h"
 #include "io/packed_dataset.h"
 #include "nn/accelerator.h"
+#include "nn/class_head/class_head.h"
 #include "nn/model.h"
 
 namespace retort::stages {
+
+/// A rank's share of the last layer of a model whose classes are divided among ranks.
+struct LoadedHead {
+  core::Range classes;
+  at::Tensor weight, bias;  // of these classes; bias undefined: there is none
+  nn::HeadWeights weights() const {
+    return {classes.begin, weight.const_data_ptr<float>(),
+            bias.defined() ? bias.const_data_ptr<float>() : nullptr};
+  }
+};
 
 /// Used by several threads at once.
 struct LoadedModel {
@@ -24,6 +38,7 @@ struct LoadedModel {
   std::uint64_t parameter_count = 0;              // learnt numbers; 0: not known
   nn::Precision precision = nn::Precision::fp32;  // that it answers in
   std::shared_ptr<nn::Accelerator> accelerator;   // where its tensors are; null: the CPU
+  std::optional<LoadedHead> head;  // instead of the head's parameters, which are undefined then
 
   /// Moves its tensors there.
   void move_to(std::shared_ptr<nn::Accelerator> place);
@@ -32,6 +47,11 @@ struct LoadedModel {
 /// `path`: a model folder or a section's folder. DataError for an unknown architecture, options it
 /// does not know or tensors that do not fit.
 LoadedModel load_model(const std::filesystem::path& path);
+/// The same with this rank's share of the head alone. UsageError: more ranks than tiles of classes.
+LoadedModel load_model_sharded(const std::filesystem::path& path,
+                               const comm::Communicator& communicator);
+/// Of a model with a share of its head.
+nn::HeadSettings head_settings(const LoadedModel& model);
 
 /// Fills flat parameters and buffers from a model's tensors; DataError names what is missing, too
 /// many or of another shape.

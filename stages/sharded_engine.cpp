@@ -142,8 +142,10 @@ class ShardedEngine final : public TrainingEngine {
                                  const io::ModelDescription& description) override {
     const std::vector<at::Tensor> parameters = views(state.evaluated());
     const std::vector<at::Tensor> buffers = nn::views(model_.buffers(), state.buffers);
-    return score_split(communicator_, workers_, {model_, parameters, buffers, options_.precision},
-                       head_, state.head->evaluated(), data, description, kScoredTogether);
+    return score_split_sharded(communicator_, workers_,
+                               {model_, parameters, buffers, options_.precision}, head_,
+                               state.head->evaluated(), data, description, kScoredTogether, 0)
+        .samples;
   }
   PhaseTimes& times() override { return times_; }
 

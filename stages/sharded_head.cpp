@@ -1,6 +1,9 @@
 #include "stages/sharded_head.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 
@@ -224,6 +227,55 @@ std::vector<ShardedHead::Score> ShardedHead::score(std::span<const float> embedd
       scores[i].gold_logit_mean += all.logits[at] / static_cast<double>(end - begin);
   }
   return scores;
+}
+
+ShardedHead::Best ShardedHead::best(std::span<const float> embeddings, std::uint64_t k,
+                                    std::span<const double> temperatures,
+                                    const nn::HeadWeights& weights) {
+  nn::ListedClasses none;
+  none.begin.resize(embeddings.size() / settings_.features + 1, 0);
+  gather(embeddings, none, {});
+  Batch& batch = *batch_;
+  all_classes_.begin(0, batch.rows, batch.listed);
+  const std::vector<std::uint64_t> own_best = all_classes_.best(weights, k);
+  const auto candidates = gathered(communicator_, std::span<const std::uint64_t>(own_best));
+  // The winners of all rows, on every rank: the sums over the others leave them out.
+  const std::size_t all = batch.listed.rows() * k;
+  std::vector<std::uint64_t> winners(candidates.begin(),
+                                     candidates.begin() + static_cast<std::ptrdiff_t>(all));
+  batch.listed = {};
+  for (std::size_t begin = 0; begin < all; begin += k) {
+    const std::span<std::uint64_t> row = std::span(winners).subspan(begin, k);
+    std::make_heap(row.begin(), row.end(), std::greater<>());
+    for (std::size_t other = all; other < candidates.size(); other += all)
+      nn::keep_largest(row, std::span(candidates).subspan(other + begin, k));
+    std::sort(row.begin(), row.end(), std::greater<>());
+    std::vector<std::uint32_t> ids;
+    for (const std::uint64_t key : row) ids.push_back(nn::HighestLogit::of_key(key).class_id);
+    batch.listed.append(std::move(ids));
+  }
+  Best best;
+  for (std::size_t i = batch.first * k; i < (batch.first + batch.own) * k; ++i) {
+    const nn::HighestLogit winner = nn::HighestLogit::of_key(winners[i]);
+    best.ids.push_back(winner.class_id);
+    best.values.push_back(winner.logit);
+  }
+  best.tails.resize(batch.own * temperatures.size());
+  for (std::size_t t = 0; t < temperatures.size(); ++t) {
+    const bool first_sum = temperatures[t] == 1;
+    batch.wanted.soft_temperature = temperatures[t];
+    add_up(all_classes_, 0, weights);
+    const auto sums_of = std::span(batch.sums).subspan(first_sum ? 0 : batch.highest.size());
+    for (std::uint64_t i = 0; i < batch.own; ++i) {
+      const std::uint64_t row = batch.first + i;
+      const double above = static_cast<double>(nn::HighestLogit::of_key(batch.highest[row]).logit);
+      best.tails[i * temperatures.size() + t] =
+          k == settings_.classes
+              ? -std::numeric_limits<float>::infinity()
+              : static_cast<float>(above / temperatures[t] + std::log(sums_of[row]));
+    }
+  }
+  return best;
 }
 
 template std::vector<nn::LossSums> ShardedHead::solve<float>(std::uint64_t, std::span<const float>,

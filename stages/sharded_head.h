@@ -60,6 +60,17 @@ class ShardedHead {
   std::vector<Score> score(std::span<const float> embeddings, const nn::ListedClasses& gold,
                            const nn::HeadWeights& weights);
 
+  /// The first k classes of each row and, for each temperature, the log-sum-exp of all others.
+  struct Best {
+    std::vector<std::uint32_t> ids;  // [rows, k]: higher logit, then lower class
+    std::vector<float> values;       // [rows, k] logits
+    std::vector<float> tails;        // [rows, temperatures]; -inf: there are no others
+  };
+  /// Collective. Of this rank's rows, over all classes; k at most their number. A row with a logit
+  /// that is not finite has one among `values` or `tails`, too. Ends a step that solve() began.
+  Best best(std::span<const float> embeddings, std::uint64_t k,
+            std::span<const double> temperatures, const nn::HeadWeights& weights);
+
  private:
   struct Batch;  // what all ranks know of each other's rows
   void gather(std::span<const float> embeddings, const nn::ListedClasses& listed,

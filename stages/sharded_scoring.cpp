@@ -30,10 +30,11 @@ SampleScore sample_score(const ShardedHead::Score& score, bool labelled, std::ui
 
 }  // namespace
 
-std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& workers,
-                                     const Network& network, ShardedHead& head,
-                                     const nn::HeadWeights& weights, const io::PackedDataset& data,
-                                     const io::ModelDescription& description, std::uint64_t batch) {
+SplitScores score_split_sharded(comm::Communicator& communicator, Workers& workers,
+                                const Network& network, ShardedHead& head,
+                                const nn::HeadWeights& weights, const io::PackedDataset& data,
+                                const io::ModelDescription& description, std::uint64_t batch,
+                                std::uint64_t top_n) {
   const std::uint64_t batches = (data.size() + batch - 1) / batch;
   const auto ranks = static_cast<std::uint64_t>(communicator.size());
   const core::Range mine =
@@ -46,7 +47,8 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
   // All ranks take part in each round, a batch for each worker, also those that have none left.
   const auto together = static_cast<std::uint64_t>(workers.count());
   const std::uint64_t rounds = ((batches + ranks - 1) / ranks + together - 1) / together;
-  std::vector<SampleScore> scores;
+  SplitScores result;
+  result.top_n = std::min<std::uint64_t>(top_n, description.class_names.size());
   for (std::uint64_t round = 0; round < rounds; ++round) {
     const core::Range own{std::min(mine.end, mine.begin + round * together),
                           std::min(mine.end, mine.begin + (round + 1) * together)};
@@ -71,9 +73,17 @@ std::vector<SampleScore> score_split(comm::Communicator& communicator, Workers& 
     }
     const auto rows = head.score(embeddings, gold, weights);
     for (std::uint64_t i = 0; i < rows.size(); ++i)
-      scores.push_back(sample_score(rows[i], !gold.of(i).empty(), samples.begin + i));
+      result.samples.push_back(sample_score(rows[i], !gold.of(i).empty(), samples.begin + i));
+    if (result.top_n == 0) continue;
+    const ShardedHead::Best best = head.best(embeddings, result.top_n, {}, weights);
+    for (std::size_t i = 0; i < best.ids.size(); ++i)
+      result.labels.push_back({best.ids[i], std::exp(static_cast<double>(best.values[i]) -
+                                                     rows[i / result.top_n].summary.log_sum_exp)});
   }
-  return gathered(communicator, std::span<const SampleScore>(scores));
+  result.samples = gathered(communicator, std::span<const SampleScore>(result.samples));
+  if (result.top_n > 0)
+    result.labels = gathered(communicator, std::span<const Label>(result.labels));
+  return result;
 }
 
 }  // namespace retort::stages

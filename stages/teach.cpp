@@ -182,6 +182,8 @@ class Teach : public Stage {
     if (options_.passes > kMostPasses)
       throw core::UsageError(
           fmt::format("--passes {}: at most {} are possible", options_.passes, kMostPasses));
+    if (options_.sample > 0 && options_.teacher.head == HeadPlacement::sharded)
+      throw core::UsageError("--sample: draws are made from whole rows: take --head whole");
     double last = 0;
     for (const double temperature : options_.temperatures) {
       if (!(temperature > last && temperature < 1e6))

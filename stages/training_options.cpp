@@ -29,10 +29,7 @@ void TrainingOptions::declare(core::OptionTable& table) {
                    {{"keep", InitialHead::keep}, {"new", InitialHead::fresh}},
                    "The last linear layer of --init: keep it, or start it from random weights, "
                    "such as for other classes");
-  table.add_choice("head", &head,
-                   {{"whole", HeadPlacement::whole}, {"sharded", HeadPlacement::sharded}},
-                   "The last linear layer: whole on every rank, or its classes divided among the "
-                   "ranks, its logits kept nowhere: for more classes than a rank can hold");
+  declare_head(table, &head);
   table.only_with("head", "sharded", [&] {
     table.add("sample-rate", &sample_rate,
               "Share of the classes that take part in a step, in (0, 1]: those that its targets "

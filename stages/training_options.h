@@ -13,12 +13,12 @@
 #include "nn/device.h"
 #include "nn/optimiser.h"
 #include "nn/precision.h"
+#include "stages/head_placement.h"
 #include "stages/initial_weights.h"
 
 namespace retort::stages {
 
 enum class CheckpointWrite { behind, at_once };
-enum class HeadPlacement { whole, sharded };
 enum class Selection { last, best };  // which weights become the model
 
 struct TrainingOptions {

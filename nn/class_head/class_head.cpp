@@ -159,6 +159,23 @@ void ClassHead::weight_gradients(const HeadWeights& weights, const TilePass::Gra
   });
 }
 
+std::vector<std::uint64_t> ClassHead::best(const HeadWeights& weights, std::uint64_t k) {
+  const auto rows = static_cast<std::size_t>(rows_->rows());
+  std::vector<std::uint64_t> all(rows * k, 0);
+  std::mutex mutex;
+  std::atomic<std::uint64_t> next{own_.begin};
+  run_([&](int) {
+    TilePass pass(settings_.form, *rows_);
+    std::vector<std::uint64_t> own(rows * k, 0);
+    for (std::uint64_t tile = next++; tile < own_.end; tile = next++)
+      pass.best(weights, classes_of(tile), k, own);
+    std::lock_guard lock(mutex);
+    for (std::size_t row = 0; row < rows; ++row)
+      keep_largest(std::span(all).subspan(row * k, k), std::span(own).subspan(row * k, k));
+  });
+  return all;
+}
+
 std::vector<std::uint64_t> ClassHead::ranked_before(const HeadWeights& weights,
                                                     std::span<const HighestLogit> than) {
   std::vector<std::uint64_t> counts(than.size(), 0);

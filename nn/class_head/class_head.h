@@ -76,6 +76,9 @@ class ClassHead {
                                         const TilePass::Gradients& gradients,
                                         const WeightGradients& added);
 
+  /// HighestLogit::key of the first k of this rank's classes in each row, by logit and then by
+  /// number, [rows, k] in no order; zeros where there are fewer. After begin().
+  std::vector<std::uint64_t> best(const HeadWeights& weights, std::uint64_t k);
   /// For each row, how many of this rank's classes that the row does not list come before the class
   /// `than`, by logit and then by number. After begin(); where all classes take part.
   std::vector<std::uint64_t> ranked_before(const HeadWeights& weights,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 
 #include "core/error.h"
 #include "nn/kernels/fast_exp.h"
@@ -51,6 +52,15 @@ HighestLogit HighestLogit::of_key(std::uint64_t key) {
   const auto ordered = static_cast<std::uint32_t>(key >> 32);
   const std::uint32_t bits = (ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered;
   return {std::bit_cast<float>(bits), 0xffffffffu - static_cast<std::uint32_t>(key)};
+}
+
+void keep_largest(std::span<std::uint64_t> keys, std::span<const std::uint64_t> more) {
+  for (const std::uint64_t key : more) {
+    if (key <= keys[0]) continue;
+    std::pop_heap(keys.begin(), keys.end(), std::greater<>());
+    keys.back() = key;
+    std::push_heap(keys.begin(), keys.end(), std::greater<>());
+  }
 }
 
 std::int64_t TilePass::kept_row(const HeadRows& rows) {
@@ -195,6 +205,35 @@ void TilePass::sums(const HeadWeights& weights, const TileClasses& classes,
                  [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
       }
       add_sums(chunk, block, z, sums, soft_temperature);
+    }
+  }
+}
+
+void TilePass::best(const HeadWeights& weights, const TileClasses& classes, std::uint64_t k,
+                    std::span<std::uint64_t> best) {
+  for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
+    const Chunk chunk = open(weights, classes, begin);
+    for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
+      const HeadRows::Block block = rows_.block(b);
+      const Logits z{logits_.data(), z_row_};
+      compute(chunk, block, z);
+      const auto heap = [&](std::int64_t g) {
+        return best.subspan(static_cast<std::uint64_t>(block.first + g) * k, k);
+      };
+      float* lowest = lane_highest_.data();  // logits below it cannot come in
+      for (std::int64_t g = 0; g < block.rows; ++g)
+        lowest[g] = heap(g)[0] == 0 ? kMinusInfinity : HighestLogit::of_key(heap(g)[0]).logit;
+      for (std::int64_t c = 0; c < chunk.rows(); ++c) {
+        const float* of_class = z.of_class(c);
+        for (std::int64_t g = 0; g < block.rows; ++g) {
+          if (!(of_class[g] >= lowest[g])) continue;
+          const HighestLogit own{of_class[g], chunk.ids[static_cast<std::size_t>(c)]};
+          const std::span<std::uint64_t> keys = heap(g);
+          const std::uint64_t key = own.key();
+          keep_largest(keys, {&key, 1});
+          if (keys[0] != 0) lowest[g] = HighestLogit::of_key(keys[0]).logit;
+        }
+      }
     }
   }
 }

@@ -56,6 +56,9 @@ struct HighestLogit {
   static HighestLogit of_key(std::uint64_t key);
 };
 
+/// Keeps in the heap `keys`, whose smallest is in front, the largest of its own and of `more`.
+void keep_largest(std::span<std::uint64_t> keys, std::span<const std::uint64_t> more);
+
 /// What the first pass finds for each row, over a tile's classes that the row does not list.
 struct TileSums {
   std::span<float> highest;        // -inf: no such class
@@ -106,6 +109,11 @@ class TilePass {
                  std::span<const ListedByClass::Entry> listed, const Gradients& gradients,
                  std::span<float> embeddings, const TakeGradients& take,
                  const KeptLogits& kept = {}, const WeightGradients& added = {});
+
+  /// Keeps in `best`, [rows, k], the largest HighestLogit::key of each row among those there and
+  /// those of this tile's classes; a row is a heap with its smallest key in front, at first zeros.
+  void best(const HeadWeights& weights, const TileClasses& classes, std::uint64_t k,
+            std::span<std::uint64_t> best);
 
   /// Adds to each row's number of `counts` how many classes that the row does not list come before
   /// `than`, by logit and then by number.
