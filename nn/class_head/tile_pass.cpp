@@ -1,9 +1,7 @@
 #include "nn/class_head/tile_pass.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <functional>
 
 #include "core/error.h"
 #include "nn/kernels/fast_exp.h"
@@ -41,27 +39,6 @@ struct TilePass::Logits {
   float& at(std::int64_t k, std::int64_t g) const { return data[k * row + g]; }
   float* of_class(std::int64_t k) const { return data + k * row; }
 };
-
-std::uint64_t HighestLogit::key() const {
-  const auto bits = std::bit_cast<std::uint32_t>(logit);
-  const std::uint32_t ordered = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  return std::uint64_t{ordered} << 32 | (0xffffffffu - class_id);
-}
-
-HighestLogit HighestLogit::of_key(std::uint64_t key) {
-  const auto ordered = static_cast<std::uint32_t>(key >> 32);
-  const std::uint32_t bits = (ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered;
-  return {std::bit_cast<float>(bits), 0xffffffffu - static_cast<std::uint32_t>(key)};
-}
-
-void keep_largest(std::span<std::uint64_t> keys, std::span<const std::uint64_t> more) {
-  for (const std::uint64_t key : more) {
-    if (key <= keys[0]) continue;
-    std::pop_heap(keys.begin(), keys.end(), std::greater<>());
-    keys.back() = key;
-    std::push_heap(keys.begin(), keys.end(), std::greater<>());
-  }
-}
 
 std::int64_t TilePass::kept_row(const HeadRows& rows) {
   return rows.blocks() * padded_row(std::min(HeadRows::kBlock, rows.rows()));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nn/class_head/head_rows.h"
+#include "nn/class_head/highest_logit.h"
 #include "nn/class_head/listed_classes.h"
 #include "nn/class_head/listed_loss.h"
 
@@ -46,18 +47,6 @@ struct KeptLogits {
   float* data = nullptr;  // null: they are computed again
   std::int64_t row = 0;   // from class to class: TilePass::kept_row()
 };
-
-/// A row's highest unlisted logit and the lowest class with it as one number, so that the largest
-/// number is the first in the order of ranks: higher logit, then lower class.
-struct HighestLogit {
-  float logit = 0;
-  std::uint32_t class_id = 0;
-  std::uint64_t key() const;
-  static HighestLogit of_key(std::uint64_t key);
-};
-
-/// Keeps in the heap `keys`, whose smallest is in front, the largest of its own and of `more`.
-void keep_largest(std::span<std::uint64_t> keys, std::span<const std::uint64_t> more);
 
 /// What the first pass finds for each row, over a tile's classes that the row does not list.
 struct TileSums {

@@ -60,7 +60,8 @@ double log_sum_exp(const std::vector<double>& values, double temperature) {
 
 std::span<const std::uint32_t> gold_of(const Problem& p, std::uint64_t row) {
   if (row % 7 == 3) return {};
-  return std::span(p.labels).subspan(p.label_begin[row], p.label_begin[row + 1] - p.label_begin[row]);
+  return std::span(p.labels).subspan(p.label_begin[row],
+                                     p.label_begin[row + 1] - p.label_begin[row]);
 }
 
 struct Answers {
@@ -72,16 +73,14 @@ struct Answers {
 Answers answers(comm::Communicator& communicator, int workers, const Problem& p, std::uint64_t k) {
   Workers threads(workers);
   // Draws of classes are for training: all of them answer.
-  ShardedHead head(communicator, threads,
-                   {.classes = p.what.classes,
-                    .features = p.what.features,
-                    .form = {},
-                    .sampling = {0.3, 5}});
+  ShardedHead head(
+      communicator, threads,
+      {.classes = p.what.classes, .features = p.what.features, .form = {}, .sampling = {0.3, 5}});
   const core::Range own = head.own_classes(), rows = rows_of(communicator, p.what.rows);
   const nn::HeadWeights weights{own.begin, p.weight.data() + own.begin * p.what.features,
                                 p.bias.data() + own.begin};
-  const auto embeddings = std::span(p.embeddings)
-                              .subspan(rows.begin * p.what.features, rows.size() * p.what.features);
+  const auto embeddings =
+      std::span(p.embeddings).subspan(rows.begin * p.what.features, rows.size() * p.what.features);
   nn::ListedClasses gold;
   for (std::uint64_t row = rows.begin; row < rows.end; ++row) {
     const auto classes = gold_of(p, row);
@@ -89,7 +88,8 @@ Answers answers(comm::Communicator& communicator, int workers, const Problem& p,
   }
   const auto scores = head.score(embeddings, gold, weights);
   const auto best = head.best(embeddings, k, kTemperatures, weights);
-  return {gathered(communicator, std::span(best.ids)), gathered(communicator, std::span(best.values)),
+  return {gathered(communicator, std::span(best.ids)),
+          gathered(communicator, std::span(best.values)),
           gathered(communicator, std::span(best.tails)), gathered(communicator, std::span(scores))};
 }
 
@@ -130,7 +130,8 @@ TEST_P(EverySize, AnswersAsTheDenseHeadDoes) {
     for (const std::uint32_t id : gold) {
       mean += logits[id] / static_cast<double>(gold.size());
       rank = std::min<std::uint64_t>(
-          rank, static_cast<std::uint64_t>(std::find(order.begin(), order.end(), id) - order.begin()));
+          rank,
+          static_cast<std::uint64_t>(std::find(order.begin(), order.end(), id) - order.begin()));
     }
     EXPECT_NEAR(score.gold_logit_mean, mean, 1e-5);
     EXPECT_EQ(score.gold_rank, rank) << "row " << row;
@@ -157,8 +158,7 @@ INSTANTIATE_TEST_SUITE_P(ShardedAnswers, EverySize, ::testing::Values(2011, 7000
 TEST(ShardedAnswers, AllClassesLeaveNoOthers) {
   const Problem p = problem_of(150);
   const Answers got = answers(ranks(), 1, p, 150);
-  for (const float tail : got.tails)
-    EXPECT_EQ(tail, -std::numeric_limits<float>::infinity());
+  for (const float tail : got.tails) EXPECT_EQ(tail, -std::numeric_limits<float>::infinity());
   for (std::uint64_t row = 0; row < p.what.rows; ++row) {
     std::vector<std::uint32_t> ids(got.ids.begin() + static_cast<std::ptrdiff_t>(row * 150),
                                    got.ids.begin() + static_cast<std::ptrdiff_t>((row + 1) * 150));
