@@ -13,6 +13,7 @@ find_package(PNG REQUIRED)
 find_package(Freetype REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 # OpenCV by its libraries: Debian's package file comes only with the whole of OpenCV.
 find_path(RETORT_OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
 find_library(RETORT_OPENCV_CORE opencv_core REQUIRED)

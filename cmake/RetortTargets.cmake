@@ -56,7 +56,7 @@ function(retort_link_layers)
   # mpi.h without the C++ bindings, which would need a library of their own.
   target_compile_definitions(retort_comm PRIVATE OMPI_SKIP_MPICXX=1 MPICH_SKIP_MPICXX=1)
   retort_layer_uses(io retort_comm nlohmann_json::nlohmann_json hdf5::hdf5 ZLIB::ZLIB PNG::PNG
-                    PkgConfig::TURBOJPEG Freetype::Freetype retort_opencv)
+                    PkgConfig::TURBOJPEG PkgConfig::LIBZIP Freetype::Freetype retort_opencv)
   retort_layer_uses(nn retort_io retort_torch)
   target_link_libraries(retort_nn PRIVATE retort_onnx)
   retort_layer_uses(stages retort_nn)

@@ -72,7 +72,7 @@ TreeReducer::TreeReducer(Communicator& communicator, std::uint32_t shards, Path 
     : impl_(
           new Impl{communicator, shards, communicator.rank(), communicator.size(), {}, {}, 0, {}}) {
   if (!std::has_single_bit(shards))
-    throw core::UsageError("micro-shards: " + std::to_string(shards) +
+    throw core::UsageError("--micro-shards: " + std::to_string(shards) +
                            " is not a power of two; take one");
   if (static_cast<std::uint64_t>(impl_->size) > shards)
     throw core::UsageError(

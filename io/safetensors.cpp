@@ -178,6 +178,12 @@ SafetensorsFile::SafetensorsFile(std::vector<std::byte> bytes, std::string where
     : bytes_(std::move(bytes)), where_(std::move(where)) {
   if (bytes_.size() < kPrefix)
     reject(where_, fmt::format("{} bytes are too few for a header", bytes_.size()));
+  constexpr std::string_view kZip = "PK\x03\x04";
+  if (std::memcmp(bytes_.data(), kZip.data(), kZip.size()) == 0)
+    throw DataError(
+        fmt::format("{}: is a zip archive, as torch.save and torch.jit.save write it: "
+                    "save the weights by safetensors.torch.save_file",
+                    where_));
   const std::uint64_t length = little_endian(bytes_);
   if (length > kSafetensorsHeaderLimit)
     reject(where_, fmt::format("a header of {} bytes, at most {} are allowed", length,

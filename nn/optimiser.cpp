@@ -173,6 +173,8 @@ void check(const OptimiserOptions& o) {
           "in [0, 1)");
   require(o.warmup >= 0 && std::isfinite(o.warmup), "warmup", o.warmup, "0 or above");
   require(o.gamma > 0 && std::isfinite(o.gamma), "gamma", o.gamma, "above 0");
+  if (o.schedule == ScheduleKind::step && o.milestones.empty())
+    throw core::UsageError("--schedule step: needs --milestones, at which the rate falls");
   for (const double milestone : o.milestones)
     require(milestone > 0 && milestone < 1, "milestones", milestone,
             "a fraction of all steps in (0, 1)");

@@ -23,6 +23,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "core/error.h"
+#include "io/zip_check.h"
 
 namespace retort::nn {
 namespace {
@@ -267,6 +268,7 @@ TorchScriptFile::TorchScriptFile(std::vector<std::byte> bytes, std::string where
         "or export the model with torch.jit.trace or torch.jit.script and "
         "torch.jit.save",
         state->where));
+  io::require_sound_zip(bytes, state->where);
   try {
     torch::jit::ExtraFilesMap extra{{kMetadata, ""}};
     state->module =

@@ -19,9 +19,10 @@ namespace {
 std::uint32_t tiles_for(const nn::HeadSettings& settings, int ranks) {
   const std::uint32_t tiles = nn::ClassTiles(settings.classes).count();
   if (static_cast<std::uint64_t>(ranks) > tiles)
-    throw core::UsageError(
-        fmt::format("--head sharded: {} ranks but only {} tiles of the {} classes: start fewer",
-                    ranks, tiles, settings.classes));
+    throw core::UsageError(fmt::format(
+        "--head sharded: {} ranks, but the {} classes are divided into {} parts: start at most "
+        "{} ranks",
+        ranks, settings.classes, tiles, tiles));
   return tiles;
 }
 

@@ -186,7 +186,10 @@ class Teach : public Stage {
       throw core::UsageError("--sample: draws are made from whole rows: take --head whole");
     double last = 0;
     for (const double temperature : options_.temperatures) {
-      if (!(temperature > last && temperature < 1e6))
+      if (!(temperature > 0 && temperature < 1e6))
+        throw core::UsageError(
+            fmt::format("--temperatures: {} is not above 0 and below 1e6", temperature));
+      if (temperature <= last)
         throw core::UsageError(
             fmt::format("--temperatures: {} does not follow {}: give positive numbers in ascending "
                         "order",

@@ -18,8 +18,10 @@ void ClassSampling::validate() const {
 std::vector<std::uint32_t> sample_classes(const ClassSampling& sampling, std::uint64_t step,
                                           std::uint64_t tile, core::Range classes,
                                           const std::vector<std::uint32_t>& listed) {
-  const auto wanted =
-      static_cast<std::uint64_t>(std::ceil(sampling.rate * static_cast<double>(classes.size())));
+  // Rounded up or down by chance, so that the share is right on average however small the tile is.
+  core::RandomStream random(sampling.seed, core::RandomUse::sampled_classes, {step, tile, 1});
+  const auto wanted = static_cast<std::uint64_t>(std::floor(
+      sampling.rate * static_cast<double>(classes.size()) + static_cast<double>(random.uniform())));
   std::vector<std::uint32_t> ids = listed;
   const core::Permutation order(classes.size(), sampling.seed, core::RandomUse::sampled_classes,
                                 {step, tile});

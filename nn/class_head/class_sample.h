@@ -19,8 +19,8 @@ struct ClassSampling {
 };
 
 /// Ascending: `listed` (ascending, distinct, of the tile) and, if these are fewer than the rate
-/// times the number of classes rounded up, others drawn without replacement up to that number. A
-/// function of (seed, step, tile) and `listed`.
+/// times the number of classes, others drawn without replacement up to that number, which is
+/// rounded up or down by chance: right on average. A function of (seed, step, tile) and `listed`.
 std::vector<std::uint32_t> sample_classes(const ClassSampling& sampling, std::uint64_t step,
                                           std::uint64_t tile, core::Range classes,
                                           const std::vector<std::uint32_t>& listed);

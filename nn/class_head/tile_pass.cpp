@@ -345,6 +345,7 @@ void TilePass::gradients(const HeadWeights& weights, const TileClasses& classes,
                          const KeptLogits& kept, const WeightGradients& added) {
   if (added.weight != nullptr && (form_.normalised || !classes.all()))
     throw core::InternalError("a head adds gradients of plain weights alone");
+  if (classes.size() == 0) std::fill(embeddings.begin(), embeddings.end(), 0.0f);
   for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
     const Chunk chunk = open(weights, classes, begin);
     std::fill(bias_gradient_.begin(), bias_gradient_.end(), 0.0f);

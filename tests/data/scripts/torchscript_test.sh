@@ -173,7 +173,18 @@ retort inspect mapped | grep -q class_map || fail "the facts do not name the cla
 bad() { refuse "$1" "$2" retort teach --data data --top-k 5 --model "${@:3}" --out refused; }
 bad 65 "is no TorchScript file" state.pt
 head -c 2000 teacher.pt >cut.pt
-bad 65 "is no TorchScript file" cut.pt
+bad 65 "the file is damaged" cut.pt
+# One byte of a weight that is another one: named by the member that holds it.
+python3 - <<'PYTHON'
+import zipfile
+data = bytearray(open("teacher.pt", "rb").read())
+member = max((m for m in zipfile.ZipFile("teacher.pt").infolist() if "/data/" in m.filename),
+             key=lambda m: m.file_size)
+data[member.header_offset + 128 + member.file_size // 2] ^= 0x40
+open("flipped.pt", "wb").write(data)
+assert zipfile.ZipFile("flipped.pt").testzip() == member.filename
+PYTHON
+bad 65 "CRC error: the file is damaged" flipped.pt
 bad 65 "is no TorchScript file, and models of Retort are folders" names.txt
 bad 65 "is no TorchScript file, and models of Retort are folders" logits/manifest.json
 bad 64 "there is no such file" nowhere.pt

@@ -100,12 +100,14 @@ expect() { # CODE TEXT COMMAND...
   [ $status -eq "$want" ] || fail "code $status instead of $want: $*"
   [ "$(grep -c 'error:' err)" = 1 ] && grep -q -- "$text" err || { cat err; fail "not said: $text"; }
 }
-expect 64 '5 ranks but only 4 tiles' "$RETORT" -n 5 "${train[@]}"
+expect 64 '5 ranks, but the 4 classes are divided into 4 parts' "$RETORT" -n 5 "${train[@]}"
 expect 64 '--sample-rate 0: must be above 0' "$RETORT" "${train[@]}" --sample-rate 0
 expect 64 '--sample-rate 1.5: must be' "$RETORT" "${train[@]}" --sample-rate 1.5
 expect 64 'sample-rate' "$RETORT" train --data one/data --model mlp --out bad --sample-rate 0.5
+expect 65 'leaves row . of the batch no class beside' "$RETORT" train --data one/data --model mlp \
+  --head sharded --out rate --batch 1 --steps 40 --sample-rate 0.01
 expect 64 'draws are made from whole rows' "$RETORT" teach --data one/data --model one/teacher --out bad --sample 5 --head sharded
 expect 64 'leave out --class-map' "$RETORT" evaluate --data one/data --model one/teacher --head sharded --class-map one/plan.ini
-expect 64 '5 ranks but only 4 tiles' "$RETORT" -n 5 evaluate --data one/data --model one/teacher --head sharded
+expect 64 '5 ranks, but the 4 classes are divided into 4 parts' "$RETORT" -n 5 evaluate --data one/data --model one/teacher --head sharded
 [ ! -e bad ] || fail "something was written"
 echo "one result with a head divided by classes on 1, 2, 3 and 4 ranks, $kills kills"

@@ -63,6 +63,11 @@ TEST(ClassSampling, KeepsWhatIsListedAndDrawsTheRest) {
     ASSERT_NE(ids, sample_classes(sampling, step + 1, 3, classes, listed));
   }
   EXPECT_GT(seen.size(), 480u);  // none is left out for ever
+  // A small tile has its share on average.
+  std::uint64_t drawn = 0;
+  for (std::uint64_t step = 0; step < 3000; ++step)
+    drawn += sample_classes(sampling, step, 3, {1000, 1004}, {}).size();
+  EXPECT_NEAR(static_cast<double>(drawn), 0.1 * 4 * 3000, 100);
   std::vector<std::uint32_t> many(100);
   for (std::uint32_t i = 0; i < 100; ++i) many[i] = 1000 + 2 * i;
   EXPECT_EQ(sample_classes(sampling, 0, 3, classes, many), many);
