@@ -70,9 +70,10 @@ run 0 run encoded.ini --out healthy
 for poisoned in teacher logits; do
   rm -rf poison
   run 0 run encoded.ini --out poison --only "$([ $poisoned = teacher ] && echo data || echo teacher)"
-  # The first starts of a capture finish the other shards, which is progress. On one rank the program is
-  # what dies; mpirun says it as 70.
-  for start in 1 2 3 4 5 6 7 8 9; do
+  # The first starts of a capture finish the other three shards, which is progress; a start may be killed
+  # before its shards are on disk, so each of the three can come with the third start only. On one rank
+  # the program is what dies; mpirun says it as 70.
+  for start in 1 2 3 4 5 6 7 8 9 10 11 12; do
     RETORT_FAULT_POINT=sample-17:1:kill "$RETORT" -n $((start % 2 + 1)) run encoded.ini --out poison \
       --only $poisoned >out 2>err
     got=$?
