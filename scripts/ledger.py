@@ -34,7 +34,7 @@ ROWS = [
     ("bit flips anywhere, then check and resume", 0, {"bit-flip": cases}),
     ("truncated, zeroed, swapped, stale files", 500, {"read-wrong": cases, "truncate": cases}),
     ("ENOSPC at a write", 0, {"disk-full": cases}),
-    ("ENOSPC and EIO at every write, each once", ALL, {"write-error": cases}),
+    ("ENOSPC and EIO at one write, as many as there are", ALL, {"write-error": cases}),
     ("a file system too small for the run", 32, {"small-disk": cases}),
     ("stale heartbeat; clock off 10 minutes", 20, {"stale-heartbeat": cases}),
     ("power loss (ext4, XFS)", 100, {"power-loss": cases}),
