@@ -76,7 +76,7 @@ TreeReducer::TreeReducer(Communicator& communicator, std::uint32_t shards, Path 
                            " is not a power of two; take one");
   if (static_cast<std::uint64_t>(impl_->size) > shards)
     throw core::UsageError(
-        "micro-shards: " + std::to_string(shards) + " are fewer than the " +
+        "--micro-shards: " + std::to_string(shards) + " are fewer than the " +
         std::to_string(impl_->size) +
         " ranks; start fewer ranks, or give --micro-shards a power of two that is at least "
         "their number (part of the recipe: it changes the result)");

@@ -101,6 +101,9 @@ LossSums weighted_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
                                     T hard_weight, const WeightedTargets<T>& soft,
                                     const SoftOptions& options, T soft_weight, std::span<T> grad);
 
+/// Of the unlabelled loss, as weighted targets.
+inline constexpr SoftOptions kUnlabelledOptions{.scale = SoftScale::none, .temperature = 1};
+
 /// The unlabelled loss, equation (3): -sum_i w_i log q_i at temperature 1 over the listed ids.
 /// Overwrites `grad` with `weight` times its gradient; returns the sum in `unlabelled`.
 template <class T>

@@ -59,14 +59,6 @@ at::Tensor make_flat(const ParameterLayout& layout) {
   return at::zeros({static_cast<std::int64_t>(layout.flat_size())}, at::kFloat);
 }
 
-namespace {
-
-float fan_in_bound(const ParameterSpec& spec) {
-  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.fan)));
-}
-
-}  // namespace
-
 void initialise_part(const ParameterLayout& layout, std::size_t index, std::uint64_t seed,
                      std::uint64_t first, std::span<float> values) {
   const ParameterSpec& spec = layout.specs()[index];
@@ -74,7 +66,7 @@ void initialise_part(const ParameterLayout& layout, std::size_t index, std::uint
     throw core::InternalError("parameter " + spec.name + " is not initialised in parts");
   core::RandomStream stream(seed, core::RandomUse::initialise, {index});
   stream.skip(first);  // one number each
-  const float bound = fan_in_bound(spec);
+  const auto bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.fan)));
   for (float& value : values) value = stream.uniform(-bound, bound);
 }
 
@@ -104,11 +96,9 @@ void initialise(const ParameterLayout& layout, std::uint64_t seed, at::Tensor& f
         for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = deviation * stream.normal();
         break;
       }
-      case Initialise::uniform_fan_in: {
-        const float bound = fan_in_bound(spec);
-        for (std::uint64_t i = 0; i < spec.elements; ++i) values[i] = stream.uniform(-bound, bound);
+      case Initialise::uniform_fan_in:
+        initialise_part(layout, index, seed, 0, {values, spec.elements});
         break;
-      }
     }
   }
 }

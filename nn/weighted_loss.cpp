@@ -143,9 +143,8 @@ template <class T>
 LossSums unlabelled_loss_and_gradient(std::uint64_t rows, std::uint64_t classes,
                                       std::span<const T> logits, const WeightedTargets<T>& targets,
                                       T weight, std::span<T> grad) {
-  const LossSums sums =
-      weighted_loss_and_gradient<T>(rows, classes, logits, nullptr, T{0}, targets,
-                                    {.scale = SoftScale::none, .temperature = 1}, weight, grad);
+  const LossSums sums = weighted_loss_and_gradient<T>(rows, classes, logits, nullptr, T{0}, targets,
+                                                      kUnlabelledOptions, weight, grad);
   return {.unlabelled = sums.soft};
 }
 

@@ -334,7 +334,7 @@ class DistillObjective final : public Objective {
     answers.weighted = {answers.begin, answers.ids, answers.weights, {}};
     held.unlabelled = {.rows = samples.size(),
                        .weighted = &answers.weighted,
-                       .options = {.scale = nn::SoftScale::none, .temperature = 1},
+                       .options = nn::kUnlabelledOptions,
                        .soft_weight = weight};
   }
 

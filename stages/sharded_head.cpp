@@ -262,19 +262,28 @@ ShardedHead::Best ShardedHead::best(std::span<const float> embeddings, std::uint
     best.values.push_back(winner.logit);
   }
   best.tails.resize(batch.own * temperatures.size());
-  for (std::size_t t = 0; t < temperatures.size(); ++t) {
-    const bool first_sum = temperatures[t] == 1;
-    batch.wanted.soft_temperature = temperatures[t];
-    add_up(all_classes_, 0, weights);
-    const auto sums_of = std::span(batch.sums).subspan(first_sum ? 0 : batch.highest.size());
+  const auto fill = [&](std::size_t index) {
+    const double temperature = temperatures[index];
+    const auto sums_of = std::span(batch.sums).subspan(temperature == 1 ? 0 : batch.highest.size());
     for (std::uint64_t i = 0; i < batch.own; ++i) {
       const std::uint64_t row = batch.first + i;
-      const double above = static_cast<double>(nn::HighestLogit::of_key(batch.highest[row]).logit);
-      best.tails[i * temperatures.size() + t] =
-          k == settings_.classes
-              ? -std::numeric_limits<float>::infinity()
-              : static_cast<float>(above / temperatures[t] + std::log(sums_of[row]));
+      const auto above = static_cast<double>(nn::HighestLogit::of_key(batch.highest[row]).logit);
+      best.tails[i * temperatures.size() + index] =
+          k == settings_.classes ? -std::numeric_limits<float>::infinity()
+                                 : static_cast<float>(above / temperature + std::log(sums_of[row]));
     }
+  };
+  // A pass sums at temperature 1 and at another one.
+  std::vector<std::size_t> at_one, others;
+  for (std::size_t i = 0; i < temperatures.size(); ++i)
+    (temperatures[i] == 1 ? at_one : others).push_back(i);
+  if (others.empty()) others.swap(at_one);
+  for (const std::size_t index : others) {
+    batch.wanted.soft_temperature = temperatures[index];
+    add_up(all_classes_, 0, weights);
+    fill(index);
+    for (const std::size_t one : at_one) fill(one);
+    at_one.clear();
   }
   return best;
 }

@@ -186,59 +186,62 @@ void TilePass::sums(const HeadWeights& weights, const TileClasses& classes,
   }
 }
 
-void TilePass::best(const HeadWeights& weights, const TileClasses& classes, std::uint64_t k,
-                    std::span<std::uint64_t> best) {
+template <class Use>
+void TilePass::for_each_block(const HeadWeights& weights, const TileClasses& classes,
+                              const Use& use) {
+  const Logits z{logits_.data(), z_row_};
   for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
     const Chunk chunk = open(weights, classes, begin);
     for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
       const HeadRows::Block block = rows_.block(b);
-      const Logits z{logits_.data(), z_row_};
       compute(chunk, block, z);
-      const auto heap = [&](std::int64_t g) {
-        return best.subspan(static_cast<std::uint64_t>(block.first + g) * k, k);
-      };
-      float* lowest = lane_highest_.data();  // logits below it cannot come in
-      for (std::int64_t g = 0; g < block.rows; ++g)
-        lowest[g] = heap(g)[0] == 0 ? kMinusInfinity : HighestLogit::of_key(heap(g)[0]).logit;
-      for (std::int64_t c = 0; c < chunk.rows(); ++c) {
-        const float* of_class = z.of_class(c);
-        for (std::int64_t g = 0; g < block.rows; ++g) {
-          if (!(of_class[g] >= lowest[g])) continue;
-          const HighestLogit own{of_class[g], chunk.ids[static_cast<std::size_t>(c)]};
-          const std::span<std::uint64_t> keys = heap(g);
-          const std::uint64_t key = own.key();
-          keep_largest(keys, {&key, 1});
-          if (keys[0] != 0) lowest[g] = HighestLogit::of_key(keys[0]).logit;
-        }
-      }
+      use(chunk, block, z);
     }
   }
+}
+
+void TilePass::best(const HeadWeights& weights, const TileClasses& classes, std::uint64_t k,
+                    std::span<std::uint64_t> best) {
+  for_each_block(weights, classes, [&](const Chunk& chunk, const auto& block, const Logits& z) {
+    const auto heap = [&](std::int64_t g) {
+      return best.subspan(static_cast<std::uint64_t>(block.first + g) * k, k);
+    };
+    float* lowest = lane_highest_.data();  // logits below it cannot come in
+    const auto lowest_of = [](std::span<const std::uint64_t> keys) {
+      return keys[0] == 0 ? kMinusInfinity : HighestLogit::of_key(keys[0]).logit;
+    };
+    for (std::int64_t g = 0; g < block.rows; ++g) lowest[g] = lowest_of(heap(g));
+    for (std::int64_t c = 0; c < chunk.rows(); ++c) {
+      const float* of_class = z.of_class(c);
+      for (std::int64_t g = 0; g < block.rows; ++g) {
+        if (!(of_class[g] >= lowest[g])) continue;
+        const std::uint64_t key =
+            HighestLogit{of_class[g], chunk.ids[static_cast<std::size_t>(c)]}.key();
+        keep_largest(heap(g), {&key, 1});
+        lowest[g] = lowest_of(heap(g));
+      }
+    }
+  });
 }
 
 void TilePass::count_before(const HeadWeights& weights, const TileClasses& classes,
                             std::span<const ListedByClass::Entry> listed,
                             std::span<const HighestLogit> than, std::span<std::uint64_t> counts) {
-  for (std::uint64_t begin = 0; begin < classes.size(); begin += chunk_classes_) {
-    const Chunk chunk = open(weights, classes, begin);
-    for (std::int64_t b = 0; b < rows_.blocks(); ++b) {
-      const HeadRows::Block block = rows_.block(b);
-      const Logits z{logits_.data(), z_row_};
-      compute(chunk, block, z);
-      for_each(listed, chunk.ids, block,
-               [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
-      const HighestLogit* limit = than.data() + block.first;
-      std::uint64_t* count = counts.data() + block.first;
-      for (std::int64_t k = 0; k < chunk.rows(); ++k) {
-        const float* of_class = z.of_class(k);
-        const std::uint32_t id = chunk.ids[static_cast<std::size_t>(k)];
-        for (std::int64_t g = 0; g < block.rows; ++g)
-          count[g] += of_class[g] > limit[g].logit ||
-                              (of_class[g] == limit[g].logit && id < limit[g].class_id)
-                          ? 1
-                          : 0;
-      }
+  for_each_block(weights, classes, [&](const Chunk& chunk, const auto& block, const Logits& z) {
+    for_each(listed, chunk.ids, block,
+             [&](const auto&, auto k, auto g) { z.at(k, g) = kMinusInfinity; });
+    const HighestLogit* limit = than.data() + block.first;
+    std::uint64_t* count = counts.data() + block.first;
+    for (std::int64_t k = 0; k < chunk.rows(); ++k) {
+      const float* of_class = z.of_class(k);
+      const std::uint32_t id = chunk.ids[static_cast<std::size_t>(k)];
+      for (std::int64_t g = 0; g < block.rows; ++g)
+        count[g] += of_class[g] > limit[g].logit ||
+                            (of_class[g] == limit[g].logit && id < limit[g].class_id)
+                        ? 1
+                        : 0;
     }
-  }
+  });
 }
 
 void TilePass::add_sums(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,

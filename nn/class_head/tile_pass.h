@@ -114,6 +114,9 @@ class TilePass {
   struct Chunk;
   Chunk open(const HeadWeights& weights, const TileClasses& classes, std::uint64_t begin);
   struct Logits;  // of a chunk and a block
+  /// Calls use(chunk, block, logits) for all classes of a tile and all rows.
+  template <class Use>
+  void for_each_block(const HeadWeights& weights, const TileClasses& classes, const Use& use);
   Logits place(const Chunk& chunk, std::int64_t block, const KeptLogits& kept);
   void compute(const Chunk& chunk, const HeadRows::Block& block, const Logits& z);
   void add_sums(const Chunk& chunk, const HeadRows::Block& block, const Logits& z,

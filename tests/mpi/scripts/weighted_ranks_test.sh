@@ -76,31 +76,9 @@ micro-shards = 4
 checkpoint-every = 2
 PLAN
 
-on 1 run weighted.ini --out one || fail "one rank"
-result=$(digest one)
+one_result weighted.ini draws best
 grep -q train_unlabelled_loss one/mixed/metrics.jsonl || fail "no loss of unlabelled rows"
 grep -qE '"unlabelled_samples": ?20' one/mixed/results.json || fail "no count of unlabelled samples"
-for ranks in 2 3 4; do
-  on $ranks run weighted.ini --out ranks-$ranks --threads $((1 + ranks % 2)) || fail "$ranks ranks"
-  [ "$(digest ranks-$ranks)" = "$result" ] || fail "$ranks ranks, another result"
-  for file in $(cd one && find draws best -name '*.h5'); do
-    cmp -s "one/$file" "ranks-$ranks/$file" || fail "$file differs on $ranks ranks"
-  done
-done
-"$RETORT" check one >out 2>err || fail "check"
-
-# Killed while shards and generations are written, on turning numbers of ranks.
-kills=0
-turn=0
-for place in capture:3 capture:6 checkpoint:9 checkpoint:4; do
-  turn=$((turn + 1))
-  status=0
-  RETORT_FAULT_POINT=${place%:*}/atomic-rename:${place#*:}:kill \
-    on $((turn % 4 + 1)) run weighted.ini --out killed || status=$?
-  [ $status -eq 0 ] && break
-  kills=$((kills + 1))
-done
-[ $kills -ge 2 ] || fail "only $kills kills"
-on 3 run weighted.ini --out killed --threads 2 || fail "going on"
-[ "$(digest killed)" = "$result" ] || fail "killed and resumed, another result"
+# Killed while shards and generations are written.
+result_after_kills weighted.ini 2 capture:3 capture:6 checkpoint:9 checkpoint:4
 echo "one result of draws and mixed batches on 1, 2, 3 and 4 ranks, $kills kills"

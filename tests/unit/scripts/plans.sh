@@ -27,6 +27,40 @@ says() { grep -qF -- "$1" out || fail "no '$1' on standard output"; }
 warns() { grep -qF -- "$1" err || fail "no '$1' on standard error"; }
 silent_about() { ! grep -qF -- "$1" out || fail "'$1' on standard output"; }
 digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
+# one_result PLAN FOLDER...: the plan on one rank into `one`, whose digest is $result; on 2, 3 and 4 ranks,
+# with 1 and 2 threads, it gives the same, and the HDF5 files below the folders byte for byte.
+one_result() {
+  local plan=$1 ranks file
+  shift
+  on 1 run "$plan" --out one || fail "one rank"
+  result=$(digest one)
+  for ranks in 2 3 4; do
+    on $ranks run "$plan" --out "ranks-$ranks" --threads $((1 + ranks % 2)) || fail "$ranks ranks"
+    [ "$(digest "ranks-$ranks")" = "$result" ] || fail "$ranks ranks, another result"
+    [ $# -eq 0 ] || for file in $(cd one && find "$@" -name '*.h5'); do
+      cmp -s "one/$file" "ranks-$ranks/$file" || fail "$file differs on $ranks ranks"
+    done
+  done
+  "$RETORT" check one >out 2>err || fail "check"
+}
+# result_after_kills PLAN LEAST PLACE:N...: killed as it renames its Nth file of a place, on turning
+# numbers of ranks, $kills times and at least LEAST; gone on with on 3 ranks it gives $result.
+result_after_kills() {
+  local plan=$1 least=$2 place turn=0 status
+  shift 2
+  kills=0
+  for place in "$@"; do
+    turn=$((turn + 1))
+    status=0
+    RETORT_FAULT_POINT=${place%:*}/atomic-rename:${place#*:}:kill \
+      on $((turn % 4 + 1)) run "$plan" --out killed || status=$?
+    [ $status -eq 0 ] && break
+    kills=$((kills + 1))
+  done
+  [ $kills -ge "$least" ] || fail "only $kills kills"
+  on 3 run "$plan" --out killed --threads 2 || fail "going on"
+  [ "$(digest killed)" = "$result" ] || fail "killed and resumed, another result"
+}
 # on RANKS ARGUMENTS...: the program's status on so many ranks; its output goes to out and err.
 on() {
   local ranks=$1

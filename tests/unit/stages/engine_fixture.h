@@ -10,10 +10,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "nn/models/registry.h"
-#include "stages/training_engine.h"
-#include "tests/unit/core/temporary_folder.h"
-#include "tests/unit/stages/small_teacher.h"
+#include "tests/unit/stages/training_fixture.h"
 
 namespace retort::stages {
 
@@ -66,57 +63,25 @@ struct Outcome {
   double norm = 0;
 };
 
-class EngineFixture : public ::testing::Test {
+class EngineFixture : public TrainingFixture {
  protected:
   EngineFixture() {
-    options_.batch = 64;
-    options_.micro_shards = 4;
     options_.optimiser.clip_norm = 0.5;
     options_.optimiser.average_decay = 0.9;
-    options_.optimiser.learning_rate = 0.05;
-    description_.input = problem_.shape;
-    description_.scale = {{0.5}, {0.25}};
-    description_.class_names = class_names(problem_.classes);
-    loader_.scale = description_.scale;
-    loader_.threads = 0;
     build("convnet", {{"channels", "8,12"}, {"strides", "1,2"}});
-  }
-
-  void build(const std::string& name, const std::vector<std::pair<std::string, std::string>>& set) {
-    const auto factory = nn::make_model_factory(name);
-    core::OptionTable table;
-    factory->declare(table);
-    for (const auto& [key, value] : set) table.set(key, value);
-    model_ = factory->build({problem_.shape, problem_.classes});
   }
 
   enum class Where { cpu, device };
   virtual std::unique_ptr<nn::Accelerator> make_accelerator() = 0;
 
   Outcome run(Where where, std::uint64_t steps) {
-    const io::BatchPlan plan(problem_.samples, options_.batch, options_.shards(), options_.fill());
-    const TrainingJob job{.options = options_,
-                          .model = *model_,
-                          .description = description_,
-                          .data = data_,
-                          .validation = nullptr,
-                          .initial = nullptr,
-                          .objective = loss_,
-                          .inputs = {},
-                          .passes = 0,
-                          .augment_seed = 1,
-                          .results = {}};
-    const EngineJob engine_job{communicator_, workers_, job, plan, loader_};
+    const io::BatchPlan batches = plan();
+    const TrainingJob training = job(loss_);
+    const EngineJob engine_job{communicator_, workers_, training, batches, loader_};
     const auto engine = where == Where::cpu ? make_cpu_engine(engine_job)
                                             : make_device_engine(engine_job, make_accelerator());
     TrainingState state(*model_, options_.optimiser, 3, false);
-    io::Loader source(data_, plan, loader_, {0, plan.shards()}, 0, steps);
-    engine->start(state);
-    while (state.step < steps) {
-      engine->step(state, 0.05, source);
-      ++state.step;
-    }
-    engine->settle(state);
+    train(*engine, batches, state, steps);
     const auto parameters = nn::views(model_->parameters(), state.average);
     const auto buffers = nn::views(model_->buffers(), state.buffers);
     const auto want = summarise(score_split(communicator_, workers_, {*model_, parameters, buffers},
@@ -144,19 +109,7 @@ class EngineFixture : public ::testing::Test {
     EXPECT_NEAR(got.norm, want.norm, 10 * bound * want.norm);
   }
 
-  core::TemporaryFolder folder_;
-  SmallProblem problem_;
-  io::PackedDataset data_ = [this] {
-    write_noise(folder_.path(), problem_);
-    return io::PackedDataset(folder_.path(), "train");
-  }();
-  TrainingOptions options_;
-  io::ModelDescription description_;
-  io::LoaderOptions loader_;
-  std::unique_ptr<nn::Model> model_;
   SoftLoss loss_;
-  comm::Communicator communicator_ = comm::Communicator::single();
-  Workers workers_{1};
 };
 
 }  // namespace retort::stages

@@ -1,36 +1,28 @@
 // Training steps with the head divided by classes against those with a whole one: the same numbers
 // up to rounding, and the same random weights to start from.
 #include <cmath>
-#include <vector>
+#include <cstring>
+#include <optional>
 
 #include <gtest/gtest.h>
 
-#include "nn/models/registry.h"
 #include "stages/hard_objective.h"
 #include "stages/sharded_head.h"
-#include "stages/training_engine.h"
-#include "tests/unit/core/temporary_folder.h"
-#include "tests/unit/stages/small_teacher.h"
+#include "tests/unit/stages/training_fixture.h"
 
 namespace retort::stages {
 namespace {
 
-class ShardedEngineTest : public ::testing::Test {
+class ShardedEngineTest : public TrainingFixture {
  protected:
-  ShardedEngineTest() {
+  ShardedEngineTest() : TrainingFixture(with_classes(300), 2) {  // tiles of several classes
     options_.batch = 48;
-    options_.micro_shards = 4;
-    options_.optimiser.learning_rate = 0.05;
-    description_.input = problem_.shape;
-    description_.scale = {{0.5}, {0.25}};
-    description_.class_names = class_names(problem_.classes);
-    loader_.scale = description_.scale;
-    loader_.threads = 0;
-    const auto factory = nn::make_model_factory("mlp");
-    core::OptionTable table;
-    factory->declare(table);
-    table.set("hidden", "24");
-    model_ = factory->build({problem_.shape, problem_.classes});
+    build("mlp", {{"hidden", "24"}});
+  }
+  static SmallProblem with_classes(std::uint64_t classes) {
+    SmallProblem problem;
+    problem.classes = classes;
+    return problem;
   }
 
   struct Outcome {
@@ -42,27 +34,14 @@ class ShardedEngineTest : public ::testing::Test {
 
   Outcome run(HeadPlacement placement, std::uint64_t steps) {
     options_.head = placement;
-    const io::BatchPlan plan(problem_.samples, options_.batch, options_.shards(), options_.fill());
-    const TrainingJob job{.options = options_,
-                          .model = *model_,
-                          .description = description_,
-                          .data = data_,
-                          .validation = nullptr,
-                          .initial = nullptr,
-                          .objective = objective_,
-                          .inputs = {},
-                          .passes = 0,
-                          .augment_seed = 1,
-                          .results = {}};
-    const auto engine = make_engine({communicator_, workers_, job, plan, loader_});
+    const io::BatchPlan batches = plan();
+    const TrainingJob training = job(objective_);
+    const auto engine = make_engine({communicator_, workers_, training, batches, loader_});
     std::optional<core::Range> own;
     if (placement == HeadPlacement::sharded)
-      own = own_head_classes(head_settings(job), communicator_);
+      own = own_head_classes(head_settings(training), communicator_);
     TrainingState state(*model_, options_.optimiser, 3, false, own);
-    io::Loader source(data_, plan, loader_, {0, plan.shards()}, 0, steps);
-    engine->start(state);
-    for (; state.step < steps; ++state.step) engine->step(state, 0.05, source);
-    engine->settle(state);
+    train(*engine, batches, state, steps);
     return {state.model_tensors(communicator_, TrainingState::Which::evaluated), state.sums,
             state.last_norm, summarise(engine->score(state, data_, description_))};
   }
@@ -95,24 +74,8 @@ class ShardedEngineTest : public ::testing::Test {
     }
   }
 
-  core::TemporaryFolder folder_;
-  SmallProblem problem_ = [] {
-    SmallProblem problem;
-    problem.classes = 300;  // tiles of several classes
-    return problem;
-  }();
-  io::PackedDataset data_ = [this] {
-    write_noise(folder_.path(), problem_);
-    return io::PackedDataset(folder_.path(), "train");
-  }();
-  TrainingOptions options_;
-  io::ModelDescription description_;
-  io::LoaderOptions loader_;
-  std::unique_ptr<nn::Model> model_;
   HardLabels labels_{0.1};
   HardObjective objective_{labels_};
-  comm::Communicator communicator_ = comm::Communicator::single();
-  Workers workers_{2};
 };
 
 TEST_F(ShardedEngineTest, TrainsAsAWholeHeadDoes) { expect_equal_training(1e-5); }
