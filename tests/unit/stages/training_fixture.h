@@ -17,8 +17,8 @@ namespace retort::stages {
 
 class TrainingFixture : public ::testing::Test {
  protected:
-  explicit TrainingFixture(SmallProblem problem = {}, int workers = 1)
-      : problem_(std::move(problem)), workers_(workers) {
+  explicit TrainingFixture(const SmallProblem& problem = {}, int workers = 1)
+      : problem_(problem), workers_(workers) {
     options_.batch = 64;
     options_.micro_shards = 4;
     options_.optimiser.learning_rate = 0.05;
