@@ -23,6 +23,7 @@ struct Armed {
   std::string text;        // the value that was parsed
   std::string place;       // empty: anywhere
   std::string name;        // *: any point
+  std::string path;        // that the path passed for contains
   std::uint64_t left = 0;  // passages until the action; 0: done
   FaultAction action = FaultAction::none;
   int signal = 0;  // to this process; 0: none
@@ -55,12 +56,14 @@ void append_report(std::string_view name, const std::filesystem::path& path) {
 
 void parse(const std::string& text, Armed& armed) {
   const auto reject = [&](const std::string& why) {
-    throw UsageError("RETORT_FAULT_POINT=" + text + ": " + why +
-                     "; write [PLACE/]POINT:COUNT:kill|hold|delay|EIO|ENOSPC|short|flip|nan|trace");
+    throw UsageError(
+        "RETORT_FAULT_POINT=" + text + ": " + why +
+        "; write [PLACE/]POINT[@PATH]:COUNT:kill|hold|delay|EIO|ENOSPC|short|flip|nan|trace");
   };
   armed.text = text;
   armed.place.clear();
   armed.name.clear();
+  armed.path.clear();
   armed.left = 0;
   armed.signal = 0;
   armed.trace = false;
@@ -98,10 +101,14 @@ void parse(const std::string& text, Armed& armed) {
   } else {
     reject("unknown action");
   }
-  const std::size_t slash = text.substr(0, first).find('/');
-  const std::size_t begin = slash == std::string::npos ? 0 : slash + 1;
-  if (slash != std::string::npos) armed.place = text.substr(0, slash);
-  armed.name = text.substr(begin, first - begin);
+  std::string point = text.substr(0, first);
+  if (const std::size_t at = point.find('@'); at != std::string::npos) {
+    armed.path = point.substr(at + 1);
+    point.resize(at);
+  }
+  const std::size_t slash = point.find('/');
+  if (slash != std::string::npos) armed.place = point.substr(0, slash);
+  armed.name = slash == std::string::npos ? point : point.substr(slash + 1);
   armed.left = std::stoull(count);
 }
 
@@ -119,6 +126,7 @@ FaultAction fault_point(std::string_view name, const std::filesystem::path& path
   if (armed.left == 0) return FaultAction::none;
   if (armed.name != "*" && armed.name != name) return FaultAction::none;
   if (!armed.place.empty() && armed.place != current_place) return FaultAction::none;
+  if (path.native().find(armed.path) == std::string::npos) return FaultAction::none;
   if (armed.left > 1) {
     --armed.left;
     return FaultAction::none;

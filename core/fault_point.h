@@ -1,6 +1,6 @@
 // Fault points: named places in io, in comm and around commits where a test can make the process
 // die, an errno come back or bytes go bad. Off unless RETORT_FAULT_POINT is set (tests only):
-// "[PLACE/]POINT:COUNT:ACTION", at the COUNT-th (from 1) passage of POINT do ACTION:
+// "[PLACE/]POINT[@PATH]:COUNT:ACTION", at the COUNT-th (from 1) passage of POINT do ACTION:
 //   kill                SIGKILL to this process
 //   hold                this process stands still (SIGSTOP), so that a test can kill the whole job
 //   delay               the thread that passes sleeps for a second
@@ -8,9 +8,10 @@
 //   short, flip         a short write, a bit that goes bad
 //   nan                 a number that is none
 //   trace               nothing, at this passage and all that follow
-// POINT may be *: any that has no number. With PLACE only passages within that FaultPlace count. If
-// RETORT_FAULT_REPORT names a file, each passage that acts is appended to it, before it acts, as
-// "PLACE POINT PROCESS PATH", PLACE - outside all places.
+// POINT may be *: any that has no number. With PLACE only passages within that FaultPlace count,
+// with PATH only those on the way to a path that contains it. If RETORT_FAULT_REPORT names a file,
+// each passage that acts is appended to it, before it acts, as "PLACE POINT PROCESS PATH", PLACE -
+// outside all places.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,13 @@
 // write-error: ENOSPC and EIO at every passage of a fault point, on one rank and on two, one at a
-// time: exit code 74, one line that names the path, nothing half-written, and a start without the
-// fault goes on to the undisturbed result.
+// time, each known by its point and its path, so that all starts have the same ones: exit code 74,
+// one line that names the path, nothing half-written, and a start without the fault goes on to the
+// undisturbed result.
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
+#include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,7 +25,8 @@ constexpr int kMostRanks = 2;
 /// One error at one passage.
 struct WriteError {
   int ranks = 1;
-  std::uint64_t passage = 1;  // of each process; the first that comes there has the error
+  std::string point, path;    // path: as steady_path() says it
+  std::uint64_t passage = 1;  // of this point for this path, in one process
   const char* error = "";
 
   std::string text() const {
@@ -29,29 +34,46 @@ struct WriteError {
   }
 };
 
-/// The most points that one process passes.
-std::uint64_t most_passages(const std::vector<Passage>& passages) {
-  std::map<pid_t, std::uint64_t> counts;
-  std::uint64_t most = 0;
-  for (const Passage& passage : passages) most = std::max(most, ++counts[passage.process]);
+/// What is passed in a start, and how often by one process: the same in every start on so many
+/// ranks, whichever of them has which shard.
+using Places = std::map<std::pair<std::string, std::string>, std::uint64_t>;
+
+Places places_of(const std::vector<Passage>& passages, const fs::path& run) {
+  std::map<pid_t, Places> by_process;
+  for (const Passage& passage : passages)
+    ++by_process[passage.process][{passage.point, steady_path(passage.path, run)}];
+  Places most;
+  for (const auto& [process, places] : by_process)
+    for (const auto& [place, count] : places) most[place] = std::max(most[place], count);
+  // A fault point is told by a part of its path.
+  for (auto place = most.begin(); place != most.end(); ++place)
+    for (auto other = std::next(place);
+         other != most.end() && other->first.first == place->first.first &&
+         other->first.second.starts_with(place->first.second);
+         ++other)
+      throw std::runtime_error(other->first.second + " cannot be told from " + place->first.second);
   return most;
 }
 
 std::vector<WriteError> all_errors(const TinyPlan& plan, const Undisturbed& reference) {
   std::vector<WriteError> errors;
   for (int ranks = 1; ranks <= kMostRanks; ++ranks) {
-    std::vector<Passage> passages = reference.passages;  // on two ranks
+    Places places;
     if (ranks == 1) {
       const fs::path folder = plan.work() / "undisturbed-alone";
       Start start = plan.start(folder, ranks, 1);
       arm(start, "*:1:trace", folder.string() + ".passages");
       if (const Ending ending = run(start); ending.exit_code != 0)
         throw std::runtime_error("the undisturbed run failed: " + ending.output + ending.state);
-      passages = read_passages(folder.string() + ".passages");
+      places = places_of(read_passages(folder.string() + ".passages"), folder);
       fs::remove_all(folder);
+    } else {
+      places = places_of(reference.passages, reference.run);
     }
-    for (std::uint64_t passage = 1; passage <= most_passages(passages); ++passage)
-      for (const char* error : {"ENOSPC", "EIO"}) errors.push_back({ranks, passage, error});
+    for (const auto& [place, count] : places)
+      for (std::uint64_t passage = 1; passage <= count; ++passage)
+        for (const char* error : {"ENOSPC", "EIO"})
+          errors.push_back({ranks, place.first, place.second, passage, error});
   }
   return errors;
 }
@@ -89,19 +111,17 @@ Outcome fail_one_write(Scene& scene, const WriteError& error, int ranks_after, T
   Start start = scene.plan.start(scene.folder, error.ranks, 1);
   start.limit = kLimit;
   const fs::path strikes = scene.folder.string() + ".passages";
-  arm(start, fmt::format("*:{}:{}", error.passage, error.error), strikes);
+  arm(start,
+      fmt::format("{}@{}:{}:{}", error.point, (scene.folder / error.path).string(), error.passage,
+                  error.error),
+      strikes);
   const Ending ending = run(start);
   const std::vector<Passage> passages = read_passages(strikes);
   fs::remove(strikes);
-  scene.story +=
-      fmt::format(": {} ranks, {} at passage {}", error.ranks, error.error, error.passage);
-  for (const Passage& passage : passages)
-    scene.story += fmt::format(" ({} {} {})", passage.place, passage.point, passage.path);
+  scene.story += fmt::format(": {} ranks, {} at passage {} of {} for {}", error.ranks, error.error,
+                             error.passage, error.point, error.path);
   if (ending.timed_out) return scene.ended_wrong(ending, "");
-  // Threads pass in no fixed order: the last passages may not come on another start.
-  if (passages.empty())
-    return ending.exit_code == 0 ? scene.compare()
-                                 : scene.ended_wrong(ending, "failed without the error");
+  if (passages.empty()) return scene.ended_wrong(ending, "did not pass there");
   if (const std::string wrong = wrong_refusal(ending, error, passages); !wrong.empty())
     return scene.ended_wrong(ending, wrong);
   if (const Ending checked = check(scene.plan, scene.folder); checked.exit_code != 0) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 
@@ -26,6 +27,11 @@ void arm(Start& start, const std::string& armed, const std::filesystem::path& re
   std::filesystem::remove(report);
   start.environment["RETORT_FAULT_POINT"] = armed;
   start.environment["RETORT_FAULT_REPORT"] = report.string();
+}
+
+std::string steady_path(const std::string& path, const std::filesystem::path& run) {
+  static const std::regex kOfProcess(R"(\.[0-9a-f]+-[0-9]+\.tmp$|(claims/new-).*)");
+  return std::regex_replace(path.substr(run.native().size() + 1), kOfProcess, "$1");
 }
 
 std::vector<Passage> read_passages(const std::filesystem::path& report) {

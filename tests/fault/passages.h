@@ -36,6 +36,10 @@ struct Passage {
 /// Arms `start`: `armed` is the value of RETORT_FAULT_POINT; what acts goes to `report`, made anew.
 void arm(Start& start, const std::string& armed, const std::filesystem::path& report);
 
+/// The part of a passage's path that is the same in every start: below `run`, without the words
+/// that io::temporary_of and claims add for a process.
+std::string steady_path(const std::string& path, const std::filesystem::path& run);
+
 /// All whole lines of `report`; none if it is not there. Throws if a line is no passage.
 std::vector<Passage> read_passages(const std::filesystem::path& report);
 

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 constexpr int kClasses = 13;
 constexpr int kPictures = 23;  // of each class; 3 go to the test split
 constexpr int kSide = 8;
+constexpr const char* kLabels = "labels";
 
 // 13 x 20 = 260 training pictures: 5 batches of 50 and one of 10.
 constexpr const char* kPlan = R"(
@@ -179,7 +180,7 @@ TinyPlan::TinyPlan(const fs::path& program, fs::path work)
 
 const std::vector<std::string>& TinyPlan::sections() {
   static const std::vector<std::string> names = {"data",  "teacher", "logits", "student",
-                                                 "draws", "mixed",   "score"};
+                                                 "draws", kLabels,   "mixed",  "score"};
   return names;
 }
 
@@ -209,13 +210,16 @@ TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) {
   for (const std::string& section : sections()) {
     prints[section] = section_digest(run / section);
     const fs::path generation = last_generation(run / section / "checkpoints");
-    if (!generation.empty())
+    // How far pairs of tiles have come depends on the ranks; the labels that come of them do not.
+    if (!generation.empty() && section != kLabels)
       prints[section + "/checkpoint"] = io::digest(io::read_generation(generation));
   }
-  for (const char* section : {"data", "logits", "draws"})
-    for (const auto& entry : fs::recursive_directory_iterator(run / section))
-      if (entry.path().extension() == ".h5")
-        prints[fs::relative(entry.path(), run).string()] = sha256_of(entry.path());
+  for (const std::string section : {"data", "logits", "draws", kLabels})
+    for (const auto& entry : fs::recursive_directory_iterator(run / section)) {
+      const std::string name = fs::relative(entry.path(), run).string();
+      if (entry.path().extension() == ".h5" && !name.starts_with(section + "/checkpoints"))
+        prints[name] = sha256_of(entry.path());
+    }
   return prints;
 }
 

@@ -69,6 +69,16 @@ TEST_F(FaultPointTest, APlaceAndAPointSelectPassages) {
   EXPECT_THAT(reported(), ElementsAre("commit write d"));
 }
 
+TEST_F(FaultPointTest, APathSelectsPassages) {
+  const auto pass = [] {
+    const FaultPlace commit("commit");
+    for (const char* path : {"a/b/c", "b/d", "b/c.x", "c"}) fault_point("write", path);
+    fault_point("open", "b/c");
+  };
+  EXPECT_EQ(in_child("commit/write@b/c:2:trace", pass, report_.string()), 0);
+  EXPECT_THAT(reported(), ElementsAre("commit write b/c.x"));
+}
+
 TEST_F(FaultPointTest, AKilledProcessHasSaidWhere) {
   const int status = in_child("checkpoint/open:1:kill", pass_three_places, report_.string());
   ASSERT_TRUE(WIFSIGNALED(status));
