@@ -42,10 +42,11 @@ Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& 
 // Called when no generation can be loaded: a silent fresh start is right only if there was none.
 void require_fresh(const std::filesystem::path& run, const RunContents& contents,
                    const Chain& chain) {
-  if (chain.entries.empty() && !(chain.broken && !contents.generations.empty())) return;
+  if (!had_generations(contents, chain)) return;
   throw core::DataError("generations exist in " + generations_folder(run).string() +
-                        " and none verifies; restore one of them, or remove the run folder to "
-                        "start anew");
+                        " and none verifies; restore one of them, or begin anew after: retort "
+                        "check " +
+                        run.string() + " --repair");
 }
 
 std::string first_fault(const std::filesystem::path& folder, const Manifest& manifest) {

@@ -151,4 +151,14 @@ Chain chain_of(const RunContents& contents) {
   return chain;
 }
 
+bool had_generations(const RunContents& contents, const Chain& chain) {
+  return !chain.entries.empty() || (chain.broken && !contents.generations.empty());
+}
+
+bool all_lost(const RunContents& contents, const Chain& chain) {
+  return had_generations(contents, chain) &&
+         std::all_of(chain.entries.begin(), chain.entries.end(),
+                     [](const GenerationEntry& entry) { return entry.set_aside; });
+}
+
 }  // namespace retort::io

@@ -53,6 +53,11 @@ struct Chain {
   bool broken = false;
 };
 Chain chain_of(const RunContents& contents);
+/// Whether a start resumed from or wrote a generation: if none can be loaded, to begin anew without
+/// being asked would throw work away.
+bool had_generations(const RunContents& contents, const Chain& chain);
+/// Whether there were some and each has been set aside or can't be reached: no start goes on.
+bool all_lost(const RunContents& contents, const Chain& chain);
 
 /// RUN/checkpoints and RUN/claims.
 std::filesystem::path generations_folder(const std::filesystem::path& run);

@@ -13,6 +13,7 @@
 #include "io/atomic_file.h"
 #include "io/checkpoint.h"
 #include "io/companions.h"
+#include "io/generation.h"
 #include "io/json_text.h"
 #include "io/label_matrix.h"
 #include "io/logit_store.h"
@@ -88,6 +89,9 @@ class Checker {
       found_ = true;
       note(folder, "unfinished: no manifest yet");
       check_ledger(folder);
+    } else if (const auto contents = io::list_run(folder);
+               io::all_lost(contents, io::chain_of(contents))) {
+      fault(io::generations_folder(folder), "no start can go on from any generation that was here");
     }
     std::vector<fs::path> folders;
     for (const auto& path : listing(folder)) {
@@ -292,11 +296,9 @@ class Checker {
   void check_plan_run(const fs::path& run) {
     found_ = true;
     const auto settings = run / ".plan" / "settings.json";
-    guarded(settings, [&] {
-      const auto bytes = io::read_file(settings);
-      io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                       settings.string());
-    });
+    if (guarded(settings, [&] { kept_plan(run); }) && plan_copy_differs(run))
+      fault(plan_copy(run),
+            "is not the plan that the run was started with, which its settings keep");
     const SectionStates states(run);
     for (const auto& name : states.names()) {
       std::optional<SectionRecord> record;

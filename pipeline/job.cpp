@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "pipeline/agreement.h"
@@ -15,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSettingsVersion = 1;
+constexpr int kSettingsVersion = 2;  // 1 had no "plan"
 constexpr const char* kDataVariable = "RETORT_DATA";
 constexpr const char* kDefaultData = "../shared/data";
 
@@ -24,6 +25,22 @@ fs::path settings_path(const fs::path& run) { return run / ".plan" / "settings.j
 std::string text_of(const fs::path& path) {
   const auto bytes = io::read_file(path);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What a run was started with.
+struct Kept {
+  nlohmann::json settings;
+  std::string text;  // of the plan
+};
+
+Kept kept(const fs::path& run) {
+  const auto where = settings_path(run).string();
+  Kept kept{io::parse_sealed(text_of(where), where), ""};
+  kept.text = io::read_fields(where, [&] {
+    const auto text = kept.settings.find("plan");
+    return text == kept.settings.end() ? text_of(plan_copy(run)) : text->get<std::string>();
+  });
+  return kept;
 }
 
 nlohmann::json variables_of(const std::string& text, const std::vector<std::string>& overrides) {
@@ -113,16 +130,19 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
           fmt::format("{}: no such folder: name a run folder, such as runs/glyphs", run.string()));
     if (!is_plan_run(run))
       throw core::DataError(fmt::format(
-          "{} is not the folder of a plan's run (no plan.ini and .plan/settings.json in it); start "
-          "one with: retort run PLAN --out {}",
+          "{} is not the folder of a plan's run (no .plan/settings.json in it); start one with: "
+          "retort run PLAN --out {}",
           run.string(), run.string()));
-    const auto where = settings_path(run).string();
-    const auto settings = io::parse_sealed(text_of(where), where);
-    const auto text = text_of(run / "plan.ini");
-    return io::read_fields(where, [&] {
+    const auto [settings, text] = kept(run);
+    if (plan_copy_differs(run))
+      core::log_warning(
+          "{} is not the plan that this run was started with; that one counts (retort check says "
+          "more). For another plan: retort run PLAN --out {}",
+          plan_copy(run).string(), run.string());
+    return io::read_fields(settings_path(run).string(), [&, &settings = settings, &text = text] {
       const auto overrides = settings.at("set").get<std::vector<std::string>>();
       return nlohmann::json({{"text", text},
-                             {"where", (run / "plan.ini").string()},
+                             {"where", plan_copy(run).string()},
                              {"name", settings.at("name").get<std::string>()},
                              {"overrides", overrides},
                              {"variables", variables_of(text, overrides)},
@@ -136,9 +156,8 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
 }
 
 std::vector<PlannedSection> planned_sections(const fs::path& run) {
-  const auto where = settings_path(run).string();
-  const auto settings = io::parse_sealed(text_of(where), where);
-  return io::read_fields(where, [&] {
+  const auto [settings, text] = kept(run);
+  return io::read_fields(settings_path(run).string(), [&, &settings = settings, &text = text] {
     std::vector<PlannedSection> sections;
     if (const auto kept = settings.find("sections"); kept != settings.end()) {
       for (const auto& section : *kept)
@@ -150,7 +169,7 @@ std::vector<PlannedSection> planned_sections(const fs::path& run) {
     const Environment as_written = [](const std::string& name) -> std::optional<std::string> {
       return "${" + name + "}";
     };
-    const auto plan = parse_plan(text_of(run / "plan.ini"), (run / "plan.ini").string(),
+    const auto plan = parse_plan(text, plan_copy(run).string(),
                                  settings.at("set").get<std::vector<std::string>>(), as_written);
     return sections_of(plan, build_graph(plan));
   });
@@ -158,17 +177,26 @@ std::vector<PlannedSection> planned_sections(const fs::path& run) {
 
 bool is_plan_run(const fs::path& folder) {
   std::error_code code;
-  return fs::exists(folder / "plan.ini", code) && fs::exists(settings_path(folder), code);
+  return fs::exists(settings_path(folder), code);
+}
+
+std::string kept_plan(const fs::path& run) { return kept(run).text; }
+fs::path plan_copy(const fs::path& run) { return run / "plan.ini"; }
+
+bool plan_copy_differs(const fs::path& run) {
+  std::error_code code;
+  return !fs::exists(plan_copy(run), code) || text_of(plan_copy(run)) != kept_plan(run);
 }
 
 void store(const Job& job) {
   io::make_folder(job.place.run / ".plan");
-  io::write_file(job.place.run / "plan.ini", std::string_view(job.text));
+  io::write_file(plan_copy(job.place.run), std::string_view(job.text));
   nlohmann::json sections = nlohmann::json::array();
   for (const auto& section : sections_of(job.plan, job.graph))
     sections.push_back({{"name", section.name}, {"stage", section.stage}});
   const nlohmann::json settings = {{"format_version", kSettingsVersion},
                                    {"name", job.plan.settings.name},
+                                   {"plan", job.text},
                                    {"set", job.overrides},
                                    {"directory", job.started_in.string()},
                                    {"sections", std::move(sections)}};

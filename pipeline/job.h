@@ -44,10 +44,16 @@ std::vector<PlannedSection> planned_sections(const std::filesystem::path& run);
 
 /// True for a folder that load_run reads.
 bool is_plan_run(const std::filesystem::path& folder);
+/// The plan's text as the run was last started with it. DataError if the settings are damaged.
+std::string kept_plan(const std::filesystem::path& run);
+/// RUN/plan.ini, a copy of that text for people.
+std::filesystem::path plan_copy(const std::filesystem::path& run);
+/// Whether the copy is another text, or gone. DataError as kept_plan.
+bool plan_copy_differs(const std::filesystem::path& run);
 /// The option, and first word, that names such a folder.
 void declare_run_folder(core::OptionTable& table, std::filesystem::path* run, std::string help);
 
-/// Keeps plan and settings in the run folder, for load_run. One rank calls it.
+/// Keeps plan and settings in the run folder, for load_run, and the copy. One rank calls it.
 void store(const Job& job);
 
 }  // namespace retort::pipeline

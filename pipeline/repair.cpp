@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/label_matrix.h"
 #include "io/manifest.h"
@@ -24,7 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class OwnerKind { generation, ledger, section, model, record, unknown };
+enum class OwnerKind { generation, generations, ledger, section, model, plan, record, unknown };
+
+constexpr const char* kBeginsAnew = "no generation is right: the training begins anew";
 
 /// The folder whose content is made anew as far as it is damaged.
 struct Owner {
@@ -47,9 +50,13 @@ OwnerKind kind_of(const fs::path& folder) {
 }
 
 Owner owner_of(const fs::path& path) {
+  if (is_plan_run(path.parent_path()) && path == plan_copy(path.parent_path()))
+    return {path, OwnerKind::plan};
   for (fs::path folder = path; folder.has_relative_path(); folder = folder.parent_path()) {
     if (folder.filename() == ".plan") return {folder, OwnerKind::record};
     if (io::generation_id(folder.filename().string())) return {folder, OwnerKind::generation};
+    if (folder == io::generations_folder(folder.parent_path()))
+      return {folder, OwnerKind::generations};
     if (!fs::is_directory(folder)) continue;
     if (!io::has_manifest(folder) && !fs::is_directory(folder / "members")) continue;
     const OwnerKind kind = kind_of(folder);
@@ -127,6 +134,9 @@ class Repair {
     switch (kind) {
       case OwnerKind::generation:
         return mend_generation(folder);
+      case OwnerKind::generations:  // all were set aside by a start, which then refused to go on
+        io::set_aside(folder);
+        return aside(folder, kBeginsAnew);
       case OwnerKind::ledger:
         return mend_ledger(folder, faults);
       case OwnerKind::section:
@@ -140,6 +150,10 @@ class Repair {
                                 : "its section is made anew as a whole");
         }
         return;
+      case OwnerKind::plan:  // the file itself
+        io::set_aside(folder);
+        io::write_file(folder, std::string_view(kept_plan(folder.parent_path())));
+        return aside(folder, "it is written again, as the run was started with it");
       case OwnerKind::model:
         for (const auto& fault : faults) left(fault, "restore it, no run of this folder makes it");
         return;

@@ -165,7 +165,7 @@ std::vector<ReportSection> planned(const fs::path& run, Report& report) {
     const auto settings_file = run / ".plan" / "settings.json";
     const auto settings = io::parse_sealed(text_of(settings_file), settings_file.string());
     report.base = settings.value("directory", "");
-    report.plan = text_of(run / "plan.ini");
+    report.plan = kept_plan(run);
     for (const auto& item : settings.value("set", nlohmann::json::array()))
       report.overrides.push_back(item.get<std::string>());
     for (const auto& section : planned_sections(run)) {

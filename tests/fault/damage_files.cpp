@@ -1,5 +1,6 @@
-// bit-flip and truncate: one file of a run is damaged, whichever; then the run is resumed. Refusing
-// with exit code 65 and making the same result again are both right; another result never is.
+// bit-flip and truncate: one file of a run is damaged, whichever; then the run is started again or
+// resumed. Refusing with exit code 65 and making the same result again are both right; another
+// result never is.
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -169,7 +170,9 @@ Tally damage_files(const TinyPlan& plan, const FaultOptions& options, const Repo
                                       fs::relative(victim, folder).string())};
     try {
       damage(victim, random);
-      Start start = plan.start(folder, 1 + static_cast<int>(random.below(3)), 1);
+      const int ranks = 1 + static_cast<int>(random.below(3));
+      const bool by_plan = i / static_cast<int>(templates.size()) % 2 == 0;
+      Start start = by_plan ? plan.start(folder, ranks, 1) : plan.resume(folder, ranks, 1);
       start.limit = kLimit;
       const Ending ending = run(start);
       const Outcome outcome = judge(plan, reference, damaged, ending, tally, report);

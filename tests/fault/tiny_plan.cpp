@@ -199,6 +199,13 @@ Start TinyPlan::start(const fs::path& run, int ranks, int threads) const {
   return start;
 }
 
+Start TinyPlan::resume(const fs::path& run, int ranks, int threads) const {
+  Start start;
+  start.command = {program_.string(),       "-n",     std::to_string(ranks), "--threads",
+                   std::to_string(threads), "resume", run.string()};
+  return start;
+}
+
 TinyPlan TinyPlan::with(const std::vector<std::string>& options) const {
   TinyPlan other = *this;
   other.options_.insert(other.options_.end(), options.begin(), options.end());

@@ -26,8 +26,10 @@ class TinyPlan {
   /// The same plan, every start of which has these options of `run`, too.
   TinyPlan with(const std::vector<std::string>& options) const;
 
-  /// How to start or resume the plan in the folder `run`.
+  /// How to start the plan in the folder `run`, or to go on with it.
   Start start(const std::filesystem::path& run, int ranks, int threads) const;
+  /// How to go on by what the folder says of the plan, by `retort resume`.
+  Start resume(const std::filesystem::path& run, int ranks, int threads) const;
 
   /// What must be equal between two finished runs: digests of sections and of last checkpoints,
   /// SHA-256 of every shard. Throws if a digest can't be had.

@@ -65,6 +65,45 @@ says "the training begins anew"
 run 0 run tiny.ini --out r
 [ "$(digest r)" = "$whole" ] || fail "a killed commit beside damage: another result after the repair"
 
+# A start that found no generation right has set them aside and refused: there is a way on.
+export RETORT_FAULT_POINT=checkpoint-manifest:4:kill
+run 137 run tiny.ini --out k
+unset RETORT_FAULT_POINT
+for generation in k/teacher/checkpoints/gen-*-e[0-9][0-9][0-9][0-9]; do
+  [ ! -e "$generation/manifest.json" ] || flip "$generation/part-00000-000.h5"
+done
+run 65 resume k
+warns "none verifies"
+warns "retort check k/teacher --repair"
+run 65 resume k
+run 65 check k
+says "fault  k/teacher/checkpoints: no start can go on"
+run 0 check k --repair
+says "the training begins anew"
+run 0 check k
+run 0 resume k
+[ "$(digest k)" = "$whole" ] || fail "all generations set aside: another result after the repair"
+
+# The plan itself: a run goes on by the text that it was started with.
+cp r/plan.ini plan.before
+for damage in flip edit gone; do
+  case $damage in
+    flip) flip r/plan.ini ;;
+    edit) sed -i 's/^epochs = .*/epochs = 1/' r/plan.ini ;;
+    gone) rm r/plan.ini ;;
+  esac
+  run 0 resume r --dry-run
+  warns "is not the plan that this run was started with"
+  silent_about "epochs"
+  run 65 check r
+  says "fault  r/plan.ini"
+  run 0 check r --repair
+  cmp r/plan.ini plan.before || fail "$damage: the plan was not written as it was"
+  run 0 check r
+  run 0 resume r
+  [ "$(digest r)" = "$whole" ] || fail "$damage of the plan: another result"
+done
+
 # A manifest: what it named is made anew.
 flip r/logits/manifest.json
 run 0 check r --repair
