@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSettingsVersion = 2;  // 1 had no "plan"
+constexpr int kSettingsVersion = 2;  // 1 had no "plan" and "variables"
 constexpr const char* kDataVariable = "RETORT_DATA";
 constexpr const char* kDefaultData = "../shared/data";
 
@@ -43,7 +43,9 @@ Kept kept(const fs::path& run) {
   return kept;
 }
 
-nlohmann::json variables_of(const std::string& text, const std::vector<std::string>& overrides) {
+/// `before`: values that count where the environment has none.
+nlohmann::json variables_of(const std::string& text, const std::vector<std::string>& overrides,
+                            const nlohmann::json& before = nlohmann::json::object()) {
   auto names = environment_names(text);
   for (const auto& item : overrides)
     for (const auto& name : environment_names(item)) names.push_back(name);
@@ -51,6 +53,8 @@ nlohmann::json variables_of(const std::string& text, const std::vector<std::stri
   for (const auto& name : names) {
     if (const char* value = std::getenv(name.c_str())) {
       values[name] = value;
+    } else if (before.contains(name)) {
+      values[name] = before.at(name);
     } else if (name == kDataVariable) {
       values[name] = kDefaultData;
     }
@@ -71,10 +75,10 @@ Job job_from(const nlohmann::json& seen) {
   job.text = seen.at("text").get<std::string>();
   job.overrides = seen.at("overrides").get<std::vector<std::string>>();
   job.started_in = seen.at("started_in").get<std::string>();
-  const auto& variables = seen.at("variables");
+  job.variables = seen.at("variables").get<std::map<std::string, std::string>>();
   const Environment environment = [&](const std::string& name) -> std::optional<std::string> {
-    if (!variables.contains(name)) return std::nullopt;
-    return variables.at(name).get<std::string>();
+    const auto value = job.variables.find(name);
+    return value == job.variables.end() ? std::nullopt : std::optional(value->second);
   };
   job.plan = parse_plan(job.text, seen.at("where").get<std::string>(), job.overrides, environment);
   if (job.plan.settings.name.empty()) job.plan.settings.name = seen.at("name").get<std::string>();
@@ -141,11 +145,12 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
           plan_copy(run).string(), run.string());
     return io::read_fields(settings_path(run).string(), [&, &settings = settings, &text = text] {
       const auto overrides = settings.at("set").get<std::vector<std::string>>();
+      const auto before = settings.value("variables", nlohmann::json::object());
       return nlohmann::json({{"text", text},
                              {"where", plan_copy(run).string()},
                              {"name", settings.at("name").get<std::string>()},
                              {"overrides", overrides},
-                             {"variables", variables_of(text, overrides)},
+                             {"variables", variables_of(text, overrides, before)},
                              {"run", run.string()},
                              {"started_in", settings.at("directory").get<std::string>()},
                              {"here", fs::current_path().string()}})
@@ -198,6 +203,7 @@ void store(const Job& job) {
                                    {"name", job.plan.settings.name},
                                    {"plan", job.text},
                                    {"set", job.overrides},
+                                   {"variables", job.variables},
                                    {"directory", job.started_in.string()},
                                    {"sections", std::move(sections)}};
   io::write_file(settings_path(job.place.run), std::string_view(io::sealed_text(settings)));

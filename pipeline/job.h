@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,10 @@
 namespace retort::pipeline {
 
 struct Job {
-  std::string text;                    // of the plan, as in its file
-  std::vector<std::string> overrides;  // --set
-  std::filesystem::path started_in;    // the directory that relative paths of the plan start from
+  std::string text;                              // of the plan, as in its file
+  std::vector<std::string> overrides;            // --set
+  std::map<std::string, std::string> variables;  // of the environment, those that the plan names
+  std::filesystem::path started_in;  // the directory that relative paths of the plan start from
   Plan plan;
   Graph graph;
   Place place;
@@ -27,7 +29,8 @@ struct Job {
 Job load_plan(comm::Communicator& communicator, const std::filesystem::path& file,
               const std::vector<std::string>& overrides, const std::filesystem::path& out);
 
-/// The plan that a run folder was started with. DataError if there is none. Collective.
+/// The plan that a run folder was started with. Variables of the environment have the values of
+/// now, those that are not set the values of then. DataError if there is none. Collective.
 Job load_run(comm::Communicator& communicator, const std::filesystem::path& run);
 
 /// A folder that a plan makes: of a section, or of a section at one seed.
