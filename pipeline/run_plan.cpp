@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "io/checkpoint.h"
+#include "io/manifest.h"
 #include "pipeline/agreement.h"
 #include "pipeline/judge.h"
 #include "pipeline/plan_fence.h"
@@ -62,7 +63,8 @@ class PlanRun {
         judge_(job, options.section.empty() ? DigestCache::kept : DigestCache::read) {}
 
   StageOutcome run() {
-    bind_all(job_.plan, job_.graph, job_.place);  // every error of the plan comes before any work
+    // Every error of the plan comes before any work.
+    check_ranks(bind_all(job_.plan, job_.graph, job_.place));
     check_inputs([](std::size_t) { return true; });
     print_configuration();
     if (options_.mode == RunMode::dry) return print_forecast();
@@ -81,6 +83,21 @@ class PlanRun {
       for (std::size_t i = 0; i < courses_.size(); ++i)
         if (chosen_[i] && wanted(i))
           pipeline::check_inputs(job_.plan, job_.graph, job_.graph.instances[i], job_.place);
+      return std::string();
+    });
+  }
+
+  /// Sections that are complete may have been made on fewer ranks.
+  void check_ranks(const std::vector<BoundSection>& sections) {
+    from_root(context_.communicator, [&] {
+      for (std::size_t i = 0; i < courses_.size(); ++i) {
+        if (!chosen_[i] || io::has_manifest(sections[i].folder)) continue;
+        try {
+          sections[i].stage->check_ranks(context_.communicator.size());
+        } catch (const core::UsageError& error) {
+          throw named(i, error);
+        }
+      }
       return std::string();
     });
   }

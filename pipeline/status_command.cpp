@@ -16,6 +16,7 @@
 #include "pipeline/judge.h"
 #include "pipeline/plan_fence.h"
 #include "pipeline/results.h"
+#include "pipeline/slurm_script.h"
 #include "pipeline/submission_record.h"
 #include "stages/stage.h"
 
@@ -144,12 +145,16 @@ class Status : public stages::Stage {
     std::map<std::string, SectionJob> jobs;
     const auto record = read_submission(run);
     if (!record) return jobs;
+    const bool cancelled = std::filesystem::exists(cancel_mark(run));
     for (const auto& [section, id] : record->jobs) jobs[section].job = id;
     try {
       if (has_slurm())
-        for (const auto& [section, state] : section_jobs(*record))
-          jobs[section].state =
-              state.state + (state.reason.empty() ? "" : " (" + state.reason + ")");
+        for (const auto& [section, state] : section_jobs(*record)) {
+          // Its script ends with 75, so that no job that waits for it begins.
+          const bool told_to = state.state == "FAILED" && state.reason.empty() && cancelled;
+          const std::string reason = told_to ? "by retort cancel" : state.reason;
+          jobs[section].state = state.state + (reason.empty() ? "" : " (" + reason + ")");
+        }
     } catch (const core::IoError& error) {
       core::log_warning("{}", error.what());  // the folders tell enough
     }

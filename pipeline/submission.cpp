@@ -139,6 +139,15 @@ class Submission {
     if (const auto why = refusal(limits_, settings.partition, request); !why.empty())
       throw UsageError(fmt::format("{}: {}", where, why));
   }
+  /// A job that its section would refuse.
+  void require_ranks(std::size_t instance, int ranks, const std::string& where) const {
+    try {
+      bind(job_.plan, job_.graph, job_.graph.instances[instance], job_.place)
+          .stage->check_ranks(ranks);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("{}: {}", where, error.what()));
+    }
+  }
   bool checked() const { return !limits_.partitions.empty(); }
 
   std::vector<Call> calls_for(const std::vector<char>& chosen) {
@@ -176,6 +185,7 @@ class Submission {
     const auto settings = settings_of(unit.section);
     const auto request = request_for(settings, section.stage, where);
     require_fit(settings, request, where);
+    for (const auto instance : unit.instances) require_ranks(instance, request.ranks, where);
     const bool array = !unit.tasks.empty();
     const auto name =
         array ? section.name : flat_name(job_.graph.instances[unit.instances.at(0)].name);
@@ -200,6 +210,7 @@ class Submission {
       const auto& stage = job_.plan.sections[instance.section].stage;
       const auto step =
           request_for(settings_of(instance.section), stage, "section " + instance.name);
+      require_ranks(i, step.ranks, "section " + instance.name);
       unit.instances.push_back(i);
       input.steps.push_back({instance.name, step});
       for (const auto part : {&JobRequest::nodes, &JobRequest::ranks, &JobRequest::ranks_per_node,

@@ -136,6 +136,7 @@ class Distill : public Stage {
       throw UsageError(fmt::format("--unlabelled-batch {}: must be at most {}",
                                    distill_.unlabelled_batch, 1U << 30));
   }
+  void check_ranks(int ranks) const override { options_.check_ranks(ranks); }
   StageOutcome run(StageContext& context) override {
     const TrainingSetup setup = prepare_training(options_, choice_);
     const io::LogitStore store(distill_.logits);

@@ -45,6 +45,8 @@ class Stage {
   /// Options against inputs that are there already, before anything is computed: UsageError. A plan
   /// asks a section as soon as what it needs is there; inputs that are missing say nothing here.
   virtual void check_inputs() const {}
+  /// UsageError if so many ranks can't work on it. A plan asks before it begins.
+  virtual void check_ranks(int) const {}
   /// Files that decide the result though no option names them; plans look at them as at inputs, by
   /// `name`.
   struct FoundInput {

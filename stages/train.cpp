@@ -22,6 +22,7 @@ class Train : public Stage {
     options_.validate();
     hard_.validate();
   }
+  void check_ranks(int ranks) const override { options_.check_ranks(ranks); }
   StageOutcome run(StageContext& context) override {
     const TrainingSetup setup = prepare_training(options_, choice_);
     const HardLabels labels(hard_, setup.data, options_.data);

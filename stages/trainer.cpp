@@ -209,11 +209,7 @@ void TrainingRun::write_metrics() {
 }
 
 StageOutcome TrainingRun::run() {
-  if (static_cast<std::uint64_t>(communicator_.size()) > plan_.shards())
-    throw core::UsageError(fmt::format(
-        "{} ranks but only {} micro-shards a batch: start fewer ranks or raise --micro-shards "
-        "(which changes the result)",
-        communicator_.size(), plan_.shards()));
+  options_.check_ranks(communicator_.size());
   if (is_complete(communicator_, options_.out, recipe_)) {
     core::log_info("{}: already complete", options_.out.string());
     return StageOutcome::done;

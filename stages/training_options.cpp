@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -112,6 +113,14 @@ std::uint32_t TrainingOptions::shards() const {
   if (micro_shards > 0) return static_cast<std::uint32_t>(micro_shards);
   return static_cast<std::uint32_t>(
       std::bit_floor(std::clamp<std::uint64_t>(batch / 32, 1, std::uint64_t{1} << 16)));
+}
+
+void TrainingOptions::check_ranks(int ranks) const {
+  if (std::cmp_greater(ranks, shards()))
+    throw core::UsageError(fmt::format(
+        "{} ranks but only {} micro-shards a batch: start fewer ranks or raise --micro-shards "
+        "(which changes the result)",
+        ranks, shards()));
 }
 
 std::uint64_t TrainingOptions::fill() const {

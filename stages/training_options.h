@@ -61,6 +61,8 @@ struct TrainingOptions {
   void declare(core::OptionTable& table);
   /// UsageError for values that contradict each other.
   void validate() const;
+  /// UsageError if some of so many ranks would have no micro-shard.
+  void check_ranks(int ranks) const;
   /// S as resolved from batch and micro_shards.
   std::uint32_t shards() const;
   std::uint64_t fill() const;

@@ -25,6 +25,11 @@ status=$?
 [ $status -eq 64 ] || fail "exit code $status for an unknown option on 3 ranks"
 [ "$(grep -c "did you mean 'epochs'" err)" = 1 ] || fail "the error came more than once"
 [ ! -e bad ] || fail "a bad plan wrote something"
+on 3 run tiny.ini --out bad --set student.micro-shards=2
+status=$?
+[ $status -eq 64 ] || fail "exit code $status for a section with less micro-shards than ranks"
+warns "[student]: 3 ranks but only 2 micro-shards"
+[ ! -e bad ] || fail "a plan that a section would have refused wrote something"
 on 2 run tiny.ini --out bad --set score.split=none
 status=$?
 [ $status -eq 64 ] || fail "exit code $status for a missing split on 2 ranks"

@@ -45,6 +45,7 @@ refused 'no node of partition normal has more than 8' --cpus 9
 refused 'no node of partition normal has more than 4000 MB' --mem 5G
 refused 'gpus: 1 are asked for' --gpus 1
 refused 'ends before the warning' --time 1
+refused 'section teacher: 8 ranks but only 4 micro-shards' -n 8
 [ -z "$(squeue -h -t all)" ] || fail "a refused submission left jobs: $(squeue -h -t all)"
 [ ! -e refused ] || fail "a refused submission left a folder"
 # What sbatch itself refuses takes along what was submitted before.
@@ -86,10 +87,12 @@ is_start 3 || fail "$(started) starts instead of 3"
 run 0 cancel plan
 says "teacher: job $teacher, which was RUNNING, is FAILED"
 says "score/seed-2: job $score, which was PENDING, is CANCELLED"
-grep -q 'start 2: cancelled' teacher.log || fail "the job does not know that it was cancelled"
-is_start 3 || fail "it was requeued although it was cancelled"
+run 0 status plan
+says "$teacher FAILED (by retort cancel)"
 run 0 cancel plan
 says 'no job of this run waits or runs'
+grep -q 'start 2: cancelled' teacher.log || fail "the job does not know that it was cancelled"
+is_start 3 || fail "it was requeued although it was cancelled"
 # A submit that was killed between sbatch's answer and the record of it.
 orphan=$(sbatch --parsable --hold "$PWD/plan/.slurm/teacher.sh") || fail "sbatch"
 run 64 resume plan
