@@ -42,12 +42,20 @@ ReductionPlan::ReductionPlan(std::uint32_t shards, const std::vector<std::vector
   }
 }
 
-core::Range Segments::slice(int owner) const {
-  const std::uint64_t lines = (n_ + kLine - 1) / kLine;
-  const core::Range range =
-      core::partition(lines, static_cast<std::uint64_t>(size_), static_cast<std::uint64_t>(owner));
-  return {std::min<std::uint64_t>(range.begin * kLine, n_),
-          std::min<std::uint64_t>(range.end * kLine, n_)};
+Segments::Segments(std::size_t n, int size, std::size_t length) : length_(length) {
+  const std::uint64_t lines = (n + kLine - 1) / kLine;
+  for (int owner = 0; owner < size; ++owner) {
+    const core::Range range =
+        core::partition(lines, static_cast<std::uint64_t>(size), static_cast<std::uint64_t>(owner));
+    slices_.push_back({std::min<std::uint64_t>(range.begin * kLine, n),
+                       std::min<std::uint64_t>(range.end * kLine, n)});
+  }
+}
+
+std::size_t Segments::longest_slice() const {
+  std::uint64_t longest = 0;
+  for (const core::Range& slice : slices_) longest = std::max(longest, slice.size());
+  return static_cast<std::size_t>(longest);
 }
 
 core::Range Segments::segment(int owner, std::size_t round) const {

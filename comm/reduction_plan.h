@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "comm/reduction_tree.h"
@@ -32,21 +33,22 @@ struct ReductionPlan {
   TreeSum sum;
 };
 
-/// Cuts n elements into one slice per rank, at multiples of 16 elements (a cache line of floats),
-/// and each slice into segments of `length` elements, one per round.
+/// Cuts elements into one slice per rank and each slice into segments of `length` elements, one per
+/// round.
 class Segments {
  public:
-  Segments(std::size_t n, int size, std::size_t length) : n_(n), size_(size), length_(length) {}
-  std::size_t rounds() const {
-    return (static_cast<std::size_t>(slice(0).size()) + length_ - 1) / length_;
-  }
-  core::Range slice(int owner) const;
+  /// n elements cut evenly, at multiples of 16 (a cache line of floats).
+  Segments(std::size_t n, int size, std::size_t length);
+  Segments(std::vector<core::Range> slices, std::size_t length)
+      : slices_(std::move(slices)), length_(length) {}
+  std::size_t longest_slice() const;
+  std::size_t rounds() const { return (longest_slice() + length_ - 1) / length_; }
+  core::Range slice(int owner) const { return slices_[static_cast<std::size_t>(owner)]; }
   /// May be empty.
   core::Range segment(int owner, std::size_t round) const;
 
  private:
-  std::size_t n_;
-  int size_;
+  std::vector<core::Range> slices_;
   std::size_t length_;
 };
 

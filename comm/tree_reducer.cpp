@@ -41,13 +41,27 @@ struct TreeReducer::Impl {
   struct Call {
     const ReductionPlan& plan;
     std::vector<std::span<T>> parts;
-    std::span<T> out;
+    std::span<T> out;                 // the sum, or this rank's slice of it
+    std::vector<core::Range> slices;  // where each rank gets its own alone; else empty
+    std::size_t elements() const {
+      return slices.empty() ? out.size() : static_cast<std::size_t>(slices.back().end);
+    }
+    bool scatters() const { return !slices.empty(); }
+    Segments segments(int size, std::size_t length) const {
+      return scatters() ? Segments(slices, length) : Segments(out.size(), size, length);
+    }
+    /// Where this rank puts a segment that it owns.
+    T* place(const Segments& all, int rank, const core::Range& segment) const {
+      return out.data() + segment.begin - (scatters() ? all.slice(rank).begin : 0);
+    }
   };
 
   template <class T>
-  void check(std::uint32_t active, const std::vector<std::span<T>>& parts, std::span<T> out) const;
+  void check(std::uint32_t active, const std::vector<std::span<T>>& parts, std::size_t n) const;
+  void check_slices(const std::vector<core::Range>& slices, std::size_t out) const;
   template <class T>
-  void reduce(std::uint32_t active, std::vector<std::span<T>> parts, std::span<T> out);
+  void reduce(std::uint32_t active, std::vector<std::span<T>> parts, std::span<T> out,
+              std::vector<core::Range> slices = {});
   template <class T>
   void through_window(const Call<T>& call);
   template <class T>
@@ -91,21 +105,30 @@ std::vector<TreeNode> TreeReducer::nodes(std::uint32_t active) const {
 
 Pending TreeReducer::start(std::uint32_t active, std::vector<std::span<float>> parts,
                            std::span<float> out) {
-  impl_->check(active, parts, out);
+  impl_->check(active, parts, out.size());
   return impl_->communicator.run([impl = impl_.get(), active, parts = std::move(parts), out] {
     impl->reduce(active, parts, out);
   });
 }
 
+Pending TreeReducer::scatter(std::uint32_t active, std::vector<std::span<float>> parts,
+                             std::vector<core::Range> slices, std::span<float> out) {
+  impl_->check_slices(slices, out.size());
+  impl_->check(active, parts, static_cast<std::size_t>(slices.back().end));
+  return impl_->communicator.run([impl = impl_.get(), active, parts = std::move(parts),
+                                  slices = std::move(slices),
+                                  out] { impl->reduce(active, parts, out, slices); });
+}
+
 void TreeReducer::reduce(std::uint32_t active, std::vector<std::span<double>> parts,
                          std::span<double> out) {
-  impl_->check(active, parts, out);
+  impl_->check(active, parts, out.size());
   impl_->communicator.run([&] { impl_->reduce(active, parts, out); }).wait();
 }
 
 template <class T>
 void TreeReducer::Impl::check(std::uint32_t active, const std::vector<std::span<T>>& parts,
-                              std::span<T> out) const {
+                              std::size_t n) const {
   if (active == 0 || active > shards)
     throw core::InternalError("reduction over " + std::to_string(active) + " of " +
                               std::to_string(shards) + " micro-shards");
@@ -115,23 +138,34 @@ void TreeReducer::Impl::check(std::uint32_t active, const std::vector<std::span<
                               std::to_string(parts.size()) + " nodes instead of " +
                               std::to_string(due));
   for (const auto part : parts)
-    if (part.size() != out.size())
-      throw core::InternalError("reduction: parts and sum differ in length");
+    if (part.size() != n) throw core::InternalError("reduction: parts and sum differ in length");
+}
+
+void TreeReducer::Impl::check_slices(const std::vector<core::Range>& slices,
+                                     std::size_t out) const {
+  bool right = slices.size() == static_cast<std::size_t>(size);
+  std::uint64_t end = 0;
+  for (const core::Range& slice : slices) {
+    right = right && slice.begin == end && slice.end >= end;
+    end = slice.end;
+  }
+  if (!right || slices[static_cast<std::size_t>(rank)].size() != out)
+    throw core::InternalError("reduction: slices do not follow each other, or are not of `out`");
 }
 
 template <class T>
 void TreeReducer::Impl::reduce(std::uint32_t active, std::vector<std::span<T>> parts,
-                               std::span<T> out) {
-  if (out.empty()) return;
+                               std::span<T> out, std::vector<core::Range> slices) {
   const ReductionPlan& plan = plans.try_emplace(active, shards, size, active).first->second;
-  const Call<T> call{plan, std::move(parts), out};
+  const Call<T> call{plan, std::move(parts), out, std::move(slices)};
+  if (call.elements() == 0) return;
   if (size == 1) {
     std::vector<const T*> inputs;
     for (const auto part : call.parts) inputs.push_back(part.data());
     plan.sum.template add<T>(inputs, out.data(), out.size());
   } else if (!window || window_elements<T>(plan) < kLeastWindowElements) {
     by_messages(call);
-  } else if (out.size() <= kDirectElements &&
+  } else if (!call.scatters() && out.size() <= kDirectElements &&
              out.size_bytes() * plan.most_nodes <= window->slot_bytes()) {
     direct_through_window(call);
   } else {
@@ -164,6 +198,7 @@ void TreeReducer::Impl::direct_through_window(const Call<T>& call) {
   round = done;
 }
 
+// What only its owner wants is not written back: its sum goes where the caller wants it.
 // In round k a rank writes the segments of all its nodes for the owners, adds those of round k - 1
 // that it owns and copies the sums of round k - 2, so that nobody waits for the others at each
 // turn.
@@ -172,7 +207,7 @@ void TreeReducer::Impl::through_window(const Call<T>& call) {
   const auto meanwhile = [this] { communicator.progress(); };
   const std::size_t most = call.plan.most_nodes;
   const std::size_t length = window_elements<T>(call.plan);
-  const Segments segments(call.out.size(), size, length);
+  const Segments segments = call.segments(size, length);
   const std::size_t rounds = segments.rounds();
   SharedWindow::Counters& own = window->counters(rank);
   const auto input = [&](int from, std::uint32_t at, int owner, std::size_t index) {
@@ -206,12 +241,17 @@ void TreeReducer::Impl::through_window(const Call<T>& call) {
         inputs[i] =
             from == rank ? call.parts[node].data() + range.begin : input(from, at, rank, node);
       }
-      T* sum = call.out.data() + range.begin;
+      T* sum = call.place(segments, rank, range);
       call.plan.sum.template add<T>(inputs, sum, range.size());
-      std::memcpy(sum_of(rank, at), sum, range.size() * sizeof(T));
+      if (call.scatters()) {
+        own.copied.raise(at + 1);  // nobody reads the sum
+        communicator.progress();
+      } else {
+        std::memcpy(sum_of(rank, at), sum, range.size() * sizeof(T));
+      }
       own.added.raise(at + 1);
     }
-    if (turn >= 2) {
+    if (turn >= 2 && !call.scatters()) {
       const std::uint32_t at = round + static_cast<std::uint32_t>(turn) - 2;
       each_other([&](int owner) {
         window->counters(owner).added.wait(at + 1, meanwhile);
@@ -228,13 +268,12 @@ void TreeReducer::Impl::through_window(const Call<T>& call) {
 // The same turns with messages; short vectors in one round, where every rank is owner of the whole.
 template <class T>
 void TreeReducer::Impl::by_messages(const Call<T>& call) {
-  const std::size_t n = call.out.size();
-  const bool direct = n <= kDirectElements && size <= kDirectRanks;
-  const Segments segments(n, size, kMessageElements);
+  const std::size_t n = call.elements();
+  const bool direct = !call.scatters() && n <= kDirectElements && size <= kDirectRanks;
+  const Segments segments = call.segments(size, kMessageElements);
   const std::size_t rounds = direct ? 1 : segments.rounds();
   const std::size_t others = call.plan.inputs.size() - call.parts.size();
-  const std::size_t length =
-      direct ? n : std::min<std::size_t>(segments.slice(0).size(), kMessageElements);
+  const std::size_t length = direct ? n : std::min(segments.longest_slice(), kMessageElements);
   for (auto& buffer : received)
     if (buffer.size() < others * length * sizeof(T)) buffer.resize(others * length * sizeof(T));
   const auto owned = [&](int owner, std::size_t turn) {
@@ -273,9 +312,10 @@ void TreeReducer::Impl::by_messages(const Call<T>& call) {
           other += length;
         }
       }
-      const std::span<T> sum = call.out.subspan(mine.begin, mine.size());
+      const std::span<T> sum(call.place(segments, rank, mine), mine.size());
       call.plan.sum.template add<T>(inputs, sum.data(), sum.size());
       if (direct) return;
+      if (call.scatters()) continue;
       std::vector<PeerTransfer> transfers;
       each_other([&](int peer) {
         const core::Range theirs = owned(peer, turn - 1);
@@ -284,7 +324,7 @@ void TreeReducer::Impl::by_messages(const Call<T>& call) {
       });
       gather[(turn - 1) % 2] = communicator.exchange(std::move(transfers));
     }
-    if (turn >= 2) gather[(turn - 2) % 2].wait();
+    if (turn >= 2 && !call.scatters()) gather[(turn - 2) % 2].wait();
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "comm/communicator.h"
 #include "comm/reduction_tree.h"
+#include "core/range.h"
 
 namespace retort::comm {
 
@@ -37,7 +38,12 @@ class TreeReducer {
   /// wait(). Same order of starts on all ranks. InternalError if the parts are not those of
   /// nodes(active).
   Pending start(std::uint32_t active, std::vector<std::span<float>> parts, std::span<float> out);
-  /// The same in double, blocking.
+  /// The same sum, of which this rank gets the elements slices[rank] alone, in `out`: a
+  /// reduce-scatter. slices[r]: those of rank r, one after another, together all n; the same on all
+  /// ranks, some may be empty. `out` overlaps no part.
+  Pending scatter(std::uint32_t active, std::vector<std::span<float>> parts,
+                  std::vector<core::Range> slices, std::span<float> out);
+  /// As start() in double, blocking.
   void reduce(std::uint32_t active, std::vector<std::span<double>> parts, std::span<double> out);
 
  private:

@@ -61,6 +61,15 @@ def tree_sum(elements, width, leaves, ranks):
                    rounds * (parts + ranks) * (ranks - 1))
 
 
+def tree_scatter(longest, elements, width, leaves, ranks):
+    """The same, each rank gets its slice of the sum alone; `longest`: elements of a slice."""
+    if ranks == 1:
+        return Traffic()
+    parts = sum(nodes_of(leaves, ranks))
+    rounds = math.ceil(longest / SEGMENT)
+    return Traffic(parts * elements * (ranks - 1) / ranks * width, rounds * parts * (ranks - 1))
+
+
 def gather(bytes_of_all, ranks):
     """Texts of any length: lengths first (comm/mpi_backend)."""
     return Traffic((ranks - 1) * bytes_of_all + ranks * (ranks - 1) * COUNT, 0, 2)
@@ -113,7 +122,8 @@ def sharded_head(classes, features, rows, listed, ranks, sums=1):
     total += agree(2, ranks) + agree(rows, ranks) + agree(1, ranks)    # what is wanted, highest logits, taking part
     total += tree_sum(rows * (sums + listed), DOUBLE, leaves, ranks)
     total += gather(rows * UNLISTED, ranks) + gather(rows * listed * FLOAT, ranks)
-    total += tree_sum(rows * features, FLOAT, leaves, ranks)           # gradient on the embeddings
+    # The gradient on the embeddings.
+    total += tree_scatter(math.ceil(rows / ranks) * features, rows * features, FLOAT, leaves, ranks)
     return total
 
 

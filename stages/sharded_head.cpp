@@ -70,7 +70,8 @@ ShardedHead::ShardedHead(comm::Communicator& communicator, Workers& workers,
 ShardedHead::~ShardedHead() = default;
 
 struct ShardedHead::Batch {
-  std::uint64_t first = 0, own = 0;  // this rank's rows
+  std::uint64_t first = 0, own = 0;      // this rank's rows
+  std::vector<core::Range> gradients{};  // of each rank's rows, in elements
   nn::HeadRows rows;
   nn::ListedClasses listed;
   nn::ClassHead::Wanted wanted;
@@ -93,14 +94,17 @@ void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClas
   wanted.soft_temperature = most[0] == 0 ? 1 : std::bit_cast<double>(most[0]);
   wanted.totals = most[1] != 0;
   const auto rows = communicator_.all_gather(listed.rows());
+  std::vector<core::Range> gradients;
   std::uint64_t first = 0, all = 0;
   for (std::size_t rank = 0; rank < rows.size(); ++rank) {
     if (rank < static_cast<std::size_t>(communicator_.rank())) first += rows[rank];
+    gradients.push_back({all * settings_.features, (all + rows[rank]) * settings_.features});
     all += rows[rank];
   }
   batch_.reset(
       new Batch{.first = first,
                 .own = listed.rows(),
+                .gradients = std::move(gradients),
                 .rows = nn::HeadRows(all, settings_.features, gathered(communicator_, embeddings),
                                      settings_.form.precision),
                 .listed = {},
@@ -186,10 +190,9 @@ std::vector<float> ShardedHead::gradients(const nn::HeadWeights& weights,
   std::vector<std::span<float>> parts;
   parts.reserve(node_gradients.size());
   for (auto& gradient : node_gradients) parts.emplace_back(gradient.data(), size);
-  reducer_.start(tiles(), parts, parts.front()).wait();
-  const auto own =
-      parts.front().subspan(batch.first * settings_.features, batch.own * settings_.features);
-  return {own.begin(), own.end()};
+  std::vector<float> own(batch.own * settings_.features);
+  reducer_.scatter(tiles(), std::move(parts), batch.gradients, own).wait();
+  return own;
 }
 
 void ShardedHead::weight_gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take) {

@@ -108,6 +108,42 @@ TEST_P(Paths, DoublesToo) {
   }
 }
 
+TEST_P(Paths, EachGetsItsSliceAlone) {
+  Communicator& world = ranks();
+  TreeReducer reducer(world, 8, GetParam());
+  const auto size = static_cast<std::size_t>(world.size());
+  const auto self = static_cast<std::size_t>(world.rank());
+  std::mt19937 random(11);
+  for (int round = 0; round < 24; ++round) {
+    std::vector<core::Range> slices;
+    std::uint64_t n = 0;
+    for (std::size_t rank = 0; rank < size; ++rank) {
+      const std::uint64_t sizes[] = {0, 1, 77, random() % 3000, random() % 400'000};
+      const std::uint64_t own = sizes[random() % 5];
+      slices.push_back({n, n + own});
+      n += own;
+    }
+    const std::uint32_t active = 1 + random() % 8, seed = random();
+    auto parts = own_parts<float>(reducer, seed, active, n);
+    std::vector<float> own(slices[self].size()), all(n);
+    // Between two sums for everybody, which the next one may overtake.
+    Pending before = reducer.start(active, spans_of(parts), all);
+    reducer.scatter(active, spans_of(parts), slices, own).wait();
+    before.wait();
+    const std::vector<float> expected = expected_sum<float>(seed, 8, active, n);
+    ASSERT_EQ(all, expected);
+    ASSERT_EQ(own, std::vector<float>(expected.begin() + slices[self].begin,
+                                      expected.begin() + slices[self].end))
+        << "round " << round << " of " << n << " elements";
+  }
+  std::vector<float> none;
+  std::vector<core::Range> gap(size, core::Range{0, 0});
+  gap.back() = {1, 1};  // begins where none ended
+  if (size > 1) {
+    EXPECT_THROW(reducer.scatter(8, {}, gap, none), core::InternalError);
+  }
+}
+
 TEST_P(Paths, ManyOverlap) {
   Communicator& world = ranks();
   TreeReducer reducer(world, 16, GetParam());
