@@ -104,7 +104,7 @@ BoundSection bind(const Plan& plan, const Graph& graph, const Instance& instance
       return text.rfind(option.origin, 0) == 0;
     });
     if (located) throw;
-    throw UsageError(fmt::format("{}: [{}]: {}", section.origin, section.name, text));
+    throw UsageError(fmt::format("{}: [{}]: {}", origin_of(section, text), section.name, text));
   }
   return bound;
 }
@@ -126,10 +126,21 @@ void check_inputs(const Plan& plan, const Graph& graph, const Instance& instance
   try {
     bound.stage->check_inputs();
   } catch (const UsageError& error) {
-    throw UsageError(fmt::format("{}: [{}]: {}", section.origin, section.name, error.what()));
+    throw UsageError(
+        fmt::format("{}: [{}]: {}", origin_of(section, error.what()), section.name, error.what()));
   } catch (const core::DataError&) {
     // Named when the section comes to it; others may run before.
   }
+}
+
+std::string origin_of(const PlanSection& section, const std::string& message) {
+  for (const auto& option : section.options) {
+    const std::string words = "--" + option.name;
+    if (message.rfind(words, 0) != 0) continue;
+    const std::size_t end = words.size();
+    if (end == message.size() || message[end] == ' ' || message[end] == ':') return option.origin;
+  }
+  return section.origin;
 }
 
 std::vector<BoundSection> bind_all(const Plan& plan, const Graph& graph, const Place& place) {

@@ -40,6 +40,10 @@ BoundSection bind(const Plan& plan, const Graph& graph, const Instance& instance
 void check_inputs(const Plan& plan, const Graph& graph, const Instance& instance,
                   const Place& place);
 
+/// The place in the plan that a message is about: of the option that it begins with, "--top-k 20:
+/// ...", where the section sets it, else of the section.
+std::string origin_of(const PlanSection& section, const std::string& message);
+
 /// All instances of the graph, in its order.
 std::vector<BoundSection> bind_all(const Plan& plan, const Graph& graph, const Place& place);
 

@@ -140,8 +140,9 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
     const auto [settings, text] = kept(run);
     if (plan_copy_differs(run))
       core::log_warning(
-          "{} is not the plan that this run was started with; that one counts (retort check says "
-          "more). For another plan: retort run PLAN --out {}",
+          "{} is not the plan that this run was started with, and is left alone: the run goes on "
+          "by "
+          "the one that it was started with. To have it changed: retort run PLAN --out {}",
           plan_copy(run).string(), run.string());
     return io::read_fields(settings_path(run).string(), [&, &settings = settings, &text = text] {
       const auto overrides = settings.at("set").get<std::vector<std::string>>();
@@ -157,7 +158,9 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     });
   });
-  return job_from(nlohmann::json::parse(seen));
+  Job job = job_from(nlohmann::json::parse(seen));
+  job.kept = true;
+  return job;
 }
 
 std::vector<PlannedSection> planned_sections(const fs::path& run) {
@@ -195,7 +198,7 @@ bool plan_copy_differs(const fs::path& run) {
 
 void store(const Job& job) {
   io::make_folder(job.place.run / ".plan");
-  io::write_file(plan_copy(job.place.run), std::string_view(job.text));
+  if (!job.kept) io::write_file(plan_copy(job.place.run), std::string_view(job.text));
   nlohmann::json sections = nlohmann::json::array();
   for (const auto& section : sections_of(job.plan, job.graph))
     sections.push_back({{"name", section.name}, {"stage", section.stage}});

@@ -22,6 +22,7 @@ struct Job {
   Plan plan;
   Graph graph;
   Place place;
+  bool kept = false;  // by a run folder, which says it all (load_run)
 };
 
 /// A plan file. `out` may be empty: runs/<plan name>. Collective: rank 0 reads file and
@@ -56,7 +57,8 @@ bool plan_copy_differs(const std::filesystem::path& run);
 /// The option, and first word, that names such a folder.
 void declare_run_folder(core::OptionTable& table, std::filesystem::path* run, std::string help);
 
-/// Keeps plan and settings in the run folder, for load_run, and the copy. One rank calls it.
+/// Keeps plan and settings in the run folder, for load_run, and the copy, unless the plan is from
+/// there: a copy that differs then stays as it is. One rank calls it.
 void store(const Job& job);
 
 }  // namespace retort::pipeline

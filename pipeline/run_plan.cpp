@@ -116,7 +116,7 @@ class PlanRun {
     const auto& section = job_.plan.sections[job_.graph.instances[index].section];
     const std::string text = error.what();
     if (text.find("[" + section.name + "]") != std::string::npos) return error;
-    return {error.code(), fmt::format("{}: [{}]: {}", section.origin, name(index), text)};
+    return {error.code(), fmt::format("{}: [{}]: {}", origin_of(section, text), name(index), text)};
   }
 
   /// Says a line on rank 0: on standard output, or beside it when that is for the JSON line.

@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "io/agreement.h"
 #include "io/atomic_file.h"
+#include "io/manifest.h"
 #include "stages/classifier.h"
 #include "stages/scoring.h"
 #include "stages/section_output.h"
@@ -162,6 +163,14 @@ class Evaluate : public Stage {
     if (options_.top_n < 1) throw core::UsageError("--top-n 0: must be at least 1");
     if (options_.bins < 1) throw core::UsageError("--bins 0: must be at least 1");
     io::require_no_folder(options_.predictions, "--predictions");
+    std::error_code code;
+    if (std::filesystem::is_regular_file(options_.predictions, code))
+      for (auto folder = std::filesystem::absolute(options_.predictions).parent_path();
+           folder.has_relative_path(); folder = folder.parent_path())
+        if (io::has_manifest(folder))
+          throw core::UsageError(
+              fmt::format("--predictions {}: is a file of the result in {}; name another file",
+                          options_.predictions.string(), folder.string()));
   }
 
   StageOutcome run(StageContext& context) override {
@@ -171,7 +180,7 @@ class Evaluate : public Stage {
         open_classifier(context.communicator, options_.classifier, data, options_.data);
     const LoadedModel& loaded = classifier.model;
     const std::string recipe = recipe_hash(context, classifier.inputs);
-    if (!options_.out.empty() && is_complete(context.communicator, options_.out, recipe) &&
+    if (!options_.out.empty() && is_complete(context, options_.out, recipe) &&
         options_.predictions.empty()) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;

@@ -83,7 +83,7 @@ class Export : public Stage {
           options_.model.string()));
     const LoadedModel loaded = load_model(options_.model);
     const std::string recipe = recipe_hash(context, fmt::format("model {}\n", loaded.digest));
-    if (is_complete(context.communicator, options_.out, recipe)) {
+    if (is_complete(context, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }

@@ -215,7 +215,7 @@ StageOutcome Pack::run(StageContext& context) {
   const io::PackForm form = form_for(catalogue);
   const io::ShardPlan plan = io::plan_shards(catalogue, form, options_.shard_samples);
   const std::string recipe = recipe_hash(context, "source " + catalogue.digest());
-  if (is_packed(communicator, options_.out, recipe)) {
+  if (is_complete(context, options_.out, recipe, io::kPackedManifestKind)) {
     io::on_root(communicator, [&] {
       check_source_stamp(options_.out, options_.source, stamp);
       core::log_info("{}: already complete", options_.out.string());

@@ -200,20 +200,4 @@ void print_pack(const StageContext& context, const nlohmann::json& results) {
   std::fflush(stdout);
 }
 
-bool is_packed(comm::Communicator& communicator, const std::filesystem::path& folder,
-               const std::string& recipe) {
-  std::uint64_t complete = 0;
-  io::on_root(communicator, [&] {
-    if (!io::has_manifest(folder)) return;
-    const io::Manifest manifest = io::read_manifest(folder);
-    if (manifest.kind != io::kPackedManifestKind || manifest.recipe_hash != recipe)
-      throw core::UsageError(fmt::format(
-          "{}: holds a finished {} made with other options or inputs ({:.12}, now {:.12}): choose "
-          "another --out or remove the folder",
-          folder.string(), manifest.kind, manifest.recipe_hash, recipe));
-    complete = 1;
-  });
-  return communicator.all_reduce_max(complete) == 1;
-}
-
 }  // namespace retort::stages

@@ -50,9 +50,4 @@ nlohmann::json pack_results(const io::Manifest& manifest, const PackTally& tally
 /// One line of JSON, or a table; rank 0 calls it.
 void print_pack(const StageContext& context, const nlohmann::json& results);
 
-/// True if the folder holds the finished dataset of this recipe; UsageError if it holds anything
-/// else that is finished. Collective.
-bool is_packed(comm::Communicator& communicator, const std::filesystem::path& folder,
-               const std::string& recipe);
-
 }  // namespace retort::stages

@@ -24,10 +24,27 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
   return hash.hex();
 }
 
-bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
+void require_own_folder(const StageContext& context, const std::filesystem::path& folder) {
+  if (context.in_plan || io::has_manifest(folder)) return;
+  std::error_code code;
+  bool empty = true;
+  for (auto entry = std::filesystem::directory_iterator(folder, code);
+       !code && entry != std::filesystem::directory_iterator(); entry.increment(code)) {
+    const std::string name = entry->path().filename().string();
+    if (name == "claims" || name == "checkpoints" || name == "members") return;
+    empty = empty && io::is_temporary(name);
+  }
+  if (!empty)
+    throw core::UsageError(fmt::format(
+        "{} holds files and no result of Retort: choose another --out, or move them away",
+        folder.string()));
+}
+
+bool is_complete(StageContext& context, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind) {
   std::uint64_t complete = 0;
-  io::on_root(communicator, [&] {
+  io::on_root(context.communicator, [&] {
+    require_own_folder(context, folder);
     if (!io::has_manifest(folder)) return;
     const io::Manifest manifest = io::read_manifest(folder);
     if (manifest.kind != kind || manifest.recipe_hash != recipe)
@@ -37,7 +54,7 @@ bool is_complete(comm::Communicator& communicator, const std::filesystem::path& 
           folder.string(), manifest.kind, manifest.recipe_hash, recipe));
     complete = 1;
   });
-  return communicator.all_reduce_max(complete) == 1;
+  return context.communicator.all_reduce_max(complete) == 1;
 }
 
 void print_results(const StageContext& context, const nlohmann::json& results) {

@@ -9,7 +9,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "comm/communicator.h"
 #include "stages/stage.h"
 
 namespace retort::stages {
@@ -17,9 +16,14 @@ namespace retort::stages {
 /// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
 std::string recipe_hash(const StageContext& context, const std::string& inputs);
 
+/// UsageError if `folder` holds anything, and nothing that says that a stage began or ended there:
+/// nobody's own files are written over. A plan looks after its folders itself. One rank calls it.
+void require_own_folder(const StageContext& context, const std::filesystem::path& folder);
+
 /// True if `folder` holds the finished section (or another `kind` of folder) of this recipe.
-/// UsageError if it holds another recipe's. Collective: all ranks get rank 0's answer.
-bool is_complete(comm::Communicator& communicator, const std::filesystem::path& folder,
+/// UsageError if it holds another recipe's, or as require_own_folder() says. Collective: all ranks
+/// get rank 0's answer.
+bool is_complete(StageContext& context, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
 /// The results of a stage that is measured, with where that was (stages/environment.h) and this

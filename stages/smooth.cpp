@@ -184,7 +184,7 @@ StageOutcome Smooth::run(StageContext& context) {
   const io::LabelMatrixFacts facts = options_.facts(weights);
   const std::string recipe = recipe_hash(
       context, fmt::format("weights {}\nclasses {}\n", weights.digest, weights.class_digest));
-  if (is_complete(communicator, options_.out, recipe, io::kLabelMatrixKind)) {
+  if (is_complete(context, options_.out, recipe, io::kLabelMatrixKind)) {
     core::log_info("{}: already complete", options_.out.string());
     return StageOutcome::done;
   }

@@ -220,7 +220,7 @@ class Teach : public Stage {
     if (options_.estimate) return estimate(context, captures);
 
     const std::string recipe = recipe_hash(context, classifier.inputs);
-    if (is_complete(context.communicator, options_.out, recipe, "logits")) {
+    if (is_complete(context, options_.out, recipe, "logits")) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }

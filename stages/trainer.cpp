@@ -210,7 +210,7 @@ void TrainingRun::write_metrics() {
 
 StageOutcome TrainingRun::run() {
   options_.check_ranks(communicator_.size());
-  if (is_complete(communicator_, options_.out, recipe_)) {
+  if (is_complete(context_, options_.out, recipe_)) {
     core::log_info("{}: already complete", options_.out.string());
     return StageOutcome::done;
   }
