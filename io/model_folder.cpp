@@ -92,9 +92,31 @@ ModelDescription exported_description(const std::filesystem::path& folder) {
   return description;
 }
 
-/// DataError for a version that this program does not know, or without model.json.
+/// The model of a section is the one that the section's manifest names: one of another run or of
+/// an older start is right in itself. DataError.
+void require_of_section(const std::filesystem::path& folder) {
+  const std::filesystem::path section = folder.parent_path(), own = folder / "manifest.json";
+  if (!has_manifest(section)) return;
+  std::vector<Member> members;
+  try {
+    members = read_manifest(section, "section").members;
+  } catch (const core::DataError&) {
+    return;  // not of Retort, or damaged itself: the model is held against its own
+  }
+  const std::string name = (folder.filename() / "manifest.json").generic_string();
+  for (const Member& member : members)
+    if (member.name == name && seal_of(own) != member.seal)
+      throw core::DataError(own.string() + ": is not of the model that " +
+                            (section / "manifest.json").string() +
+                            " names: it was made by another run or start; restore it or make it "
+                            "anew (retort check --repair)");
+}
+
+/// DataError for a version that this program does not know, without model.json, or of another run
+/// than the section around it.
 Manifest model_manifest(const std::filesystem::path& folder) {
   Manifest manifest = read_manifest(folder, kKind);
+  require_of_section(std::filesystem::absolute(folder).lexically_normal());
   if (manifest.format_version < 1 || manifest.format_version > kFormatVersion)
     throw core::DataError(folder.string() + " has format version " +
                           std::to_string(manifest.format_version) + ", this Retort reads 1 to " +

@@ -24,6 +24,7 @@
 #include "pipeline/job.h"
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
+#include "pipeline/submission_record.h"
 
 namespace retort::pipeline {
 namespace {
@@ -299,6 +300,8 @@ class Checker {
     if (guarded(settings, [&] { kept_plan(run); }) && plan_copy_differs(run))
       fault(plan_copy(run),
             "is not the plan that the run was started with, which its settings keep");
+    const auto jobs = run / ".slurm" / "jobs.json";
+    guarded(jobs, [&] { read_submission(run); });
     const SectionStates states(run);
     for (const auto& name : states.names()) {
       std::optional<SectionRecord> record;
@@ -313,6 +316,7 @@ class Checker {
         });
       }
       const auto results = run / name / io::kResultsName;
+      if (!fs::exists(run / name)) continue;
       guarded(results, [&] {
         if (read_results(run / name) != record->results)
           fault(results, "holds other numbers than the stage reported");

@@ -49,14 +49,32 @@ OwnerKind kind_of(const fs::path& folder) {
   return OwnerKind::unknown;
 }
 
+/// Whether a plan above keeps a record of this folder as a section's.
+bool is_section_of_plan(const fs::path& folder) {
+  for (fs::path run = folder.parent_path(); run.has_relative_path(); run = run.parent_path())
+    if (is_plan_run(run)) try {
+        return SectionStates(run)
+            .record(folder.lexically_relative(run).generic_string())
+            .has_value();
+      } catch (const core::DataError&) {
+        return false;
+      }
+  return false;
+}
+
 Owner owner_of(const fs::path& path) {
   if (is_plan_run(path.parent_path()) && path == plan_copy(path.parent_path()))
     return {path, OwnerKind::plan};
   for (fs::path folder = path; folder.has_relative_path(); folder = folder.parent_path()) {
-    if (folder.filename() == ".plan") return {folder, OwnerKind::record};
+    if (folder.filename() == ".plan" || folder.filename() == ".slurm")
+      return {folder, OwnerKind::record};
     if (io::generation_id(folder.filename().string())) return {folder, OwnerKind::generation};
     if (folder == io::generations_folder(folder.parent_path()))
       return {folder, OwnerKind::generations};
+    // Its manifest is gone, or all of it.
+    if (!io::has_manifest(folder) && !fs::is_directory(folder / "members") &&
+        is_section_of_plan(folder))
+      return {folder, OwnerKind::section};
     if (!fs::is_directory(folder)) continue;
     if (!io::has_manifest(folder) && !fs::is_directory(folder / "members")) continue;
     const OwnerKind kind = kind_of(folder);
@@ -145,9 +163,7 @@ class Repair {
         for (const auto& fault : faults) {
           if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
           io::set_aside(fault.path);
-          aside(fault.path, fs::path(fault.path).filename() == "settings.json"
-                                ? "start the plan again by `retort run`, with its --set options"
-                                : "its section is made anew as a whole");
+          aside(fault.path, advice_of(fs::path(fault.path).filename().string()));
         }
         return;
       case OwnerKind::plan:  // the file itself
@@ -167,6 +183,14 @@ class Repair {
       return;
     }
     for (const auto& fault : faults) left(fault, "restore it or remove its folder");
+  }
+
+  static std::string advice_of(const std::string& record) {
+    if (record == "settings.json")
+      return "start the plan again by `retort run`, with its --set options";
+    if (record == "jobs.json")
+      return "end jobs of this run that still wait or run by scancel, then submit it again";
+    return "its section is made anew as a whole";
   }
 
   void mend_generation(const fs::path& folder) {
@@ -227,7 +251,7 @@ class Repair {
       return fault.path.rfind((folder / "model").string(), 0) == 0;
     });
     reopen_section(folder);
-    io::remove_manifest(folder);
+    if (fs::exists(folder)) io::remove_manifest(folder);  // all of it may be gone
     if (model) io::remove_manifest(folder / "model");
     for (const auto& path : files_of(faults)) io::set_aside(path);
     aside(folder, "the section ends anew from its last generation, or as a whole");

@@ -103,6 +103,12 @@ bool JobState::active() const {
   return std::find(kEnded.begin(), kEnded.end(), state) == kEnded.end();
 }
 
+bool JobState::given_up() const {
+  // Not those that Slurm itself may requeue, and show so for a moment.
+  return !active() && state != "COMPLETED" && state != "PREEMPTED" && state != "NODE_FAIL" &&
+         state != "REVOKED";
+}
+
 std::map<std::string, JobState> parse_job_states(std::string_view text) {
   std::map<std::string, JobState> states;
   while (!text.empty()) {

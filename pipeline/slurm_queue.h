@@ -26,6 +26,8 @@ struct JobState {
   std::string reason;  // why it waits or how it ended
   /// True until the job has ended for good.
   bool active() const;
+  /// Ended without success, for good: nobody requeues it.
+  bool given_up() const;
 };
 /// By name: "12", or "12_3" for a task. Those that Slurm has forgotten are left out. IoError if it
 /// does not answer.

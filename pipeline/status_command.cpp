@@ -99,20 +99,44 @@ class Status : public stages::Stage {
     Judge judge(job);
     std::vector<char> runs(job.graph.instances.size(), 0);
     auto outcome = StageOutcome::done;
+    std::vector<std::string> unfinished;
     for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
       if (concerned[i] == 0) continue;
       const auto& instance = job.graph.instances[i];
       const auto judged = judge.forecast(i, runs);
       runs[i] = judged.standing != Standing::up_to_date;
-      if (!chosen[i] || !runs[i]) continue;
-      outcome = StageOutcome::stopped;
-      // A job whose section waits for what nobody makes begins nothing, either.
-      require_begun(judge, instance.name);
+      if (!runs[i]) continue;
+      if (chosen[i]) {
+        outcome = StageOutcome::stopped;
+        // A job whose section waits for what nobody makes begins nothing, either.
+        require_begun(judge, instance.name);
+        unfinished.push_back(instance.name);
+      }
+      // What it waits for may start no more, either.
       if (!judged.recipe) continue;
       if (const auto why = judge.states().refusal(instance.name, *judged.recipe); !why.empty())
         throw core::DataError(why);
     }
+    require_jobs(job.place.run, unfinished);
     return outcome;
+  }
+
+  /// Who waits for a section whose job has ended would wait for ever. A job's own script asks for
+  /// what it is to do next.
+  static void require_jobs(const std::filesystem::path& run,
+                           const std::vector<std::string>& sections) {
+    const auto record = read_submission(run);
+    if (!record || !has_slurm() || std::getenv("SLURM_JOB_ID") != nullptr) return;
+    const auto states = section_jobs(*record);
+    for (const auto& section : sections) {
+      const auto at = states.find(section);
+      if (at != states.end() && at->second.given_up())
+        throw core::DataError(fmt::format(
+            "section {}: its job {} is {}, and no other is queued; its log in {} says why; go on "
+            "with: retort resume {}",
+            section, record->jobs.at(section), at->second.state, (run / ".slurm").string(),
+            run.string()));
+    }
   }
 
   /// A job whose starts never get as far as the section would requeue itself for ever.
@@ -161,6 +185,16 @@ class Status : public stages::Stage {
     return jobs;
   }
 
+  /// What its last start said when it failed; a damaged record says nothing.
+  static std::string failure_of(const SectionStates& states, const std::string& name) {
+    try {
+      const auto record = states.record(name);
+      return record && record->completion == Completion::started ? record->failure : "";
+    } catch (const core::DataError&) {
+      return "";
+    }
+  }
+
   static Json describe(const Job& job, bool plan_alive,
                        const std::map<std::string, SectionJob>& jobs) {
     Judge judge(job);
@@ -186,6 +220,11 @@ class Status : public stages::Stage {
         if (!at->second.state.empty()) row["job_state"] = at->second.state;
       }
       row["why"] = judged.why;
+      if (const auto failure = failure_of(judge.states(), name);
+          runs[i] && !failure.empty() && row["state"] != "running") {
+        row["state"] = "failed";
+        row["why"] = failure;
+      }
       sections.push_back(std::move(row));
     }
     return sections;

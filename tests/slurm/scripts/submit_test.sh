@@ -89,6 +89,10 @@ says "teacher: job $teacher, which was RUNNING, is FAILED"
 says "score/seed-2: job $score, which was PENDING, is CANCELLED"
 run 0 status plan
 says "$teacher FAILED (by retort cancel)"
+run 65 status plan --decide teacher
+warns "its job $teacher is FAILED, and no other is queued"
+run 65 status plan --decide score
+warns "is CANCELLED, and no other is queued"
 run 0 cancel plan
 says 'no job of this run waits or runs'
 grep -q 'start 2: cancelled' teacher.log || fail "the job does not know that it was cancelled"

@@ -104,6 +104,39 @@ for damage in flip edit gone; do
   [ "$(digest r)" = "$whole" ] || fail "$damage of the plan: another result"
 done
 
+# A model of another run in the place of a section's: right in itself, and never used.
+run 0 run tiny.ini --out another --set teacher.seed=5
+for section in teacher student; do
+  cp -r "r/$section/model" model.before
+  rm -r "r/$section/model"
+  cp -r "another/$section/model" "r/$section/model"
+  [ $section = teacher ] && then=logits || then=score
+  rm -r "r/$then"
+  run 65 resume r
+  warns "r/$section/model/manifest.json: is not of the model that"
+  run 65 check r
+  run 0 check r --repair
+  run 0 resume r
+  run 0 check r
+  [ "$(digest r)" = "$whole" ] || fail "$section: another run's model was used"
+  rm -r model.before
+done
+
+# A section without its manifest, or wholly gone; the record of a submission.
+rm r/student/manifest.json
+rm -r r/data
+mkdir r/.slurm
+echo '{"jubs": 1}' >r/.slurm/jobs.json
+run 65 check r
+says "r/student: was complete"
+says "r/.slurm/jobs.json"
+silent_about "holds other numbers"
+run 0 check r --repair
+says "scancel"
+run 0 check r
+run 0 resume r
+[ "$(digest r)" = "$whole" ] || fail "sections without manifests: another result after the repair"
+
 # A manifest: what it named is made anew.
 flip r/logits/manifest.json
 run 0 check r --repair

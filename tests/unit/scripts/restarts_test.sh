@@ -21,7 +21,8 @@ done
 run 65 status dies --decide teacher
 warns "section teacher made no progress in 3 restarts"
 run 0 status dies --decide data
-run 75 status dies --decide score # it waits for others
+run 65 status dies --decide score # it waits for one that starts no more
+warns "section teacher"
 run 64 status dies --decide nobody
 run 64 status dies --decide data/seed-1
 for again in 1 2; do
