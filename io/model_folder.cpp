@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/fault_point.h"
 #include "core/hash.h"
+#include "core/log.h"
 #include "io/class_map.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
@@ -144,6 +145,12 @@ void select_rows(TensorMap& tensors, const RowSelection& selection, const std::s
 }
 
 // What `retort export` writes, and what somebody may have trained on in Python since.
+void tell_of_changes(const std::filesystem::path& folder, const ModelFile& model) {
+  if (!has_manifest(folder) || read_manifest(folder).content_digest == model.digest) return;
+  core::log_warning("{}: its weights are not those that export wrote: trained on since, or damaged",
+                    (folder / kSafetensors).string());
+}
+
 ModelFile read_exported(const std::filesystem::path& folder, const RowSelection& selection) {
   const std::filesystem::path path = folder / kSafetensors;
   ModelFile model;
@@ -153,6 +160,7 @@ ModelFile read_exported(const std::filesystem::path& folder, const RowSelection&
     if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));
   require_finite(model.tensors, path.string());
   model.digest = digest_of(model.description, model.tensors);
+  tell_of_changes(folder, model);
   if (selection) select_rows(model.tensors, selection, path.string());
   return model;
 }

@@ -57,7 +57,7 @@ const Type* find_type(std::string_view name) {
 // For messages: names come from anywhere.
 std::string shown(std::string_view name) {
   constexpr std::size_t kMost = 120;
-  return "'" + escaped(name.substr(0, kMost)) + (name.size() > kMost ? "…'" : "'");
+  return fmt::format("'{}{}'", escaped(name.substr(0, kMost)), name.size() > kMost ? "…" : "");
 }
 
 [[noreturn]] void reject(const std::string& where, const std::string& why) {

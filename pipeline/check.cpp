@@ -81,7 +81,13 @@ class Checker {
   }
 
   void check_folder(const fs::path& folder) {
-    if (is_plan_run(folder)) check_plan_run(folder);
+    if (is_plan_run(folder)) {
+      check_plan_run(folder);
+    } else if (fs::exists(folder / ".plan" / "sections")) {
+      found_ = true;
+      fault(folder / ".plan" / "settings.json",
+            "is missing: it held the plan and its --set options");
+    }
     if (io::has_manifest(folder)) {
       found_ = true;
       ++report_.manifests;
@@ -297,12 +303,19 @@ class Checker {
   void check_plan_run(const fs::path& run) {
     found_ = true;
     const auto settings = run / ".plan" / "settings.json";
-    if (guarded(settings, [&] { kept_plan(run); }) && plan_copy_differs(run))
+    const bool right = guarded(settings, [&] { kept_plan(run); });
+    if (right && plan_copy_differs(run))
       fault(plan_copy(run),
             "is not the plan that the run was started with, which its settings keep");
     const auto jobs = run / ".slurm" / "jobs.json";
     guarded(jobs, [&] { read_submission(run); });
     const SectionStates states(run);
+    if (right)
+      guarded(settings, [&] {
+        for (const auto& section : planned_sections(run))
+          if (holds_anything(run / section.name) && !fs::exists(states.record_path(section.name)))
+            note(run / section.name, "has no record: the next run of the plan makes it anew");
+      });
     for (const auto& name : states.names()) {
       std::optional<SectionRecord> record;
       guarded(states.record_path(name), [&] { record = states.record(name); });

@@ -83,7 +83,7 @@ class Search {
     const std::uint64_t wanted = done ? keep : std::max(keep, kKeptToResume);
     std::uint64_t kept = 0;
     bool looked = best == BestGeneration::as_others;
-    std::optional<std::uint64_t> best_one;
+    std::optional<std::uint64_t> best_one = std::nullopt;
     for (const auto& entry : chain.entries) {
       if (entry.set_aside) continue;  // found below, by its name
       const auto path = folder / io::name_of(entry.id);

@@ -161,9 +161,17 @@ class Repair {
         return mend_section(folder, faults);
       case OwnerKind::record:
         for (const auto& fault : faults) {
-          if (!fs::is_regular_file(fault.path)) continue;  // another fault of it was mended
+          const std::string advice = advice_of(fs::path(fault.path).filename().string());
+          const auto& mended = report_.set_aside;
+          if (std::any_of(mended.begin(), mended.end(),
+                          [&](const Fault& other) { return other.path == fault.path; }))
+            continue;
+          if (!fs::exists(fault.path)) {
+            left(fault, advice);
+            continue;
+          }
           io::set_aside(fault.path);
-          aside(fault.path, advice_of(fs::path(fault.path).filename().string()));
+          aside(fault.path, advice);
         }
         return;
       case OwnerKind::plan:  // the file itself

@@ -235,7 +235,10 @@ StageOutcome Pack::run(StageContext& context) {
   try {
     io::agree(communicator,
               [&] { pack_shards(context, catalogue, plan, form, ledger, present, recipe); });
-    if (communicator.any(core::stop_requested())) return StageOutcome::stopped;
+    if (communicator.any(core::stop_requested())) {
+      core::log_info("stopped on request; the same command goes on from what is there");
+      return StageOutcome::stopped;
+    }
     complete(context, catalogue, plan, form, stamp, ledger);
   } catch (const core::Error& error) {
     if (communicator.root()) keep_pack_failure(live, error.what());

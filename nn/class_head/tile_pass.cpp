@@ -28,7 +28,7 @@ struct TilePass::Chunk {
   std::uint64_t begin = 0, count = 0;  // within the tile
   const float* weight = nullptr;
   std::int64_t row = 0;
-  std::span<const std::uint32_t> ids;
+  std::span<const std::uint32_t> ids{};
   std::int64_t rows() const { return static_cast<std::int64_t>(count); }
 };
 

@@ -35,6 +35,13 @@ score() { retort evaluate --data data --json "$@" | sed 's/,"seconds":[^,}]*//';
 retort teach --data data --model exported --top-k 5 --out a --log-level error >/dev/null
 retort teach --data data --model model --top-k 5 --out b --log-level error >/dev/null
 diff -r a/pass-00 b/pass-00 || fail "other logits from the exported folder"
+retort evaluate --data data --model exported >/dev/null 2>err || fail "evaluate"
+! grep -q "are not those that export wrote" err || fail "weights that nobody changed are told of"
+cp -r exported changed
+size=$(stat -c %s changed/model.safetensors)
+printf '\x55' | dd of=changed/model.safetensors bs=1 seek=$((size - 3)) conv=notrunc status=none
+retort evaluate --data data --model changed >/dev/null 2>err || fail "evaluate with changed weights"
+grep -q "are not those that export wrote" err || fail "changed weights are not told of"
 printf 'P2\n2 2\n255\n0 90 200 255\n' >picture.pgm
 [ "$(retort classify --model exported picture.pgm)" = "$(retort classify --model model picture.pgm)" ] || fail "classify"
 

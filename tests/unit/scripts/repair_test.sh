@@ -137,6 +137,19 @@ run 0 check r
 run 0 resume r
 [ "$(digest r)" = "$whole" ] || fail "sections without manifests: another result after the repair"
 
+# Records that are lost.
+mv r/.plan/sections/score.json score.before
+run 0 check r
+says "note   r/score: has no record: the next run of the plan makes it anew"
+mv score.before r/.plan/sections/score.json
+mv r/.plan/settings.json settings.before
+run 65 check r
+says "settings.json: is missing"
+run 65 check r --repair
+says "start the plan again by"
+mv settings.before r/.plan/settings.json
+run 0 check r
+
 # A manifest: what it named is made anew.
 flip r/logits/manifest.json
 run 0 check r --repair
