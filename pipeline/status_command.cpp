@@ -127,7 +127,12 @@ class Status : public stages::Stage {
                            const std::vector<std::string>& sections) {
     const auto record = read_submission(run);
     if (!record || !has_slurm() || std::getenv("SLURM_JOB_ID") != nullptr) return;
-    const auto states = section_jobs(*record);
+    std::map<std::string, JobState> states;
+    try {
+      states = section_jobs(*record);
+    } catch (const core::IoError& error) {
+      core::log_warning("{}", error.what());  // who waits asks again
+    }
     for (const auto& section : sections) {
       const auto at = states.find(section);
       if (at != states.end() && at->second.given_up())
