@@ -43,6 +43,11 @@ Kept kept(const fs::path& run) {
   return kept;
 }
 
+bool copy_differs(const fs::path& run, const std::string& text) {
+  std::error_code code;
+  return !fs::exists(plan_copy(run), code) || text_of(plan_copy(run)) != text;
+}
+
 /// `before`: values that count where the environment has none.
 nlohmann::json variables_of(const std::string& text, const std::vector<std::string>& overrides,
                             const nlohmann::json& before = nlohmann::json::object()) {
@@ -138,11 +143,10 @@ Job load_run(comm::Communicator& communicator, const fs::path& run) {
           "retort run PLAN --out {}",
           run.string(), run.string()));
     const auto [settings, text] = kept(run);
-    if (plan_copy_differs(run))
+    if (copy_differs(run, text))
       core::log_warning(
           "{} is not the plan that this run was started with, and is left alone: the run goes on "
-          "by "
-          "the one that it was started with. To have it changed: retort run PLAN --out {}",
+          "as it was started. To have it changed: retort run PLAN --out {}",
           plan_copy(run).string(), run.string());
     return io::read_fields(settings_path(run).string(), [&, &settings = settings, &text = text] {
       const auto overrides = settings.at("set").get<std::vector<std::string>>();
@@ -191,10 +195,7 @@ bool is_plan_run(const fs::path& folder) {
 std::string kept_plan(const fs::path& run) { return kept(run).text; }
 fs::path plan_copy(const fs::path& run) { return run / "plan.ini"; }
 
-bool plan_copy_differs(const fs::path& run) {
-  std::error_code code;
-  return !fs::exists(plan_copy(run), code) || text_of(plan_copy(run)) != kept_plan(run);
-}
+bool plan_copy_differs(const fs::path& run) { return copy_differs(run, kept_plan(run)); }
 
 void store(const Job& job) {
   io::make_folder(job.place.run / ".plan");

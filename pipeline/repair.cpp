@@ -49,17 +49,24 @@ OwnerKind kind_of(const fs::path& folder) {
   return OwnerKind::unknown;
 }
 
+/// The plan's folder above a section's, if there is one.
+std::optional<fs::path> plan_above(const fs::path& folder) {
+  for (fs::path run = folder.parent_path(); run.has_relative_path(); run = run.parent_path())
+    if (is_plan_run(run)) return run;
+  return std::nullopt;
+}
+std::string section_name(const fs::path& run, const fs::path& folder) {
+  return folder.lexically_relative(run).generic_string();
+}
+
 /// Whether a plan above keeps a record of this folder as a section's.
 bool is_section_of_plan(const fs::path& folder) {
-  for (fs::path run = folder.parent_path(); run.has_relative_path(); run = run.parent_path())
-    if (is_plan_run(run)) try {
-        return SectionStates(run)
-            .record(folder.lexically_relative(run).generic_string())
-            .has_value();
-      } catch (const core::DataError&) {
-        return false;
-      }
-  return false;
+  const auto run = plan_above(folder);
+  try {
+    return run && SectionStates(*run).record(section_name(*run, folder));
+  } catch (const core::DataError&) {
+    return false;
+  }
 }
 
 Owner owner_of(const fs::path& path) {
@@ -140,12 +147,12 @@ class Repair {
 
   /// The plan that keeps a record of this section, if there is one, is to resume it.
   static void reopen_section(const fs::path& folder) {
-    for (fs::path run = folder.parent_path(); run.has_relative_path(); run = run.parent_path())
-      if (is_plan_run(run)) try {
-          return SectionStates(run).mark_reopened(folder.lexically_relative(run).generic_string());
-        } catch (const core::DataError&) {
-          return;  // a damaged record: the section is made anew as a whole
-        }
+    const auto run = plan_above(folder);
+    if (run) try {
+        SectionStates(*run).mark_reopened(section_name(*run, folder));
+      } catch (const core::DataError&) {
+        // A damaged record: the section is made anew as a whole.
+      }
   }
 
   void mend(const fs::path& folder, OwnerKind kind, const std::vector<Fault>& faults) {

@@ -14,6 +14,7 @@
 #include "io/utf8.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/natural_order.h"
+#include "stages/section_output.h"
 
 namespace retort::pipeline {
 namespace {
@@ -29,14 +30,14 @@ std::string flat_name(std::string name) {
   return name;
 }
 
-/// True if a stage began or ended in the folder, or in one below it that belongs to a seed.
+/// The same of a folder, or of one below it that belongs to a seed.
 bool made_by_retort(const fs::path& folder) {
+  if (stages::made_by_retort(folder)) return true;
   std::error_code code;
-  for (const char* mark : {"manifest.json", "config.ini", "claims", "checkpoints"})
-    if (fs::exists(folder / mark, code)) return true;
   for (auto entry = fs::directory_iterator(folder, code);
        !code && entry != fs::directory_iterator(); entry.increment(code))
-    if (entry->path().filename().string().starts_with("seed-") && made_by_retort(entry->path()))
+    if (entry->path().filename().string().starts_with("seed-") &&
+        stages::made_by_retort(entry->path()))
       return true;
   return false;
 }

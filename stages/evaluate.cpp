@@ -38,6 +38,30 @@ struct EvaluateOptions {
   std::uint64_t examples = 4;
 };
 
+/// UsageError for a file that a finished result above it names.
+void require_no_member(const std::filesystem::path& file) {
+  std::error_code code;
+  if (file.empty() || !std::filesystem::is_regular_file(file, code)) return;
+  const auto path = std::filesystem::absolute(file).lexically_normal();
+  for (auto folder = path.parent_path(); folder.has_relative_path();
+       folder = folder.parent_path()) {
+    if (!io::has_manifest(folder)) continue;
+    std::vector<std::string> names{"manifest.json"};
+    try {
+      const io::Manifest manifest = io::read_manifest(folder);
+      names.insert(names.end(), manifest.companions.begin(), manifest.companions.end());
+      for (const auto& member : manifest.members) names.push_back(member.name);
+    } catch (const core::DataError&) {
+      // Somebody else's, or damaged: it names nothing.
+    }
+    if (std::find(names.begin(), names.end(), path.lexically_relative(folder).generic_string()) !=
+        names.end())
+      throw core::UsageError(
+          fmt::format("--predictions {}: is a file of the result in {}; name another file",
+                      file.string(), folder.string()));
+  }
+}
+
 /// Expected calibration error over equal-width bins of confidence (Guo et al. 2017, eq. 3).
 double calibration_error(std::span<const SampleScore> scores, std::uint64_t bins) {
   struct Bin {
@@ -163,14 +187,7 @@ class Evaluate : public Stage {
     if (options_.top_n < 1) throw core::UsageError("--top-n 0: must be at least 1");
     if (options_.bins < 1) throw core::UsageError("--bins 0: must be at least 1");
     io::require_no_folder(options_.predictions, "--predictions");
-    std::error_code code;
-    if (std::filesystem::is_regular_file(options_.predictions, code))
-      for (auto folder = std::filesystem::absolute(options_.predictions).parent_path();
-           folder.has_relative_path(); folder = folder.parent_path())
-        if (io::has_manifest(folder))
-          throw core::UsageError(
-              fmt::format("--predictions {}: is a file of the result in {}; name another file",
-                          options_.predictions.string(), folder.string()));
+    require_no_member(options_.predictions);
   }
 
   StageOutcome run(StageContext& context) override {

@@ -24,20 +24,22 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
   return hash.hex();
 }
 
-void require_own_folder(const StageContext& context, const std::filesystem::path& folder) {
-  if (context.in_plan || io::has_manifest(folder)) return;
+bool made_by_retort(const std::filesystem::path& folder) {
   std::error_code code;
-  bool empty = true;
+  for (const char* mark : {"manifest.json", "claims", "checkpoints", "members"})
+    if (std::filesystem::exists(folder / mark, code)) return true;
+  return false;
+}
+
+void require_own_folder(const StageContext& context, const std::filesystem::path& folder) {
+  if (context.in_plan || made_by_retort(folder)) return;
+  std::error_code code;
   for (auto entry = std::filesystem::directory_iterator(folder, code);
-       !code && entry != std::filesystem::directory_iterator(); entry.increment(code)) {
-    const std::string name = entry->path().filename().string();
-    if (name == "claims" || name == "checkpoints" || name == "members") return;
-    empty = empty && io::is_temporary(name);
-  }
-  if (!empty)
-    throw core::UsageError(fmt::format(
-        "{} holds files and no result of Retort: choose another --out, or move them away",
-        folder.string()));
+       !code && entry != std::filesystem::directory_iterator(); entry.increment(code))
+    if (!io::is_temporary(entry->path()))
+      throw core::UsageError(fmt::format(
+          "{} holds files and no result of Retort: choose another --out, or move them away",
+          folder.string()));
 }
 
 bool is_complete(StageContext& context, const std::filesystem::path& folder,

@@ -16,6 +16,8 @@ namespace retort::stages {
 /// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
 std::string recipe_hash(const StageContext& context, const std::string& inputs);
 
+/// True if a stage began or ended in this folder.
+bool made_by_retort(const std::filesystem::path& folder);
 /// UsageError if `folder` holds anything, and nothing that says that a stage began or ended there:
 /// nobody's own files are written over. A plan looks after its folders itself. One rank calls it.
 void require_own_folder(const StageContext& context, const std::filesystem::path& folder);
