@@ -124,10 +124,11 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
     make_folder(generations_folder(path));
     make_folder(claims_folder(path));
     state->fence = std::make_unique<RunFence>(path, take_over);
-    state->clean();
     const std::optional<GenerationId> from = state->newest(State::Depth::members);
     state->epoch = list_run(path).newest_epoch + 1;
     state->fence->claim(state->epoch, from, recipe_hash);
+    // After the claim: a start that lives on and misses a file sees why.
+    state->clean();
   });
   state->epoch = static_cast<std::uint32_t>(communicator.all_reduce_max(state->epoch));
   return RunFolder(std::move(state));

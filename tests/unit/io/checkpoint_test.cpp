@@ -233,6 +233,20 @@ TEST_F(CheckpointTest, TheBestStaysBesideTheNewest) {
   EXPECT_THAT(generations(), ElementsAre("gen-0000000050-e0001", "gen-0000000060-e0001"));
 }
 
+TEST_F(CheckpointTest, NothingOfAnotherStartGoesBeforeItCanSeeWhy) {
+  start({10, 20});
+  const auto temporary = run_ / "metrics.jsonl.0123abcd-1.tmp",
+             half = generation("gen-0000000030-e0001");
+  std::ofstream(temporary) << "of a start that may live on";
+  std::filesystem::create_directory(half);
+  ASSERT_TRUE(WIFSIGNALED(core::in_child("claim:1:kill", [&] { open(); })));
+  EXPECT_TRUE(std::filesystem::exists(temporary));  // no claim tells it yet that it was taken over
+  EXPECT_TRUE(std::filesystem::exists(half));
+  const RunFolder folder = open();
+  EXPECT_FALSE(std::filesystem::exists(temporary));
+  EXPECT_FALSE(std::filesystem::exists(half));
+}
+
 TEST_F(CheckpointTest, AKillAtAnyPointLeavesTheOldOrTheNewGeneration) {
   const std::vector<std::string> points = {
       "claim",        "checkpoint-part", "checkpoint-manifest", "checkpoint-prune", "atomic-open",
