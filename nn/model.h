@@ -16,6 +16,7 @@
 #include "io/augment.h"
 #include "io/text_rule.h"
 #include "nn/input.h"
+#include "nn/logit_form.h"
 #include "nn/parameters.h"
 #include "nn/precision.h"
 
@@ -73,6 +74,7 @@ class Model {
   struct Head {
     int weight = -1;  // [classes, embedding_size()]
     int bias = -1;    // [classes]; -1: there is none
+    LogitForm logits{};
   };
   const Head& head() const { return head_; }
   /// The parameters before the head, with their offsets: all that embed() reads.
@@ -100,13 +102,17 @@ struct ModelShape {
   io::ImageShape input;  // of pictures; zeros for text
   std::uint64_t classes = 0;
   InputKind kind = InputKind::pictures;
+  LogitForm logits{};
 };
 
-/// A registered architecture: declares its options into a table, then builds.
+/// A registered architecture: declares its options into a table, then builds. Those that a registry
+/// makes have the options of LogitForm, too.
 class ModelFactory {
  public:
   virtual ~ModelFactory() = default;
   virtual void declare(core::OptionTable& table) = 0;
+  /// What the last layer makes of embeddings, with these options.
+  virtual LogitForm logit_form() const { return {}; }
   /// How the model, with these options, wants its texts; none: it takes pictures.
   virtual std::optional<io::TextRule> text_rule() const { return std::nullopt; }
   /// UsageError for options that do not fit the shape, and for the other kind of input.

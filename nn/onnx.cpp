@@ -1,11 +1,15 @@
 #include "nn/onnx.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <sstream>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/logit_form.h"
 #include "nn/onnx_graph.h"
 
 // Each architecture once more as a graph. Widths and depths are those of its tensors; the rest
@@ -19,11 +23,45 @@ std::string option(const io::ModelDescription& description, const char* name) {
   return description.options.at(name).get<std::string>();
 }
 
+bool makes_cosines(const io::ModelDescription& description) {
+  return description.options.value("logit-form", "linear") == "cosine";
+}
+
+/// The tensors of a model of cosines, its last layer's rows divided by their lengths and multiplied
+/// by the scale of its logits.
+io::TensorMap scaled_units(const io::ModelDescription& description, io::TensorMap tensors) {
+  const auto head = tensors.find("head.weight");
+  io::Tensor& weight = head != tensors.end() ? head->second : tensors.at("fc.weight");
+  const double scale = std::stod(option(description, "logit-scale"));
+  const auto features = static_cast<std::size_t>(weight.shape[1]);
+  std::vector<float> row(features);
+  for (std::size_t at = 0; at < weight.bytes.size(); at += features * sizeof(float)) {
+    std::memcpy(row.data(), weight.bytes.data() + at, features * sizeof(float));
+    double square = 0;
+    for (const float w : row) square += static_cast<double>(w) * static_cast<double>(w);
+    const double factor = scale / std::max(kLeastLength, std::sqrt(square));
+    for (float& w : row) w = static_cast<float>(static_cast<double>(w) * factor);
+    std::memcpy(weight.bytes.data() + at, row.data(), features * sizeof(float));
+  }
+  return tensors;
+}
+
 std::vector<std::int64_t> numbers(const std::string& list) {
   std::vector<std::int64_t> values;
   std::istringstream words(list);
   for (std::string word; std::getline(words, word, ',');) values.push_back(std::stoll(word));
   return values;
+}
+
+/// The logits of `x` by the last layer `name`. Of cosines, its weight is scaled_units() already.
+std::string logits(OnnxGraph& graph, const io::ModelDescription& description,
+                   const std::string& name, const std::string& x) {
+  if (!makes_cosines(description)) return graph.linear(name, x);
+  const std::string square =
+      graph.node("ReduceSum", {graph.node("Mul", {x, x}), graph.integers({1})},
+                 {{"keepdims", std::int64_t{1}}});
+  const std::string length = graph.node("Max", {graph.node("Sqrt", {square}), graph.real(1e-12F)});
+  return graph.linear(name, graph.node("Div", {x, length}));
 }
 
 std::string pixels(OnnxGraph& graph, const io::ModelDescription& description) {
@@ -39,7 +77,7 @@ std::string mlp(OnnxGraph& graph, const io::ModelDescription& description) {
     if (graph.has(norm + ".weight")) x = graph.batch_norm(norm, x);
     x = graph.relu(x);
   }
-  return graph.linear("fc", x);
+  return logits(graph, description, "fc", x);
 }
 
 std::string convnet(OnnxGraph& graph, const io::ModelDescription& description) {
@@ -49,7 +87,7 @@ std::string convnet(OnnxGraph& graph, const io::ModelDescription& description) {
     x = graph.conv(fmt::format("conv{}", i + 1), x, strides[i]);
     x = graph.relu(graph.batch_norm(fmt::format("bn{}", i + 1), x));
   }
-  return graph.linear("fc", graph.average_pool(x));
+  return logits(graph, description, "fc", graph.average_pool(x));
 }
 
 std::string projection(OnnxGraph& graph, const std::string& block, const std::string& x,
@@ -101,7 +139,7 @@ std::string residual_groups(OnnxGraph& graph, std::string x) {
 std::string resnet_cifar(OnnxGraph& graph, const io::ModelDescription& description) {
   std::string x = graph.conv("conv1", pixels(graph, description), 1);
   x = residual_groups(graph, graph.relu(graph.batch_norm("bn1", x)));
-  return graph.linear("fc", graph.average_pool(x));
+  return logits(graph, description, "fc", graph.average_pool(x));
 }
 
 std::string resnet(OnnxGraph& graph, const io::ModelDescription& description) {
@@ -111,7 +149,7 @@ std::string resnet(OnnxGraph& graph, const io::ModelDescription& description) {
   if (!small)
     x = graph.node("MaxPool", {x},
                    {{"kernel_shape", Ints{3, 3}}, {"pads", Ints(4, 1)}, {"strides", Ints{2, 2}}});
-  return graph.linear("fc", graph.average_pool(residual_groups(graph, x)));
+  return logits(graph, description, "fc", graph.average_pool(residual_groups(graph, x)));
 }
 
 std::string prelu(OnnxGraph& graph, const std::string& name, const std::string& x) {
@@ -133,7 +171,7 @@ std::string iresnet(OnnxGraph& graph, const io::ModelDescription& description) {
       x = graph.node("Add", {y, x});
     }
   x = graph.linear("fc", graph.node("Flatten", {graph.batch_norm("bn2", x)}));
-  return graph.linear("head", graph.batch_norm("features", x));
+  return logits(graph, description, "head", graph.batch_norm("features", x));
 }
 
 /// Embeddings [n, length, dim] of "ids", zeros where they are filled up; and, as `mask`, fp32
@@ -153,7 +191,7 @@ Rows embedded(OnnxGraph& graph) {
   return rows;
 }
 
-std::string bag(OnnxGraph& graph, const io::ModelDescription&) {
+std::string bag(OnnxGraph& graph, const io::ModelDescription& description) {
   const Rows rows = embedded(graph);
   const std::string over_time = graph.integers({1});
   const OnnxAttribute flat{"keepdims", std::int64_t{0}};
@@ -162,7 +200,7 @@ std::string bag(OnnxGraph& graph, const io::ModelDescription&) {
   // A text without ids has the mean 0.
   std::string x = graph.node("Div", {sum, graph.node("Max", {count, graph.real(1)})});
   if (graph.has("hidden.weight")) x = graph.relu(graph.linear("hidden", x));
-  return graph.linear("fc", x);
+  return logits(graph, description, "fc", x);
 }
 
 std::string textcnn(OnnxGraph& graph, const io::ModelDescription& description) {
@@ -181,7 +219,7 @@ std::string textcnn(OnnxGraph& graph, const io::ModelDescription& description) {
     best.push_back(graph.relu(
         graph.node("ReduceMax", {y}, {{"axes", Ints{2, 3}}, {"keepdims", std::int64_t{0}}})));
   }
-  return graph.linear("fc", graph.node("Concat", best, {{"axis", std::int64_t{1}}}));
+  return logits(graph, description, "fc", graph.node("Concat", best, {{"axis", std::int64_t{1}}}));
 }
 
 struct Entry {
@@ -206,7 +244,9 @@ std::string onnx_model(const io::ModelDescription& description, const io::Tensor
   std::string known;
   for (const Entry& entry : kEntries) {
     if (entry.architecture == description.name) {
-      OnnxGraph graph(tensors);
+      const bool cosines = makes_cosines(description);
+      const io::TensorMap scaled = cosines ? scaled_units(description, tensors) : io::TensorMap();
+      OnnxGraph graph(cosines ? scaled : tensors);
       return graph.finish(entry.make(graph, description), description.name,
                           description.class_names);
     }

@@ -1,5 +1,7 @@
 #include "pipeline/slurm_site.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "core/error.h"
@@ -45,9 +47,8 @@ void require_stage(const std::string& name, const std::string& origin) {
 
 Site::Site(std::string_view text, const std::string& where) {
   for (const auto& section : core::parse_ini(text, where)) {
-    if (!section.name.empty())
-      require_stage(section.name, fmt::format("{}:{}", where, section.line));
-    Block block{section.name, {}};
+    Block block{section.name, fmt::format("{}:{}", where, section.line), {}};
+    if (!section.name.empty()) require_stage(section.name, block.origin);
     for (const auto& entry : section.entries)
       block.lines.push_back({entry.key, entry.value, fmt::format("{}:{}", where, entry.line)});
     // Into settings that nobody reads: every line is looked at, whatever plan is submitted.
@@ -84,6 +85,19 @@ JobSettings Site::settings(std::string_view stage, std::string_view section,
     throw UsageError(fmt::format(
         "section {}: container is set but no image; name one, or container = none", section));
   return settings;
+}
+
+std::vector<std::string> Site::likely_slips(const std::vector<std::string>& sections) const {
+  std::vector<std::string> lines;
+  for (const auto& block : blocks_) {
+    if (!block.name.starts_with('@')) continue;
+    const auto name = block.name.substr(1);
+    if (std::find(sections.begin(), sections.end(), name) != sections.end()) continue;
+    if (const auto near = core::nearest_word(name, sections); !near.empty())
+      lines.push_back(fmt::format("{}: the plan has no section {}; did you mean [@{}]?",
+                                  block.origin, name, near));
+  }
+  return lines;
 }
 
 }  // namespace retort::pipeline

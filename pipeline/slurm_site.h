@@ -24,10 +24,14 @@ class Site {
   /// up.
   JobSettings settings(std::string_view stage, std::string_view section,
                        const std::vector<stages::GivenOption>& given) const;
+  /// A line for each block [@NAME] that a plan with these sections has no use for though one of
+  /// them is nearly called so. A site file serves many plans: other names say nothing.
+  std::vector<std::string> likely_slips(const std::vector<std::string>& sections) const;
 
  private:
   struct Block {
-    std::string name;  // "", "train", "@teacher"
+    std::string name;    // "", "train", "@teacher"
+    std::string origin;  // "site.ini:12"
     std::vector<stages::GivenOption> lines;
   };
   std::vector<Block> blocks_;

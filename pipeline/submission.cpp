@@ -46,6 +46,9 @@ class Submission {
         judge_(job) {
     for (const auto& [name, value] : record_.given) given_.push_back({name, value, "--" + name});
     record_.jobs.clear();
+    std::vector<std::string> sections;
+    for (const auto& section : job.plan.sections) sections.push_back(section.name);
+    for (const auto& line : site_.likely_slips(sections)) core::log_warning("{}", line);
   }
 
   void look_ahead() {

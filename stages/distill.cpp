@@ -122,7 +122,7 @@ class Distill : public Stage {
     choice_.declare(options_.model, table);
   }
   void validate() const override {
-    options_.validate();
+    options_.validate(choice_.logit_form());
     const DistillLoss& loss = distill_.loss;
     if (!(loss.alpha > 0.5 && loss.alpha < 1))
       throw UsageError(fmt::format("--alpha {}: must be in (0.5, 1)", loss.alpha));

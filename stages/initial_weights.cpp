@@ -97,6 +97,15 @@ InitialWeights from_folder(const std::filesystem::path& path,
         "--init {}: that model knows {} classes, the data set has {} (or other names): start from "
         "a model of the same classes, or {}",
         path.string(), file.description.class_names.size(), description.class_names.size(), hint));
+  const auto form = [](const io::ModelDescription& of) {
+    const std::string scale = of.options.value("logit-scale", "");
+    return of.options.value("logit-form", "linear") + (scale.empty() ? "" : " times " + scale);
+  };
+  if (head == InitialHead::keep && form(file.description) != form(description))
+    throw DataError(fmt::format(
+        "--init {}: the logits of that model are {}, those of this one {}: give the same "
+        "--logit-form and --logit-scale, or {}",
+        path.string(), form(file.description), form(description), hint));
   return {std::move(file.tensors), std::move(file.digest)};
 }
 

@@ -116,7 +116,7 @@ LoadedModel load_model_sharded(const std::filesystem::path& path,
 nn::HeadSettings head_settings(const LoadedModel& model) {
   return {.classes = model.description.class_names.size(),
           .features = static_cast<std::uint64_t>(model.model->embedding_size()),
-          .form = {.precision = model.precision},
+          .form = nn::head_form(model.model->head().logits, model.precision),
           .sampling = {}};
 }
 

@@ -25,7 +25,7 @@ namespace retort::stages {
 nn::HeadSettings head_settings(const TrainingJob& job) {
   return {.classes = job.description.class_names.size(),
           .features = static_cast<std::uint64_t>(job.model.embedding_size()),
-          .form = {.precision = job.options.precision},
+          .form = nn::head_form(job.model.head().logits, job.options.precision),
           .sampling = {job.options.sample_rate, job.options.seed}};
 }
 
@@ -85,13 +85,16 @@ class ShardedEngine final : public TrainingEngine {
         loader_(job.loader),
         times_(job.workers.count()),
         body_(model_.body()),
+        margin_(options_.margin),
         head_(job.communicator, job.workers, head_settings(job.training)),
         squares_(
             nn::ClassTiles(job.training.description.class_names.size()),
             comm::rank_shards(head_.tiles(), job.communicator.size(), job.communicator.rank())),
         exchange_(job.communicator, body_, job.plan.shards(), options_.bucket_elements),
         sums_(job.communicator, job.plan, loader_, data_.size(), job.unlabelled,
-              model_.statistics_size()) {}
+              model_.statistics_size()) {
+    margin_.scale = model_.head().logits.scale;
+  }
 
   void start(TrainingState&) override {}
 
@@ -214,7 +217,7 @@ class ShardedEngine final : public TrainingEngine {
       for (const bool labelled : {true, false}) {
         const auto& targets = labelled ? part->targets->labelled : part->targets->unlabelled;
         if (targets.rows == 0) continue;
-        losses.emplace_back(targets, classes);
+        losses.emplace_back(targets, classes, margin_);
         owners.emplace_back(&*part, labelled);
       }
     }
@@ -261,6 +264,7 @@ class ShardedEngine final : public TrainingEngine {
   io::LoaderOptions loader_;
   PhaseTimes times_;
   nn::ParameterLayout body_;
+  nn::Margin margin_;
   ShardedHead head_;
   SquareSums squares_;
   GradientExchange exchange_;

@@ -5,11 +5,14 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "nn/class_head/unit_rows.h"
 #include "stages/gathered.h"
 
 namespace retort::stages {
@@ -72,6 +75,7 @@ ShardedHead::~ShardedHead() = default;
 struct ShardedHead::Batch {
   std::uint64_t first = 0, own = 0;      // this rank's rows
   std::vector<core::Range> gradients{};  // of each rank's rows, in elements
+  std::optional<nn::UnitRows> unit;      // this rank's, where the head normalises them
   nn::HeadRows rows;
   nn::ListedClasses listed;
   nn::ClassHead::Wanted wanted;
@@ -101,10 +105,13 @@ void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClas
     gradients.push_back({all * settings_.features, (all + rows[rank]) * settings_.features});
     all += rows[rank];
   }
+  std::optional<nn::UnitRows> unit;
+  if (settings_.form.normalised) embeddings = unit.emplace(settings_.features, embeddings).rows();
   batch_.reset(
       new Batch{.first = first,
                 .own = listed.rows(),
                 .gradients = std::move(gradients),
+                .unit = std::move(unit),
                 .rows = nn::HeadRows(all, settings_.features, gathered(communicator_, embeddings),
                                      settings_.form.precision),
                 .listed = {},
@@ -192,6 +199,7 @@ std::vector<float> ShardedHead::gradients(const nn::HeadWeights& weights,
   for (auto& gradient : node_gradients) parts.emplace_back(gradient.data(), size);
   std::vector<float> own(batch.own * settings_.features);
   reducer_.scatter(tiles(), std::move(parts), batch.gradients, own).wait();
+  if (batch.unit) batch.unit->to_given(own);
   return own;
 }
 

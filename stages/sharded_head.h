@@ -34,7 +34,8 @@ class ShardedHead {
   std::uint64_t classes() const { return settings_.classes; }
 
   /// Collective. The first half of a step over all ranks' rows, in order of ranks: the losses.
-  /// `embeddings`: [rows, features] of this rank, whose targets are in `losses`, one after another;
+  /// `embeddings`: [rows, features] of this rank, of any length also where the head's form
+  /// normalises them, whose targets are in `losses`, one after another;
   /// weights in those are of the whole batch. `weights` begin at own_classes(). Returns the sums of
   /// each of `losses`: the same bits on any number of ranks and workers. DataError: a sample rate
   /// that leaves a row no class but those it lists.

@@ -19,7 +19,7 @@ class Train : public Stage {
     choice_.declare(options_.model, table);
   }
   void validate() const override {
-    options_.validate();
+    options_.validate(choice_.logit_form());
     hard_.validate();
   }
   void check_ranks(int ranks) const override { options_.check_ranks(ranks); }

@@ -35,6 +35,13 @@ void TrainingOptions::declare(core::OptionTable& table) {
     table.add("sample-rate", &sample_rate,
               "Share of the classes that take part in a step, in (0, 1]: those that its targets "
               "name, and others drawn by chance");
+    table.add("margin-angle", &margin.angle,
+              "Radians added to the angle between a sample and its own class, with --logit-form "
+              "cosine; ArcFace: 0.5");
+    table.add("margin-cosine", &margin.cosine,
+              "Subtracted from its cosine, likewise; CosFace: 0.35");
+    table.add("margin-factor", &margin.factor,
+              "Multiplies the angle, likewise, at least 1; SphereFace: 1.35");
   });
   auto& out_option = table.add("out", &out, "Run folder to write");
   out_option.effect = OptionEffect::output;
@@ -128,7 +135,7 @@ std::uint64_t TrainingOptions::fill() const {
   return std::clamp<std::uint64_t>(batch / shards(), 1, 16);
 }
 
-void TrainingOptions::validate() const {
+void TrainingOptions::validate(const nn::LogitForm& logits) const {
   if (batch < 1) throw core::UsageError("--batch 0: a batch needs at least one sample");
   if (batch > (1U << 30))
     throw core::UsageError(fmt::format("--batch {}: must be at most {}", batch, 1U << 30));
@@ -145,6 +152,11 @@ void TrainingOptions::validate() const {
   if (initial_head == InitialHead::fresh && initial.empty())
     throw core::UsageError("--init-head new is about --init: name the weights to start from");
   nn::ClassSampling{sample_rate, seed}.validate();
+  margin.validate();
+  if (!margin.none() && !logits.cosine())
+    throw core::UsageError(
+        "--margin-angle, --margin-cosine and --margin-factor change angles: the model needs "
+        "--logit-form cosine");
   if (keep < 2) throw core::UsageError("--keep: at least 2 generations are kept");
   if ((patience > 0 || stop_accuracy > 0 || select == Selection::best) && validation.empty())
     throw core::UsageError(

@@ -10,7 +10,9 @@
 #include "core/options.h"
 #include "io/augment.h"
 #include "io/loader.h"
+#include "nn/class_head/margin.h"
 #include "nn/device.h"
+#include "nn/logit_form.h"
 #include "nn/optimiser.h"
 #include "nn/precision.h"
 #include "stages/head_placement.h"
@@ -30,6 +32,7 @@ struct TrainingOptions {
   InitialHead initial_head = InitialHead::keep;
   HeadPlacement head = HeadPlacement::whole;
   double sample_rate = 1;  // of the classes that take part in a step of a sharded head
+  nn::Margin margin;       // its scale is the model's
   std::filesystem::path out;
   std::uint64_t seed = 1;
   double epochs = 10;
@@ -59,8 +62,8 @@ struct TrainingOptions {
   comm::GpuOrder gpu_order = comm::GpuOrder::fixed_world;
 
   void declare(core::OptionTable& table);
-  /// UsageError for values that contradict each other.
-  void validate() const;
+  /// UsageError for values that contradict each other, or the logits of the model.
+  void validate(const nn::LogitForm& logits) const;
   /// UsageError if some of so many ranks would have no micro-shard.
   void check_ranks(int ranks) const;
   /// S as resolved from batch and micro_shards.

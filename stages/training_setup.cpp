@@ -14,13 +14,21 @@ void ModelChoice::declare(const std::string& name, core::OptionTable& table) {
   factory_->declare(table);
 }
 
+nn::LogitForm ModelChoice::logit_form() const {
+  return factory_ ? factory_->logit_form() : nn::LogitForm{};
+}
+
 std::unique_ptr<nn::Model> ModelChoice::build(const nn::ModelShape& shape,
                                               io::ModelDescription& description) const {
   description.name = name_;
   description.options = nlohmann::json::object();
   core::OptionTable own;
   factory_->declare(own);
-  for (const auto& option : own.options()) description.options[option.name] = option.print();
+  // A model's own options, and how its last layer differs from a linear one.
+  const bool linear = !factory_->logit_form().cosine();
+  for (const auto& option : own.options())
+    if (!linear || !nn::LogitForm::declares(option.name))
+      description.options[option.name] = option.print();
   description.text = factory_->text_rule();
   return factory_->build(shape);
 }

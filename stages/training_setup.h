@@ -19,6 +19,7 @@ class ModelChoice {
  public:
   /// UsageError for an unknown name; nothing is declared for an empty one.
   void declare(const std::string& name, core::OptionTable& table);
+  nn::LogitForm logit_form() const;
   /// Builds for data of this shape; fills name and options of the description.
   std::unique_ptr<nn::Model> build(const nn::ModelShape& shape,
                                    io::ModelDescription& description) const;

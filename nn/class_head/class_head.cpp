@@ -10,6 +10,10 @@
 
 namespace retort::nn {
 
+HeadForm head_form(const LogitForm& logits, Precision precision) {
+  return {logits.cosine(), logits.cosine() ? logits.scale : 1, precision};
+}
+
 ClassHead::ClassHead(const HeadSettings& settings, core::Range tiles, int workers, Run run)
     : settings_(settings),
       tiles_(settings.classes),

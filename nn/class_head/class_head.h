@@ -16,6 +16,7 @@
 #include "nn/class_head/head_rows.h"
 #include "nn/class_head/listed_classes.h"
 #include "nn/class_head/tile_pass.h"
+#include "nn/logit_form.h"
 
 namespace retort::nn {
 
@@ -24,6 +25,9 @@ struct HeadSettings {
   HeadForm form;
   ClassSampling sampling;
 };
+
+/// Of a model whose last layer makes these logits.
+HeadForm head_form(const LogitForm& logits, Precision precision);
 
 class ClassHead {
  public:

@@ -14,7 +14,7 @@ void Margin::validate() const {
   const auto require = [](bool good, const char* option, double value, const char* range) {
     if (!good) throw core::UsageError(fmt::format("--{} {}: must be {}", option, value, range));
   };
-  require(scale > 0 && std::isfinite(scale), "margin-scale", scale, "above 0");
+  require(scale > 0 && std::isfinite(scale), "logit-scale", scale, "above 0");
   require(factor >= 1 && std::isfinite(factor), "margin-factor", factor, "1 or above");
   require(angle >= 0 && angle <= std::numbers::pi / 2, "margin-angle", angle, "in [0, pi/2]");
   require(cosine >= 0 && cosine <= 1, "margin-cosine", cosine, "in [0, 1]");

@@ -17,7 +17,7 @@ namespace retort::nn {
 
 /// How logits follow from embeddings x and a class's weights w.
 struct HeadForm {
-  /// Normalised: logit = scale * w x / |w|, for x that is normalised already; else w x + bias.
+  /// Normalised: logit = scale * w x / |w|, for x of length 1 (unit_rows.h); else w x + bias.
   bool normalised = false;
   double scale = 1;
   Precision precision = Precision::fp32;  // of the factors of products, which are summed in fp32

@@ -33,7 +33,7 @@ class Bag : public LayeredModel {
       hidden_ = add_linear("hidden", width, options.hidden, Bias::yes);
       width = options.hidden;
     }
-    add_head("fc", width, shape.classes, Bias::yes);
+    add_head("fc", width, shape, Bias::yes);
     finish_layers();
   }
 

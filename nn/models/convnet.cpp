@@ -27,7 +27,7 @@ class Convnet : public LayeredModel {
       stage.norm = add_batch_norm("bn" + number, extent);
       stages_.push_back(stage);
     }
-    add_head("fc", extent.channels, shape.classes, Bias::yes);
+    add_head("fc", extent.channels, shape, Bias::yes);
     finish_layers();
   }
 

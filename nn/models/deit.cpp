@@ -29,7 +29,7 @@ class Deit : public LayeredModel {
     for (std::int64_t i = 0; i < options.depth; ++i)
       add_block("blocks." + std::to_string(i), tokens);
     norm_ = add_layer_norm("norm", {1, options.width});
-    add_head("head", options.width, shape.classes, Bias::yes);
+    add_head("head", options.width, shape, Bias::yes);
     finish_layers();
   }
 

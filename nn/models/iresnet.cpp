@@ -42,7 +42,7 @@ class Iresnet : public LayeredModel {
     fc_ = add_linear("fc", extent.channels * extent.height * extent.width, options.embedding,
                      Bias::yes);
     features_ = add_batch_norm("features", {options.embedding, 1, 1});
-    add_head("head", options.embedding, shape.classes, Bias::no);
+    add_head("head", options.embedding, shape, Bias::no);
     finish_layers();
   }
 

@@ -19,6 +19,14 @@ at::Tensor parameter(const Pass& pass, int index) {
   return index < 0 ? at::Tensor() : pass.parameters[static_cast<std::size_t>(index)];
 }
 
+/// fp32, its factors in this precision.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  Precision precision) {
+  if (precision == Precision::fp32) return at::linear(x, weight, bias);
+  const auto low = [](const at::Tensor& t) { return t.defined() ? t.to(at::kBFloat16) : t; };
+  return at::linear(low(x), low(weight), low(bias)).to(at::kFloat);
+}
+
 }  // namespace
 
 LayeredModel::Conv LayeredModel::add_conv(const std::string& name, Extent& extent,
@@ -104,10 +112,11 @@ LayeredModel::TimeConv LayeredModel::add_time_conv(const std::string& name, std:
   return conv;
 }
 
-void LayeredModel::add_head(const std::string& name, std::int64_t inputs, std::uint64_t classes,
+void LayeredModel::add_head(const std::string& name, std::int64_t inputs, const ModelShape& shape,
                             Bias bias) {
-  const Linear head = add_linear(name, inputs, static_cast<std::int64_t>(classes), bias);
-  head_ = {head.weight, head.bias};
+  const Linear head = add_linear(name, inputs, static_cast<std::int64_t>(shape.classes),
+                                 shape.logits.cosine() ? Bias::no : bias);
+  head_ = {head.weight, head.bias, shape.logits};
   embedding_size_ = inputs;
 }
 
@@ -169,7 +178,10 @@ void LayeredModel::begin(const Pass& pass) const {
 }
 
 at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
-  return apply(Linear{head_.weight, head_.bias}, embed(input, pass), pass);
+  const at::Tensor x = embed(input, pass);
+  if (!head_.logits.cosine()) return apply(Linear{head_.weight, head_.bias}, x, pass);
+  return head_.logits.scale *
+         linear(unit_rows(x), unit_rows(parameter(pass, head_.weight)), {}, pass.precision);
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
@@ -181,10 +193,8 @@ at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass
 }
 
 at::Tensor LayeredModel::apply(const Linear& linear, const at::Tensor& x, const Pass& pass) const {
-  const at::Tensor weight = parameter(pass, linear.weight), bias = parameter(pass, linear.bias);
-  if (pass.precision == Precision::fp32) return at::linear(x, weight, bias);
-  const auto low = [](const at::Tensor& t) { return t.defined() ? t.to(at::kBFloat16) : t; };
-  return at::linear(low(x), low(weight), low(bias)).to(at::kFloat);
+  return nn::linear(x, parameter(pass, linear.weight), parameter(pass, linear.bias),
+                    pass.precision);
 }
 
 at::Tensor LayeredModel::weight(const Embedding& embedding, const Pass& pass) const {

@@ -78,8 +78,8 @@ class LayeredModel : public Model {
   TimeConv add_time_conv(const std::string& name, std::int64_t dim, std::int64_t filters,
                          std::int64_t width);
   /// The last linear layer, added as the last: what enters it, `inputs` numbers a sample, is the
-  /// embedding.
-  void add_head(const std::string& name, std::int64_t inputs, std::uint64_t classes, Bias bias);
+  /// embedding. Without bias where the logits are cosines.
+  void add_head(const std::string& name, std::int64_t inputs, const ModelShape& shape, Bias bias);
   /// One slope a channel for values below zero, 0.25 at first (He et al. 2015, PReLU).
   PRelu add_prelu(const std::string& name, const Extent& extent);
   /// Square window, padding kernel / 2; `extent` becomes that of the output.

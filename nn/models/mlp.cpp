@@ -32,7 +32,7 @@ class Mlp : public LayeredModel {
       if (layer.normalised) layer.norm = add_batch_norm(name + ".bn", {width, 1, 1});
       hidden_.push_back(layer);
     }
-    add_head("fc", width, shape.classes, Bias::yes);
+    add_head("fc", width, shape, Bias::yes);
     finish_layers();
   }
 

@@ -1,5 +1,7 @@
 #include "nn/models/registry.h"
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace retort::nn {
@@ -24,6 +26,28 @@ constexpr ModelEntry kModels[] = {
     {"deit_small", "The same of 384 numbers a token", make_deit_small},
 };
 
+/// An architecture with the options of its last layer's form, which all have alike.
+class WithLogitForm final : public ModelFactory {
+ public:
+  explicit WithLogitForm(std::unique_ptr<ModelFactory> own) : own_(std::move(own)) {}
+  void declare(core::OptionTable& table) override {
+    own_->declare(table);
+    form_.declare(table);
+  }
+  LogitForm logit_form() const override { return form_; }
+  std::optional<io::TextRule> text_rule() const override { return own_->text_rule(); }
+  std::unique_ptr<Model> build(const ModelShape& shape) const override {
+    form_.validate();
+    ModelShape own = shape;
+    own.logits = form_;
+    return own_->build(own);
+  }
+
+ private:
+  std::unique_ptr<ModelFactory> own_;
+  LogitForm form_;
+};
+
 }  // namespace
 
 std::span<const ModelEntry> model_registry() { return kModels; }
@@ -31,7 +55,7 @@ std::span<const ModelEntry> model_registry() { return kModels; }
 std::unique_ptr<ModelFactory> make_model_factory(const std::string& name) {
   std::vector<std::string> names;
   for (const ModelEntry& entry : kModels) {
-    if (entry.name == name) return entry.make();
+    if (entry.name == name) return std::make_unique<WithLogitForm>(entry.make());
     names.emplace_back(entry.name);
   }
   const std::string nearest = core::nearest_word(name, names);

@@ -43,7 +43,7 @@ class Resnet : public LayeredModel {
       for (int i = 0; i < form.blocks[static_cast<std::size_t>(group)]; ++i)
         add_block("layer" + std::to_string(group + 1) + "." + std::to_string(i), extent, form.kind,
                   options.width << group, group > 0 && i == 0 ? 2 : 1);
-    add_head("fc", extent.channels, shape.classes, Bias::yes);
+    add_head("fc", extent.channels, shape, Bias::yes);
     finish_layers();
   }
 

@@ -31,7 +31,7 @@ class ResnetCifar : public LayeredModel {
       for (int i = 0; i < blocks; ++i)
         add_block("layer" + std::to_string(group + 1) + "." + std::to_string(i), extent,
                   options.width << group, group > 0 && i == 0 ? 2 : 1, options.shortcut);
-    add_head("fc", extent.channels, shape.classes, Bias::yes);
+    add_head("fc", extent.channels, shape, Bias::yes);
     finish_layers();
   }
 

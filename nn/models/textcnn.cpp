@@ -34,8 +34,8 @@ class TextCnn : public LayeredModel {
     for (const std::int64_t width : options.widths)
       convs_.push_back(
           add_time_conv("conv" + std::to_string(width), options.dim, options.filters, width));
-    add_head("fc", options.filters * static_cast<std::int64_t>(options.widths.size()),
-             shape.classes, Bias::yes);
+    add_head("fc", options.filters * static_cast<std::int64_t>(options.widths.size()), shape,
+             Bias::yes);
     finish_layers();
   }
 

@@ -80,16 +80,6 @@ class OwnHead {
 
   std::vector<float> step(std::uint64_t step, const Batch& batch, double& loss) {
     const std::uint64_t rows = problem_.batch, features = problem_.features;
-    // Embeddings are normalised by who makes them.
-    std::vector<float> unit(rows * features), inverse(rows);
-    for (std::uint64_t row = 0; row < rows; ++row) {
-      const float* x = batch.embeddings.data_ptr<float>() + row * features;
-      double square = 0;
-      for (std::uint64_t n = 0; n < features; ++n)
-        square += static_cast<double>(x[n]) * static_cast<double>(x[n]);
-      inverse[row] = static_cast<float>(1 / std::sqrt(square));
-      for (std::uint64_t n = 0; n < features; ++n) unit[row * features + n] = x[n] * inverse[row];
-    }
     std::vector<std::uint32_t> begin(rows + 1), labels(rows);
     for (std::uint64_t row = 0; row < rows; ++row) {
       begin[row + 1] = static_cast<std::uint32_t>(row + 1);
@@ -105,8 +95,9 @@ class OwnHead {
     float* weight = weight_.data_ptr<float>();
     float* momentum = momentum_.data_ptr<float>();
     const nn::HeadWeights weights{first, weight, nullptr};
-    loss = head_.solve<float>(step, unit, {&targets, 1}, weights).front().hard;
-    auto gradient = head_.gradients(weights, [&](const nn::ClassGradients& gradients) {
+    const std::span<const float> embeddings(batch.embeddings.data_ptr<float>(), rows * features);
+    loss = head_.solve<float>(step, embeddings, {&targets, 1}, weights).front().hard;
+    return head_.gradients(weights, [&](const nn::ClassGradients& gradients) {
       for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
         const std::uint64_t at = (gradients.classes[i] - first) * features;
         float *w = weight + at, *m = momentum + at;
@@ -115,16 +106,6 @@ class OwnHead {
         for (std::uint64_t n = 0; n < features; ++n) update.heavy(w[n], m[n], g[n]);
       }
     });
-    for (std::uint64_t row = 0; row < rows; ++row) {
-      float* g = gradient.data() + row * features;
-      const float* x = unit.data() + row * features;
-      double along = 0;
-      for (std::uint64_t n = 0; n < features; ++n)
-        along += static_cast<double>(g[n]) * static_cast<double>(x[n]);
-      for (std::uint64_t n = 0; n < features; ++n)
-        g[n] = (g[n] - static_cast<float>(along) * x[n]) * inverse[row];
-    }
-    return gradient;
   }
 
  private:

@@ -57,6 +57,10 @@ export_case iresnet34 $both iresnet34 --width 4 --embedding 8
 export_case iresnet50 $both iresnet50 --width 4 --embedding 8
 export_case deit_tiny safetensors deit_tiny --patch 8 --width 24 --depth 2
 export_case deit_small safetensors deit_small --patch 8 --width 12 --depth 1 --heads 2
+export_case mlp-cosine $both mlp --hidden 16 --logit-form cosine --logit-scale 7
+export_case iresnet18-cosine $both iresnet18 --width 4 --embedding 8 --logit-form cosine
+export_case deit_tiny-cosine safetensors deit_tiny --patch 8 --width 12 --depth 1 --logit-form cosine
+export_case bag-cosine $both bag --buckets 64 --dim 8 --logit-form cosine --logit-scale 20
 export_case bag $both bag --buckets 1000 --dim 8
 export_case bag-hidden $both bag --buckets 64 --unit character --ngrams 3 --limit 9 --dim 8 --hidden 5
 export_case textcnn $both textcnn --buckets 500 --dim 8 --filters 6 --widths 2,5

@@ -49,7 +49,11 @@ model = convnet
 channels = 4,8
 strides = 2,2
 dropout = 0.1
+logit-form = cosine
+logit-scale = 16
 head = sharded
+margin-angle = 0.3
+margin-cosine = 0.1
 sample-rate = 0.5
 steps = 9
 batch = 32
@@ -59,13 +63,20 @@ PLAN
 
 one_result tiny.ini logits
 # What a whole head answers differs by rounding alone.
-"$RETORT" evaluate --data one/data --model one/student --json >whole.json 2>err || fail "evaluate"
-python3 - whole.json one/score/results.json <<'PYTHON'
+score() { "$RETORT" evaluate "$@" --json 2>err || fail "evaluate"; }
+same_scores() {
+  python3 - "$@" <<'PYTHON'
 import json, sys
 whole, sharded = (json.load(open(path)) for path in sys.argv[1:])
 assert whole["top1"] == sharded["top1"] and whole["top5"] == sharded["top5"], (whole, sharded)
 assert abs(whole["loss"] - sharded["loss"]) < 1e-6 * whole["loss"], (whole, sharded)
 PYTHON
+}
+score --data one/data --model one/student >whole.json
+same_scores whole.json one/score/results.json
+score --data one/glyphs --model one/some >whole.json
+score --data one/glyphs --model one/some --head sharded >sharded.json
+same_scores whole.json sharded.json
 
 # Generations hold the head by its classes: written on some ranks, gone on with on others.
 result_after_kills tiny.ini 3 checkpoint:3 checkpoint:2 capture:2 checkpoint:4 checkpoint:3
@@ -81,6 +92,11 @@ expect 64 '5 ranks, but the 4 classes are divided into 4 parts' -n 5 "${train[@]
 expect 64 '--sample-rate 0: must be above 0' "${train[@]}" --sample-rate 0
 expect 64 '--sample-rate 1.5: must be' "${train[@]}" --sample-rate 1.5
 expect 64 'sample-rate' train --data one/data --model mlp --out bad --sample-rate 0.5
+expect 64 'the model needs --logit-form cosine' "${train[@]}" --margin-angle 0.5
+expect 64 '--margin-cosine 2: must be in' "${train[@]}" --margin-cosine 2 --logit-form cosine
+expect 64 '--logit-scale 0: must be above 0' "${train[@]}" --logit-form cosine --logit-scale 0
+expect 65 'the logits of that model are cosine times 16, those of this one linear:' train --data one/glyphs \
+  --model convnet --channels 4,8 --strides 2,2 --init one/some --out bad
 expect 65 'of the batch no class beside' train --data one/data --model mlp \
   --head sharded --out rate --batch 1 --steps 40 --sample-rate 0.01
 expect 64 'draws are made from whole rows' teach --data one/data --model one/teacher --out bad --sample 5 --head sharded

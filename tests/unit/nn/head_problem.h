@@ -74,15 +74,6 @@ inline Problem make_problem(const Case& what) {
   const float spread = what.form.normalised ? 1.0f : 0.4f;
   for (std::uint64_t i = 0; i < what.rows * what.features; ++i)
     p.embeddings.push_back(spread * random.normal());
-  if (what.form.normalised)
-    for (std::uint64_t row = 0; row < what.rows; ++row) {
-      float* x = p.embeddings.data() + row * what.features;
-      double square = 0;
-      for (std::uint64_t n = 0; n < what.features; ++n)
-        square += static_cast<double>(x[n]) * static_cast<double>(x[n]);
-      for (std::uint64_t n = 0; n < what.features; ++n)
-        x[n] = static_cast<float>(static_cast<double>(x[n]) / std::sqrt(square));
-    }
   for (std::uint64_t i = 0; i < what.classes * what.features; ++i)
     p.weight.push_back(0.8f * random.normal());
   for (std::uint64_t k = 0; k < what.classes; ++k) p.bias.push_back(0.5f * random.normal());
@@ -245,7 +236,7 @@ inline Reference reference(const Problem& p) {
   const at::Tensor part = w.index_select(0, at::tensor(index, at::kLong));
   at::Tensor plain;
   if (what.form.normalised)
-    plain = what.form.scale * x.matmul((part / part.norm(2, 1, true)).t());
+    plain = what.form.scale * (x / x.norm(2, 1, true)).matmul((part / part.norm(2, 1, true)).t());
   else
     plain = x.matmul(part.t());
   if (what.bias) plain = plain + b.index_select(0, at::tensor(index, at::kLong)).t();

@@ -79,6 +79,14 @@ TEST(Site, NamesFileAndLineOfWhatIsWrong) {
             "section teacher: container is set but no image; name one, or container = none");
 }
 
+TEST(Site, SaysWhichBlocksWereProbablyMeantForASection) {
+  const Site site("[@teachr]\nnodes = 2\n[@student]\nnodes = 3\n[@elsewhere]\nnodes = 4\n",
+                  "site.ini");
+  EXPECT_EQ(site.likely_slips({"data", "teacher", "student"}),
+            (std::vector<std::string>{
+                "site.ini:1: the plan has no section teachr; did you mean [@teacher]?"}));
+}
+
 TEST(JobRequest, RanksFollowFromNodesOrNodesFromRanks) {
   JobSettings settings;
   EXPECT_EQ(request_of(settings, RankUse::many, 0), JobRequest{});

@@ -87,6 +87,30 @@ TEST_F(ShardedEngineTest, WithNesterovAveragesAndClipping) {
   expect_equal_training(1e-5);
 }
 
+TEST_F(ShardedEngineTest, OfCosines) {
+  build("mlp", {{"hidden", "24"}, {"logit-form", "cosine"}, {"logit-scale", "12"}});
+  expect_equal_training(1e-5);
+}
+
+TEST_F(ShardedEngineTest, AMarginAsksForMoreOfASamplesOwnClassInTrainingAlone) {
+  build("mlp", {{"hidden", "24"}, {"logit-form", "cosine"}, {"logit-scale", "12"}});
+  const Outcome plain = run(HeadPlacement::sharded, 1);
+  options_.margin.angle = 0.5;
+  const Outcome arc = run(HeadPlacement::sharded, 1);
+  options_.margin = {.cosine = 0.35};
+  const Outcome cosine = run(HeadPlacement::sharded, 1);
+  EXPECT_GT(arc.sums.hard, plain.sums.hard * 1.2);
+  // The scale times the margin, less what the own class adds to the sum of exponentials; labels are
+  // smoothed by 0.1.
+  const auto rows = static_cast<double>(options_.batch);
+  EXPECT_NEAR((cosine.sums.hard - plain.sums.hard) / rows, 12 * 0.35 * 0.9, 0.2);
+  EXPECT_EQ(arc.sums.correct, plain.sums.correct);
+  EXPECT_NE(arc.tensors.at("fc.weight").bytes, plain.tensors.at("fc.weight").bytes);
+  const Outcome before = run(HeadPlacement::sharded, 0);
+  options_.margin = {};
+  EXPECT_EQ(before.scores.loss, run(HeadPlacement::sharded, 0).scores.loss);
+}
+
 TEST_F(ShardedEngineTest, WithAdamW) {
   options_.optimiser.kind = nn::OptimiserKind::adamw;
   options_.optimiser.weight_decay = 0.05;

@@ -10,9 +10,9 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string refusal(const TrainingOptions& options) {
+std::string refusal(const TrainingOptions& options, const nn::LogitForm& logits = {}) {
   try {
-    options.validate();
+    options.validate(logits);
   } catch (const core::UsageError& error) {
     return error.what();
   }
@@ -54,6 +54,16 @@ TEST(TrainingOptions, ContradictionsAreRefusedWithWhatToDo) {
   options = {};
   options.keep_best = true;
   EXPECT_THAT(refusal(options), HasSubstr("--keep-best needs --validation"));
+}
+
+TEST(TrainingOptions, MarginsAreOnAngles) {
+  TrainingOptions options;
+  const nn::LogitForm cosine{.kind = nn::LogitKind::cosine};
+  options.margin.angle = 0.5;
+  EXPECT_THAT(refusal(options), HasSubstr("the model needs --logit-form cosine"));
+  EXPECT_EQ(refusal(options, cosine), "accepted");
+  options.margin.angle = 2;
+  EXPECT_THAT(refusal(options, cosine), HasSubstr("--margin-angle 2: must be in [0, pi/2]"));
 }
 
 TEST(TrainingOptions, CheckpointIntervalsDoNotChangeTheRecipe) {
