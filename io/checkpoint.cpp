@@ -23,13 +23,17 @@ Manifest checkpoint_manifest(const std::filesystem::path& folder) {
   return manifest;
 }
 
-Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& manifest,
-                           const RowSelection& selection = {}) {
-  const std::string where = (folder / "manifest.json").string();
-  Checkpoint checkpoint = read_fields(where, [&] {
-    return Checkpoint{
-        manifest.facts.at("step").get<std::uint64_t>(), manifest.facts.at("state"), {}};
+/// Step and state of a generation, for a Checkpoint or a StoredCheckpoint.
+template <class T>
+T facts_of(const std::filesystem::path& folder, const Manifest& manifest) {
+  return read_fields((folder / "manifest.json").string(), [&] {
+    return T{manifest.facts.at("step").get<std::uint64_t>(), manifest.facts.at("state"), {}};
   });
+}
+
+Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& manifest,
+                           const RowSelection& selection) {
+  auto checkpoint = facts_of<Checkpoint>(folder, manifest);
   TensorAssembler assembler(selection);
   for (const Member& member : manifest.members) {
     const std::filesystem::path path = folder / member.name;
@@ -172,17 +176,22 @@ std::optional<Checkpoint> RunFolder::load(const RowSelection& selection) const {
   }
 }
 
-Checkpoint read_generation(const std::filesystem::path& folder) {
-  return read_generation(folder, checkpoint_manifest(folder));
+StoredCheckpoint open_generation(const std::filesystem::path& folder) {
+  const Manifest manifest = checkpoint_manifest(folder);
+  auto checkpoint = facts_of<StoredCheckpoint>(folder, manifest);
+  for (const Member& member : manifest.members)
+    checkpoint.tensors.add(folder / member.name, member.seal, kCheckpointKind);
+  checkpoint.tensors.finish();
+  return checkpoint;
 }
 
-std::optional<Checkpoint> load_newest(const std::filesystem::path& run_folder) {
+std::optional<StoredCheckpoint> open_newest(const std::filesystem::path& run_folder) {
   const RunContents contents = list_run(run_folder);
   const Chain chain = chain_of(contents);
   for (const GenerationEntry& entry : chain.entries) {
     if (entry.set_aside) continue;
     try {
-      return read_generation(generations_folder(run_folder) / name_of(entry.id));
+      return open_generation(generations_folder(run_folder) / name_of(entry.id));
     } catch (const core::DataError& error) {
       core::log_warning("{}; an older generation is tried", error.what());
     }
@@ -191,12 +200,23 @@ std::optional<Checkpoint> load_newest(const std::filesystem::path& run_folder) {
   return std::nullopt;
 }
 
-std::string digest(const Checkpoint& checkpoint) {
-  const std::string state = canonical_text(checkpoint.state);
+namespace {
+
+std::string digest(std::uint64_t step, const nlohmann::json& state, const std::string& tensors) {
+  const std::string text = canonical_text(state);
   core::Sha256 hash;
-  hash.update_u64(checkpoint.step).update_u64(state.size()).update(state);
-  hash.update(digest(checkpoint.tensors));
+  hash.update_u64(step).update_u64(text.size()).update(text).update(tensors);
   return hash.hex();
+}
+
+}  // namespace
+
+std::string digest(const Checkpoint& checkpoint) {
+  return digest(checkpoint.step, checkpoint.state, digest(checkpoint.tensors));
+}
+
+std::string digest(const StoredCheckpoint& checkpoint) {
+  return digest(checkpoint.step, checkpoint.state, digest(checkpoint.tensors.source()));
 }
 
 }  // namespace retort::io

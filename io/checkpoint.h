@@ -16,6 +16,7 @@
 
 #include "comm/communicator.h"
 #include "io/tensor_file.h"
+#include "io/tensor_files.h"
 
 namespace retort::io {
 
@@ -99,12 +100,19 @@ class RunFolder {
   std::unique_ptr<State> state_;
 };
 
+/// A generation whose tensors stay on disk.
+struct StoredCheckpoint {
+  std::uint64_t step = 0;
+  nlohmann::json state;
+  TensorFiles tensors;
+};
 /// The newest verified generation of a run folder, read by one process without claiming (inspect);
 /// changes nothing. DataError if generations exist and none verifies.
-std::optional<Checkpoint> load_newest(const std::filesystem::path& run_folder);
+std::optional<StoredCheckpoint> open_newest(const std::filesystem::path& run_folder);
 /// One generation by its folder, verified. DataError.
-Checkpoint read_generation(const std::filesystem::path& folder);
+StoredCheckpoint open_generation(const std::filesystem::path& folder);
 /// SHA-256 over step, state and tensors, whatever the layout.
 std::string digest(const Checkpoint& checkpoint);
+std::string digest(const StoredCheckpoint& checkpoint);
 
 }  // namespace retort::io

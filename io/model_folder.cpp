@@ -54,11 +54,15 @@ ModelDescription description_from(const nlohmann::json& json, const std::string&
   });
 }
 
-std::string digest_of(const ModelDescription& description, const TensorMap& tensors) {
+/// `tensors`: their digest.
+std::string digest_of(const ModelDescription& description, const std::string& tensors) {
   const std::string text = canonical_text(to_json(description));
   core::Sha256 hash;
-  hash.update_u64(text.size()).update(text).update(digest(tensors));
+  hash.update_u64(text.size()).update(text).update(tensors);
   return hash.hex();
+}
+std::string digest_of(const ModelDescription& description, const TensorMap& tensors) {
+  return digest_of(description, digest(tensors));
 }
 
 std::string tensor_name(std::size_t index) {
@@ -178,29 +182,35 @@ std::string description_text(const ModelDescription& description) {
   return to_json(description).dump(1) + "\n";
 }
 
-void write_model(const std::filesystem::path& folder, const ModelDescription& description,
-                 const TensorMap& tensors) {
+std::string write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                        const TensorMap& tensors) {
+  return write_model(folder, description, source_of(tensors));
+}
+
+std::string write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                        const TensorSource& source) {
   const core::FaultPlace place("commit");
   make_folder(folder);
   Manifest manifest;
   manifest.kind = kKind;
   manifest.format_version = kFormatVersion;
-  manifest.content_digest = digest_of(description, tensors);
   // While members are exchanged the folder is incomplete, never a mixture.
   if (has_manifest(folder)) remove_manifest(folder);
-  std::vector<std::vector<std::byte>> images = tensor_images(kKind, whole_ranges(tensors));
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    manifest.members.push_back({tensor_name(i), write_file(folder / tensor_name(i), images[i])});
-    images[i] = {};
-  }
-  for (std::size_t i = images.size(); std::filesystem::exists(folder / tensor_name(i));
-       ++i) {  // of an earlier, larger model
-    remove_tree(folder / tensor_name(i));
+  std::size_t count = 0;
+  const auto add = [&](const std::vector<std::byte>& image) {
+    const std::string name = tensor_name(count++);
+    manifest.members.push_back({name, write_file(folder / name, image)});
+  };
+  manifest.content_digest = digest_of(description, for_each_tensor_image(kKind, source, add));
+  for (; std::filesystem::exists(folder / tensor_name(count)); ++count) {
+    remove_tree(folder / tensor_name(count));  // of an earlier, larger model
   }
   const std::string text = description_text(description);
   manifest.members.push_back(
       {std::string(kDescription), write_file(folder / kDescription, std::string_view(text))});
+  std::string digest = manifest.content_digest;
   write_manifest(folder, std::move(manifest));
+  return digest;
 }
 
 ModelDescription read_description(const std::filesystem::path& path) {

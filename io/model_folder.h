@@ -35,9 +35,12 @@ struct ModelFile {
   std::string digest;  // content digest: description + tensors
 };
 
-/// One rank calls it. `folder` is made.
-void write_model(const std::filesystem::path& folder, const ModelDescription& description,
-                 const TensorMap& tensors);
+/// One rank calls it. `folder` is made. Returns the content digest.
+std::string write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                        const TensorMap& tensors);
+/// The same of tensors that are read as they are written: two files' worth of memory.
+std::string write_model(const std::filesystem::path& folder, const ModelDescription& description,
+                        const TensorSource& source);
 /// The text of model.json.
 std::string description_text(const ModelDescription& description);
 /// `path`: as read_model() takes it. The description alone; tensors are not read.

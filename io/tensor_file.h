@@ -39,6 +39,22 @@ struct Tensor {
 };
 using TensorMap = std::map<std::string, Tensor>;
 
+/// A tensor without its bytes.
+struct TensorSpec {
+  DType type = DType::f32;
+  std::vector<std::uint64_t> shape;
+  std::uint64_t elements() const;
+  std::uint64_t bytes() const { return elements() * size_of(type); }
+};
+/// Of tensors that nobody has to hold whole: what they are, and a function that reads a piece of
+/// one, from its element `first` on, until `into` is full.
+struct TensorSource {
+  std::map<std::string, TensorSpec> specs;
+  std::function<void(const std::string& name, std::uint64_t first, std::span<std::byte> into)> read;
+};
+/// `tensors` outlive it.
+TensorSource source_of(const TensorMap& tensors);
+
 inline constexpr std::uint32_t kTensorFormatVersion = 1;
 
 /// The whole tensors of a map as ranges; the map owns the bytes.
@@ -50,6 +66,11 @@ std::vector<TensorRange> whole_ranges(const TensorMap& tensors);
 std::vector<std::vector<std::byte>> tensor_images(std::string_view kind,
                                                   std::span<const TensorRange> ranges,
                                                   std::uint64_t limit = kMemberLimit);
+/// The same of whole tensors, by name, each image handed out and forgotten before the next is made.
+/// Returns digest() of the tensors.
+std::string for_each_tensor_image(std::string_view kind, const TensorSource& source,
+                                  const std::function<void(std::vector<std::byte> image)>& take,
+                                  std::uint64_t limit = kMemberLimit);
 /// Which rows, in its first dimension, are wanted of a tensor; nothing: all. What a rank reads that
 /// owns a part of the classes.
 using RowSelection = std::function<std::optional<core::Range>(const std::string& tensor)>;
@@ -86,9 +107,13 @@ class TensorAssembler {
 /// DataError that names `where` and the first tensor, by name, of which a value is NaN or infinite:
 /// weights that nothing can be computed with. Every reader of models calls it.
 void require_finite(const TensorMap& tensors, const std::string& where);
+/// The same of a piece of a tensor that begins at its element `first`.
+void require_finite(const std::string& name, DType type, std::span<const std::byte> piece,
+                    std::uint64_t first, const std::string& where);
 
 /// SHA-256 over sorted (name, dtype, shape, bytes): equal whatever the layout. The exact bytes that
 /// are hashed: docs/tensor_format.md.
 std::string digest(const TensorMap& tensors);
+std::string digest(const TensorSource& source);
 
 }  // namespace retort::io

@@ -180,7 +180,7 @@ class Checker {
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
     } else if (manifest.kind == "checkpoint") {
-      guarded(folder, [&] { io::read_generation(folder); });
+      guarded(folder, [&] { io::open_generation(folder); });
     } else if (manifest.kind != "section") {
       fault(folder, fmt::format("its manifest has the unknown kind '{}'; use a newer Retort",
                                 manifest.kind));

@@ -32,9 +32,9 @@ std::uint64_t bytes_below(const fs::path& path) {
   return sum;
 }
 
-std::optional<io::Checkpoint> verified(const fs::path& generation) {
+std::optional<io::StoredCheckpoint> verified(const fs::path& generation) {
   try {
-    return io::read_generation(generation);
+    return io::open_generation(generation);
   } catch (const core::DataError&) {
     return std::nullopt;
   }

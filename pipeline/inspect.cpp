@@ -119,10 +119,10 @@ void add_results(Json& json, const fs::path& folder) {
   if (!results.empty()) json["results"] = results;
 }
 
-Json checkpoint_json(const io::Checkpoint& checkpoint) {
+Json checkpoint_json(const io::StoredCheckpoint& checkpoint) {
   Json json = {{"step", checkpoint.step}, {"digest", io::digest(checkpoint)}};
   Json tensors = Json::array();
-  for (const auto& [name, tensor] : checkpoint.tensors)
+  for (const auto& [name, tensor] : checkpoint.tensors.specs())
     tensors.push_back({{"tensor", name},
                        {"dtype", io::name_of(tensor.type)},
                        {"shape", shape_text(tensor.shape)}});
@@ -142,7 +142,7 @@ Json inspect_unfinished(const fs::path& folder) {
   Json json = {{"what", "unfinished run folder"}};
   const auto progress = folder_progress(folder);
   if (progress.members > 0) json["members_recorded"] = progress.members;
-  if (const auto checkpoint = io::load_newest(folder))
+  if (const auto checkpoint = io::open_newest(folder))
     json["newest"] = checkpoint_json(*checkpoint);
   return json;
 }
@@ -164,7 +164,7 @@ Json inspect_plan_run(const fs::path& run) {
 Json inspect_generation(const fs::path& folder, const io::Manifest& manifest) {
   Json json = {{"what", "generation"}};
   add_manifest(json, manifest);
-  json.update(checkpoint_json(io::read_generation(folder)));
+  json.update(checkpoint_json(io::open_generation(folder)));
   return json;
 }
 
@@ -271,12 +271,12 @@ std::string digest_of(const fs::path& path) {
   }
   if (io::has_manifest(path)) {
     const auto manifest = io::read_manifest(path);
-    if (manifest.kind == "checkpoint") return io::digest(io::read_generation(path));
+    if (manifest.kind == "checkpoint") return io::digest(io::open_generation(path));
     if (manifest.content_digest.empty()) return io::content_digest(manifest);
     return manifest.content_digest;
   }
   if (fs::is_directory(path / "checkpoints"))
-    if (const auto checkpoint = io::load_newest(path)) return io::digest(*checkpoint);
+    if (const auto checkpoint = io::open_newest(path)) return io::digest(*checkpoint);
   for (const auto& folder : seed_folders(path))
     parts.emplace_back(folder.filename().string(), digest_of(folder));
   if (!parts.empty()) return combined(parts);

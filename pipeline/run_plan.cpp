@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -129,15 +130,25 @@ class PlanRun {
 
   std::string name(std::size_t index) const { return job_.graph.instances[index].name; }
 
+  std::ptrdiff_t wanted_count() const { return std::count(chosen_.begin(), chosen_.end(), 1); }
+
   std::string place_text(std::size_t index) const {
-    return fmt::format("[{}/{}] {}", index + 1, courses_.size(), name(index));
+    const auto wanted = chosen_.begin() + static_cast<std::ptrdiff_t>(index) + 1;
+    return fmt::format("[{}/{}] {}", std::count(chosen_.begin(), wanted, 1), wanted_count(),
+                       name(index));
   }
 
   void print_configuration() const {
     const auto& settings = job_.plan.settings;
-    std::string text = fmt::format("plan {} ({}): {} sections, {} to run in order, into {}",
-                                   settings.name, job_.plan.where, job_.plan.sections.size(),
-                                   courses_.size(), job_.place.run.string());
+    const auto seeded = courses_.size() == job_.plan.sections.size()
+                            ? ""
+                            : fmt::format(", {} with their seeds", courses_.size());
+    const auto wanted = std::cmp_equal(wanted_count(), courses_.size())
+                            ? ""
+                            : fmt::format(", {} of them wanted", wanted_count());
+    std::string text =
+        fmt::format("plan {} ({}): {} sections{}{}, into {}", settings.name, job_.plan.where,
+                    job_.plan.sections.size(), seeded, wanted, job_.place.run.string());
     say(fmt::format("{}; {} rank{}, {} thread{} each", text, context_.communicator.size(),
                     context_.communicator.size() == 1 ? "" : "s", threads(),
                     threads() == 1 ? "" : "s"));

@@ -5,7 +5,6 @@
 #include <span>
 
 #include "core/error.h"
-#include "nn/class_head/class_tiles.h"
 
 namespace retort::stages {
 
@@ -115,39 +114,6 @@ void HeadShare::start_from(const io::TensorMap& tensors) {
                 whole.bytes.data() + classes_.begin * row, classes_.size() * row);
   }
   if (average_.defined()) average_.copy_(parameters_);
-}
-
-io::TensorMap HeadShare::gather(comm::Communicator& communicator,
-                                const nn::HeadWeights& weights) const {
-  io::TensorMap whole;
-  for (const nn::ParameterSpec& spec : layout_.specs()) {
-    const bool bias = &spec != layout_.specs().data();
-    const std::uint64_t row = spec.elements / classes_.size() * sizeof(float);
-    io::Tensor tensor;
-    if (communicator.root()) {
-      tensor.type = io::DType::f32;
-      tensor.shape.assign(spec.shape.begin(), spec.shape.end());
-      tensor.shape[0] = all_classes_;
-      tensor.bytes.resize(all_classes_ * row);
-    }
-    // Tile by tile: what goes through the ranks at once stays small.
-    const nn::ClassTiles tiles(all_classes_);
-    for (std::uint64_t tile = 0; tile < tiles.count(); ++tile) {
-      const core::Range range = tiles.classes_of(tile);
-      std::string own;
-      if (classes_.begin <= range.begin && range.end <= classes_.end) {
-        const auto* data = reinterpret_cast<const char*>(bias ? weights.bias : weights.weight);
-        own.assign(data + (range.begin - classes_.begin) * row, range.size() * row);
-      }
-      const std::vector<std::string> parts = communicator.all_gather(own);
-      if (!communicator.root()) continue;
-      for (const std::string& part : parts)
-        if (!part.empty())
-          std::memcpy(tensor.bytes.data() + range.begin * row, part.data(), part.size());
-    }
-    if (communicator.root()) whole.emplace(spec.name, std::move(tensor));
-  }
-  return whole;
 }
 
 }  // namespace retort::stages

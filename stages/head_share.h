@@ -10,7 +10,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "comm/communicator.h"
 #include "core/range.h"
 #include "io/tensor_file.h"
 #include "nn/class_head/tile_pass.h"
@@ -27,10 +26,9 @@ class HeadShare {
             std::uint64_t seed, bool keep_best);
 
   core::Range classes() const { return classes_; }
-  /// What is trained; what is evaluated, the average if there is one; and the best of these so far.
+  /// What is trained; what is evaluated, the average if there is one.
   nn::HeadWeights weights() const { return view(parameters_); }
   nn::HeadWeights evaluated() const { return view(evaluated_flat()); }
-  nn::HeadWeights best() const { return view(best_); }
   void keep_best();
 
   /// An optimiser step of the classes that `gradients` names, multiplied by `factor`. Several
@@ -47,8 +45,6 @@ class HeadShare {
   void restore(const io::TensorMap& tensors);
   /// Weights from a model's whole tensors.
   void start_from(const io::TensorMap& tensors);
-  /// Collective. The head's whole tensors, as a model file has them, on rank 0; nothing elsewhere.
-  io::TensorMap gather(comm::Communicator& communicator, const nn::HeadWeights& weights) const;
 
  private:
   struct Named {

@@ -104,11 +104,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
     manifest.content_digest = content_digest;
     manifest.facts["stage"] = context.stage;
     for (const auto& name : members) {
-      const auto bytes = io::read_file(folder / name);
-      io::Member member;
-      member.name = name;
-      member.seal = {bytes.size(), core::sha256_hex(bytes)};
-      manifest.members.push_back(std::move(member));
+      manifest.members.push_back({name, io::seal_of(folder / name)});
     }
     io::write_manifest(folder, std::move(manifest));
     print_results(context, results);

@@ -261,15 +261,31 @@ StageOutcome TrainingRun::run() {
   return finish();
 }
 
+/// Relative to the section's folder.
+std::vector<std::string> model_members(const std::filesystem::path& section) {
+  std::vector<std::string> members = {"model/manifest.json"};
+  for (const io::Member& member : io::read_manifest(section / "model", "model").members)
+    members.push_back("model/" + member.name);
+  return members;
+}
+
 StageOutcome TrainingRun::finish() {
   checkpoints_->commit();
   const bool best = state_.best_parameters.defined() && state_.best >= 0;
-  const io::TensorMap tensors = state_.model_tensors(
-      communicator_, best ? TrainingState::Which::best : TrainingState::Which::evaluated);
+  std::string content;
+  std::vector<std::string> members;  // rank 0
+  // The generation on disk holds the whole of it: no rank has to.
   io::on_root(communicator_, [&] {
-    io::require_finite(tensors, fmt::format("after {} steps", state_.step));
+    const auto newest = io::open_newest(options_.out);
+    if (!newest) throw core::InternalError("the last generation is gone");
+    const io::TensorSource model = state_.model_source(
+        newest->tensors, best ? TrainingState::Which::best : TrainingState::Which::evaluated);
+    core::Sha256 hash;
     folder_->write_as_newest(
-        [&] { io::write_model(options_.out / "model", job_.description, tensors); });
+        [&] { hash.update(io::write_model(options_.out / "model", job_.description, model)); });
+    hash.update(io::digest(*newest));
+    content = hash.hex();
+    members = model_members(options_.out);
   });
   nlohmann::json results = job_.results;
   results["steps"] = state_.step;
@@ -293,16 +309,7 @@ StageOutcome TrainingRun::finish() {
   core::log_info("{}", phase_line(results["time"]));
   results["checkpoints"] = checkpoints_->costs();
   results["seconds"] = std::chrono::duration<double>(Clock::now() - start_).count();
-  std::string content;
-  io::on_root(communicator_, [&] {
-    const auto newest = io::load_newest(options_.out);
-    if (!newest) throw core::InternalError("the last generation is gone");
-    core::Sha256 hash;
-    hash.update(io::read_model(options_.out / "model").digest).update(io::digest(*newest));
-    content = hash.hex();
-  });
-  seal_section(context_, options_.out, recipe_, content,
-               {"model/manifest.json", "model/model.h5", "model/model.json"}, results);
+  seal_section(context_, options_.out, recipe_, content, members, results);
   return StageOutcome::done;
 }
 

@@ -1,6 +1,10 @@
 #include "stages/training_state.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "core/range.h"
 #include "stages/loaded_model.h"
@@ -165,12 +169,24 @@ void TrainingState::restore(io::Checkpoint checkpoint) {
     nn::from_tensors(*vector.layout, checkpoint.tensors, vector.prefix, vector.flat);
 }
 
-io::TensorMap TrainingState::model_tensors(comm::Communicator& communicator, Which which) const {
+io::TensorSource TrainingState::model_source(const io::TensorFiles& generation, Which which) const {
   const bool best = which == Which::best;
-  io::TensorMap tensors = nn::to_tensors(layout_, best ? best_parameters : evaluated(), "");
-  tensors.merge(nn::to_tensors(model_.buffers(), best ? best_buffers : buffers, ""));
-  if (head) tensors.merge(head->gather(communicator, best ? head->best() : head->evaluated()));
-  return tensors;
+  const std::string weights = best                ? "best/parameters/"
+                              : average.defined() ? "average/"
+                                                  : "parameters/";
+  std::map<std::string, std::string> stored;
+  for (const auto& spec : model_.parameters().specs()) stored[spec.name] = weights + spec.name;
+  for (const auto& spec : model_.buffers().specs())
+    stored[spec.name] = (best ? "best/buffers/" : "buffers/") + spec.name;
+  io::TensorSource source;
+  for (const auto& [name, within] : stored) source.specs[name] = generation.specs().at(within);
+  source.read = [&generation, stored = std::move(stored),
+                 where = fmt::format("after {} steps", step)](
+                    const std::string& name, std::uint64_t first, std::span<std::byte> into) {
+    generation.read(stored.at(name), first, into);
+    io::require_finite(name, generation.specs().at(stored.at(name)).type, into, first, where);
+  };
+  return source;
 }
 
 }  // namespace retort::stages

@@ -72,8 +72,9 @@ class TrainingState {
   io::RowSelection selection() const;
   void restore(io::Checkpoint checkpoint);
   enum class Which { evaluated, best };
-  /// Collective. Tensors of a model file, whole on rank 0.
-  io::TensorMap model_tensors(comm::Communicator& communicator, Which which) const;
+  /// The tensors of a model file in a generation of this state, which outlives them. Reading one
+  /// that is NaN or infinite is a DataError.
+  io::TensorSource model_source(const io::TensorFiles& generation, Which which) const;
 
  private:
   struct Named {

@@ -219,7 +219,7 @@ TinyPlan::Fingerprint TinyPlan::fingerprint(const fs::path& run) {
     const fs::path generation = last_generation(run / section / "checkpoints");
     // How far pairs of tiles have come depends on the ranks; the labels that come of them do not.
     if (!generation.empty() && section != kLabels)
-      prints[section + "/checkpoint"] = io::digest(io::read_generation(generation));
+      prints[section + "/checkpoint"] = io::digest(io::open_generation(generation));
   }
   for (const std::string section : {"data", "logits", "draws", kLabels})
     for (const auto& entry : fs::recursive_directory_iterator(run / section)) {

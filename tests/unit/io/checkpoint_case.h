@@ -47,7 +47,8 @@ class CheckpointTest : public ::testing::Test {
     RunFolder folder = open();
     for (const std::uint64_t step : steps) commit(folder, step, keep);
   }
-  void expect_state(const std::optional<Checkpoint>& checkpoint, std::uint64_t step) {
+  template <class AnyCheckpoint>
+  void expect_state(const std::optional<AnyCheckpoint>& checkpoint, std::uint64_t step) {
     ASSERT_TRUE(checkpoint.has_value());
     EXPECT_EQ(checkpoint->step, step);
     EXPECT_EQ(digest(*checkpoint), digest(state_at(step)));

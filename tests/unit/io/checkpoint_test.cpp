@@ -27,7 +27,7 @@ using tests::state_at;
 using TakeOver = RunFolder::TakeOver;
 
 TEST_F(CheckpointTest, ANewRunHasNothingThenItsNewest) {
-  EXPECT_FALSE(load_newest(run_).has_value());
+  EXPECT_FALSE(open_newest(run_).has_value());
   {
     RunFolder folder = open();
     EXPECT_EQ(folder.epoch(), 1u);
@@ -40,8 +40,8 @@ TEST_F(CheckpointTest, ANewRunHasNothingThenItsNewest) {
   RunFolder folder = open();
   EXPECT_EQ(folder.epoch(), 2u);
   expect_state(folder.load(), 20);
-  expect_state(load_newest(run_), 20);
-  const Checkpoint older = read_generation(generation("gen-0000000010-e0001"));
+  expect_state(open_newest(run_), 20);
+  const StoredCheckpoint older = open_generation(generation("gen-0000000010-e0001"));
   EXPECT_EQ(digest(older), digest(state_at(10)));
   EXPECT_FALSE(std::filesystem::exists(run_ / "manifest.json"));
 }
@@ -102,7 +102,7 @@ TEST_F(CheckpointTest, NoneThatVerifiesIsNeverAFreshStart) {
   start({10, 20});
   damage(generation("gen-0000000010-e0001") / "part-00000-000.h5");
   damage(generation("gen-0000000020-e0001") / "part-00000-000.h5");
-  EXPECT_THROW(load_newest(run_), core::DataError);
+  EXPECT_THROW(open_newest(run_), core::DataError);
   EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
   for (int i = 0; i < 2; ++i) {  // the second time both are set aside already
     try {
@@ -146,7 +146,7 @@ TEST_F(CheckpointTest, ALateCommitOfAnOlderStartIsNeverPicked) {
   {
     RunFolder third = open("recipe-1", TakeOver::yes);
     expect_state(third.load(), 30);
-    expect_state(load_newest(run_), 30);
+    expect_state(open_newest(run_), 30);
     commit(third, 35);
     expect_state(third.load(), 35);  // though 40 of epoch 2 has the higher step
   }

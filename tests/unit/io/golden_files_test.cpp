@@ -114,7 +114,7 @@ TEST_F(GoldenFiles, ModelVersion1IsStillWrittenTheSame) {
 }
 
 TEST_F(GoldenFiles, RunVersion1Loads) {
-  const auto checkpoint = load_newest(golden("run_v1"));
+  const auto checkpoint = open_newest(golden("run_v1"));
   ASSERT_TRUE(checkpoint.has_value());
   EXPECT_EQ(checkpoint->step, 120u);
   EXPECT_EQ(checkpoint->state, run_state());
@@ -129,7 +129,7 @@ TEST_F(GoldenFiles, RunVersion1IsStillWrittenTheSame) {
 
 // Written by three ranks: every tensor in three parts.
 TEST_F(GoldenFiles, RunVersion1OfThreeRanksLoads) {
-  const auto checkpoint = load_newest(golden("run_v1_ranks3"));
+  const auto checkpoint = open_newest(golden("run_v1_ranks3"));
   ASSERT_TRUE(checkpoint.has_value());
   EXPECT_EQ(checkpoint->step, 1u);
   EXPECT_EQ(digest(*checkpoint),
@@ -146,11 +146,11 @@ TEST_F(GoldenFiles, EveryFlippedBitInAGenerationIsFound) {
       const std::byte flip = std::byte{1} << static_cast<int>(i % 8);
       bytes[i] ^= flip;
       overwrite(generation / name, bytes);
-      EXPECT_THROW(read_generation(generation), core::DataError) << name << " byte " << i;
+      EXPECT_THROW(open_generation(generation), core::DataError) << name << " byte " << i;
       bytes[i] ^= flip;
     }
     overwrite(generation / name, bytes);
-    EXPECT_NO_THROW(read_generation(generation));
+    EXPECT_NO_THROW(open_generation(generation));
   }
 }
 

@@ -32,6 +32,17 @@ class ShardedEngineTest : public TrainingFixture {
     ScoreSummary scores;
   };
 
+  /// This rank is the only one.
+  static io::TensorMap evaluated_tensors(const TrainingState& state) {
+    const std::string prefix = state.average.defined() ? "average/" : "parameters/";
+    io::TensorMap tensors;
+    for (const io::TensorRange& range : state.ranges(0, 1))
+      if (range.name.starts_with(prefix))
+        tensors[range.name.substr(prefix.size())] = {
+            range.type, range.shape, {range.bytes.begin(), range.bytes.end()}};
+    return tensors;
+  }
+
   Outcome run(HeadPlacement placement, std::uint64_t steps) {
     options_.head = placement;
     const io::BatchPlan batches = plan();
@@ -42,8 +53,8 @@ class ShardedEngineTest : public TrainingFixture {
       own = own_head_classes(head_settings(training), communicator_);
     TrainingState state(*model_, options_.optimiser, 3, false, own);
     train(*engine, batches, state, steps);
-    return {state.model_tensors(communicator_, TrainingState::Which::evaluated), state.sums,
-            state.last_norm, summarise(engine->score(state, data_, description_))};
+    return {evaluated_tensors(state), state.sums, state.last_norm,
+            summarise(engine->score(state, data_, description_))};
   }
 
   /// `bound`: relative.
