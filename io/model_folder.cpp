@@ -11,7 +11,6 @@
 #include "io/manifest.h"
 #include "io/packed_shard.h"
 #include "io/posix.h"
-#include "io/safetensors.h"
 
 namespace retort::io {
 namespace {
@@ -78,10 +77,12 @@ std::filesystem::path model_folder(const std::filesystem::path& path) {
   return path;
 }
 
-bool is_exported(const std::filesystem::path& folder) {
+/// Of an exported folder: one file, or parts. Empty: it is none.
+std::vector<std::filesystem::path> exported_files(const std::filesystem::path& folder) {
   std::error_code error;
-  return std::filesystem::exists(folder / kSafetensors, error) &&
-         std::filesystem::exists(folder / kDescription, error);
+  if (!std::filesystem::exists(folder / kDescription, error)) return {};
+  if (std::filesystem::exists(folder / kSafetensors, error)) return {folder / kSafetensors};
+  return part_files(folder);
 }
 
 ModelDescription exported_description(const std::filesystem::path& folder) {
@@ -152,20 +153,26 @@ void select_rows(TensorMap& tensors, const RowSelection& selection, const std::s
 void tell_of_changes(const std::filesystem::path& folder, const ModelFile& model) {
   if (!has_manifest(folder) || read_manifest(folder).content_digest == model.digest) return;
   core::log_warning("{}: its weights are not those that export wrote: trained on since, or damaged",
-                    (folder / kSafetensors).string());
+                    exported_files(folder).front().string());
 }
 
-ModelFile read_exported(const std::filesystem::path& folder, const RowSelection& selection) {
-  const std::filesystem::path path = folder / kSafetensors;
+ModelFile read_exported(const std::filesystem::path& folder,
+                        const std::vector<std::filesystem::path>& files,
+                        const RowSelection& selection) {
+  const std::string where = files.front().string();
   ModelFile model;
   model.description = exported_description(folder);
-  const SafetensorsFile file(read_file(path), path.string());
-  for (const auto& each : file.entries())
-    if (!is_batch_counter(each.first)) model.tensors.emplace(each.first, file.as_f32(each.first));
-  require_finite(model.tensors, path.string());
+  const ModelParts parts(files);
+  const TensorSource source = parts.source();
+  for (const auto& [name, spec] : source.specs) {
+    Tensor& tensor = model.tensors[name] = {spec.type, spec.shape, {}};
+    tensor.bytes.resize(spec.bytes());
+    source.read(name, 0, tensor.bytes);
+  }
+  require_finite(model.tensors, where);
   model.digest = digest_of(model.description, model.tensors);
   tell_of_changes(folder, model);
-  if (selection) select_rows(model.tensors, selection, path.string());
+  if (selection) select_rows(model.tensors, selection, where);
   return model;
 }
 
@@ -215,7 +222,7 @@ std::string write_model(const std::filesystem::path& folder, const ModelDescript
 
 ModelDescription read_description(const std::filesystem::path& path) {
   const std::filesystem::path folder = model_folder(path);
-  if (is_exported(folder)) return exported_description(folder);
+  if (!exported_files(folder).empty()) return exported_description(folder);
   const Manifest manifest = model_manifest(folder);
   const auto member = std::find_if(manifest.members.begin(), manifest.members.end(),
                                    [](const Member& each) { return each.name == kDescription; });
@@ -226,7 +233,8 @@ ModelDescription read_description(const std::filesystem::path& path) {
 
 ModelFile read_model(const std::filesystem::path& path, const RowSelection& selection) {
   const std::filesystem::path folder = model_folder(path);
-  if (is_exported(folder)) return read_exported(folder, selection);
+  if (const auto files = exported_files(folder); !files.empty())
+    return read_exported(folder, files, selection);
   const Manifest manifest = model_manifest(folder);
   ModelFile model;
   TensorAssembler assembler(selection);
@@ -247,6 +255,23 @@ ModelFile read_model(const std::filesystem::path& path, const RowSelection& sele
                           "anew");
   }
   return model;
+}
+
+StoredModel open_model(const std::filesystem::path& path) {
+  const std::filesystem::path folder = model_folder(path);
+  StoredModel model{read_description(path), {}};
+  if (const auto files = exported_files(folder); !files.empty()) {
+    model.parts.emplace(files);
+    return model;
+  }
+  for (const Member& member : model_manifest(folder).members)
+    if (member.name != kDescription) model.files.add(folder / member.name, member.seal, kKind);
+  model.files.finish();
+  return model;
+}
+
+std::string model_digest(const ModelDescription& description, const std::string& tensors) {
+  return digest_of(description, tensors);
 }
 
 }  // namespace retort::io

@@ -12,7 +12,9 @@
 
 #include "io/augment.h"
 #include "io/loader.h"
+#include "io/model_parts.h"
 #include "io/tensor_file.h"
+#include "io/tensor_files.h"
 
 namespace retort::io {
 
@@ -43,10 +45,23 @@ std::string write_model(const std::filesystem::path& folder, const ModelDescript
                         const TensorSource& source);
 /// The text of model.json.
 std::string description_text(const ModelDescription& description);
+/// The content digest of a model with tensors of this digest.
+std::string model_digest(const ModelDescription& description, const std::string& tensors);
+
+/// A model whose tensors stay on disk.
+struct StoredModel {
+  ModelDescription description;
+  TensorFiles files;                  // of a model folder, or
+  std::optional<ModelParts> parts{};  // of an exported one
+  TensorSource source() const { return parts ? parts->source() : files.source(); }
+};
+/// `path`: as read_model() takes it; the same DataErrors, but weights are not looked at.
+StoredModel open_model(const std::filesystem::path& path);
 /// `path`: as read_model() takes it. The description alone; tensors are not read.
 ModelDescription read_description(const std::filesystem::path& path);
 /// `path`: a model folder, a section's folder that holds one at path/model, or an exported folder
-/// (model.json and model.safetensors, docs/export.md), whose tensors may have changed since.
+/// (model.json and model.safetensors, docs/export.md, or parts of it, docs/reshard.md), whose
+/// tensors may have changed since.
 /// DataError for weights that are NaN or infinite. Of a tensor of which rows are selected only
 /// these are kept; the digest is then the one that the manifest tells, of files whose bytes were
 /// verified.

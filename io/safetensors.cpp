@@ -254,16 +254,16 @@ Tensor SafetensorsFile::as_f32(const std::string& name) const {
   return tensor;
 }
 
-FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
+FileSeal write_safetensors(const std::filesystem::path& path, const TensorSource& source,
                            const std::map<std::string, std::string>& metadata) {
-  const auto rank = [](const Tensor& tensor) {
+  const auto rank = [](const TensorSpec& tensor) {
     return std::find_if(kTypes.begin(), kTypes.end(),
                         [&](const Type& type) { return type.dtype == tensor.type; }) -
            kTypes.begin();
   };
-  std::vector<const std::pair<const std::string, Tensor>*> order;
-  order.reserve(tensors.size());
-  for (const auto& each : tensors) order.push_back(&each);
+  std::vector<const std::pair<const std::string, TensorSpec>*> order;
+  order.reserve(source.specs.size());
+  for (const auto& each : source.specs) order.push_back(&each);
   std::stable_sort(order.begin(), order.end(),
                    [&](const auto* a, const auto* b) { return rank(a->second) > rank(b->second); });
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
@@ -271,12 +271,10 @@ FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& t
   std::uint64_t next = 0;
   for (const auto* each : order) {
     const auto& [name, tensor] = *each;
-    if (name == kMetadata || tensor.bytes.size() != tensor.elements() * size_of(tensor.type))
-      throw core::InternalError(
-          fmt::format("{}: tensor {} cannot be written: its name is taken, or its bytes are not "
-                      "those of its shape",
-                      path.string(), shown(name)));
-    const std::uint64_t end = next + tensor.bytes.size();
+    if (name == kMetadata)
+      throw core::InternalError(fmt::format("{}: tensor {} cannot be written: its name is taken",
+                                            path.string(), shown(name)));
+    const std::uint64_t end = next + tensor.bytes();
     header[name] = {{"dtype", kTypes[static_cast<std::size_t>(rank(tensor))].name},
                     {"shape", tensor.shape},
                     {"data_offsets", {next, end}}};
@@ -293,8 +291,28 @@ FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& t
   AtomicFile file(path);
   file.write(prefix);
   file.write(text);
-  for (const auto* each : order) file.write(each->second.bytes);
+  constexpr std::uint64_t kPiece = std::uint64_t{16} << 20;
+  std::vector<std::byte> piece;
+  for (const auto* each : order) {
+    const auto& [name, tensor] = *each;
+    const std::uint64_t bytes = tensor.bytes();
+    for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+      piece.resize(std::min(kPiece, bytes - at));
+      source.read(name, at / size_of(tensor.type), piece);
+      file.write(piece);
+    }
+  }
   return file.commit();
+}
+
+FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  for (const auto& [name, tensor] : tensors)
+    if (tensor.bytes.size() != TensorSpec{tensor.type, tensor.shape}.bytes())
+      throw core::InternalError(
+          fmt::format("{}: tensor {} cannot be written: its bytes are not those of its shape",
+                      path.string(), shown(name)));
+  return write_safetensors(path, source_of(tensors), metadata);
 }
 
 bool is_batch_counter(std::string_view name) {

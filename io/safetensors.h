@@ -57,6 +57,9 @@ class SafetensorsFile {
 /// its type; equal content gives equal bytes, those that the reference implementation writes.
 FileSeal write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                            const std::map<std::string, std::string>& metadata);
+/// The same of tensors that are read piece by piece.
+FileSeal write_safetensors(const std::filesystem::path& path, const TensorSource& source,
+                           const std::map<std::string, std::string>& metadata);
 
 /// num_batches_tracked: a counter that PyTorch keeps beside BatchNorm's statistics and that says
 /// nothing about the model. Readers of models leave it out.

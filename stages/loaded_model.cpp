@@ -113,6 +113,16 @@ LoadedModel load_model_sharded(const std::filesystem::path& path,
   return loaded;
 }
 
+std::vector<std::string> head_names(const io::ModelDescription& description,
+                                    const std::filesystem::path& path) {
+  const auto model = build(description, path);
+  std::vector<std::string> names;
+  for (const int index : {model->head().weight, model->head().bias})
+    if (index >= 0)
+      names.push_back(model->parameters().specs()[static_cast<std::size_t>(index)].name);
+  return names;
+}
+
 nn::HeadSettings head_settings(const LoadedModel& model) {
   return {.classes = model.description.class_names.size(),
           .features = static_cast<std::uint64_t>(model.model->embedding_size()),

@@ -50,6 +50,10 @@ LoadedModel load_model(const std::filesystem::path& path);
 /// The same with this rank's share of the head alone. UsageError: more ranks than tiles of classes.
 LoadedModel load_model_sharded(const std::filesystem::path& path,
                                const comm::Communicator& communicator);
+/// Names of the last linear layer's tensors, weight first; none: the model has no such layer.
+/// DataError as load_model().
+std::vector<std::string> head_names(const io::ModelDescription& description,
+                                    const std::filesystem::path& path);
 /// Of a model with a share of its head.
 nn::HeadSettings head_settings(const LoadedModel& model);
 

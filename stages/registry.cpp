@@ -14,6 +14,7 @@ std::unique_ptr<Stage> make_smooth();
 std::unique_ptr<Stage> make_evaluate();
 std::unique_ptr<Stage> make_classify();
 std::unique_ptr<Stage> make_export();
+std::unique_ptr<Stage> make_reshard();
 
 namespace {
 constexpr std::array kStages = {
@@ -27,6 +28,8 @@ constexpr std::array kStages = {
     StageEntry{"classify", "label new pictures or lines of text", Ranks::one, make_classify},
     StageEntry{"export", "write a model as safetensors with a Python loader, or ONNX", Ranks::one,
                make_export},
+    StageEntry{"reshard", "divide a model's last layer among files, or put it together", Ranks::one,
+               make_reshard},
 };
 }  // namespace
 
