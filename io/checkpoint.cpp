@@ -150,9 +150,13 @@ std::optional<Checkpoint> RunFolder::load(const RowSelection& selection) const {
   comm::Communicator& communicator = state_->communicator;
   while (true) {
     std::string name;
+    FileSeal manifest;
     agree(communicator, [&] {
       if (!communicator.root()) return;
-      if (const auto id = state_->newest(State::Depth::manifest)) name = name_of(*id);
+      const auto id = state_->newest(State::Depth::manifest);
+      if (!id) return;
+      name = name_of(*id);
+      manifest = seal_of(state_->folder_of(*id) / "manifest.json");
     });
     name = communicator.broadcast(name);
     if (name.empty()) return std::nullopt;
@@ -169,7 +173,10 @@ std::optional<Checkpoint> RunFolder::load(const RowSelection& selection) const {
     const std::vector<std::string> faults = communicator.all_gather(fault);
     const auto found = std::find_if(faults.begin(), faults.end(),
                                     [](const std::string& text) { return !text.empty(); });
-    if (found == faults.end()) return checkpoint;
+    if (found == faults.end()) {
+      state_->held = State::Held{*generation_id(name), manifest};
+      return checkpoint;
+    }
     agree(communicator, [&] {
       if (communicator.root()) set_aside(folder, *found);
     });

@@ -26,6 +26,13 @@ struct Checkpoint {
   TensorMap tensors;
 };
 
+/// A generation whose tensors stay on disk.
+struct StoredCheckpoint {
+  std::uint64_t step = 0;
+  nlohmann::json state;
+  TensorFiles tensors;
+};
+
 /// What a commit leaves of the generations of its chain; the others are removed.
 struct Retention {
   int newest = 2;                               // at least 2
@@ -76,7 +83,13 @@ class RunFolder {
   void commit(std::uint64_t step, const nlohmann::json& state, std::span<const TensorRange> ranges,
               Retention retention = {});
 
-  /// The same behind the caller's work: begin() copies the ranges (into memory that is kept for the
+  /// Collective. Reads the generation that load() gave or commit() wrote last, and no other, back
+  /// from disk: on rank 0 with its tensors, verified; elsewhere without. Nothing, on all ranks: it
+  /// is damaged, gone or another's, was set aside with a warning, and a commit() of the same step
+  /// writes it once more.
+  std::optional<StoredCheckpoint> reopen();
+
+  /// commit() behind the caller's work: begin() copies the ranges (into memory that is kept for the
   /// next one) and returns; one thread writes. InternalError while pending(). Then, until pending()
   /// is false: once settled() holds on every rank, advance() on all. Nothing counts as committed,
   /// and no error comes out, before that. Left pending in the destructor, it is given up.
@@ -100,12 +113,6 @@ class RunFolder {
   std::unique_ptr<State> state_;
 };
 
-/// A generation whose tensors stay on disk.
-struct StoredCheckpoint {
-  std::uint64_t step = 0;
-  nlohmann::json state;
-  TensorFiles tensors;
-};
 /// The newest verified generation of a run folder, read by one process without claiming (inspect);
 /// changes nothing. DataError if generations exist and none verifies.
 std::optional<StoredCheckpoint> open_newest(const std::filesystem::path& run_folder);

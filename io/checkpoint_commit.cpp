@@ -181,7 +181,7 @@ void RunFolder::State::finish_parts() {
     const core::FaultPlace thread_place(kPlace);
     const core::Stopwatch watch;
     if (cancelled) return;
-    commit_manifest(reports);
+    pending->manifest = commit_manifest(reports);
     try {
       fence->require_newest(epoch);  // a newer start may be reading what we would remove
       prune(pending->retention);
@@ -192,7 +192,7 @@ void RunFolder::State::finish_parts() {
   });
 }
 
-void RunFolder::State::commit_manifest(const std::vector<std::string>& reports) const {
+FileSeal RunFolder::State::commit_manifest(const std::vector<std::string>& reports) const {
   const std::filesystem::path folder = folder_of(pending->id);
   Manifest manifest;
   manifest.kind = kCheckpointKind;
@@ -210,7 +210,7 @@ void RunFolder::State::commit_manifest(const std::vector<std::string>& reports) 
   check_coverage(lists);
   fence->require_newest(epoch);  // the parts took their time
   pass_fault_point("checkpoint-manifest", "write", folder / "manifest.json");
-  write_manifest(folder, std::move(manifest));
+  return write_manifest(folder, std::move(manifest));
 }
 
 void RunFolder::State::finish_manifest() {
@@ -218,6 +218,7 @@ void RunFolder::State::finish_manifest() {
     if (communicator.root()) as_newest([&] { background.wait(); });
   });
   last_step = pending->id.step;
+  held = Held{pending->id, pending->manifest};
   last_state = std::move(pending->state_text);
   ++costs.generations;
   if (pending->source == Source::copied) costs.behind_seconds += pending->seconds;
@@ -283,6 +284,39 @@ void RunFolder::advance() {
     }
     throw;
   }
+}
+
+std::optional<StoredCheckpoint> RunFolder::reopen() {
+  State& own = *state_;
+  if (own.pending || !own.held) throw core::InternalError("there is no generation to reopen");
+  std::optional<StoredCheckpoint> stored;
+  std::uint64_t spoilt = 0;
+  agree(own.communicator, [&] {
+    if (!own.communicator.root()) return;
+    const std::filesystem::path folder = own.folder_of(own.held->id);
+    std::string why;
+    try {
+      if (!has_manifest(folder)) {
+        why = folder.string() + " is gone";
+      } else if (seal_of(folder / "manifest.json") != own.held->manifest) {
+        why = folder.string() + " is not what was written there";
+      } else {
+        stored = open_generation(folder);
+      }
+    } catch (const core::DataError& error) {
+      why = error.what();
+    }
+    if (why.empty()) return;
+    core::log_warning("{}; set aside as {}.bad, it is written once more", why,
+                      folder.filename().string());
+    io::set_aside(folder);
+    spoilt = 1;
+  });
+  if (own.communicator.all_reduce_max(spoilt) == 0)
+    return stored ? std::move(stored) : std::optional(StoredCheckpoint{});
+  own.held.reset();
+  own.last_step.reset();
+  return std::nullopt;
 }
 
 void RunFolder::finish() {

@@ -150,8 +150,8 @@ void select_rows(TensorMap& tensors, const RowSelection& selection, const std::s
 }
 
 // What `retort export` writes, and what somebody may have trained on in Python since.
-void tell_of_changes(const std::filesystem::path& folder, const ModelFile& model) {
-  if (!has_manifest(folder) || read_manifest(folder).content_digest == model.digest) return;
+void tell_of_changes(const std::filesystem::path& folder, const std::string& digest) {
+  if (!has_manifest(folder) || read_manifest(folder).content_digest == digest) return;
   core::log_warning("{}: its weights are not those that export wrote: trained on since, or damaged",
                     exported_files(folder).front().string());
 }
@@ -171,7 +171,7 @@ ModelFile read_exported(const std::filesystem::path& folder,
   }
   require_finite(model.tensors, where);
   model.digest = digest_of(model.description, model.tensors);
-  tell_of_changes(folder, model);
+  tell_of_changes(folder, model.digest);
   if (selection) select_rows(model.tensors, selection, where);
   return model;
 }
@@ -262,9 +262,15 @@ StoredModel open_model(const std::filesystem::path& path) {
   StoredModel model{read_description(path), {}};
   if (const auto files = exported_files(folder); !files.empty()) {
     model.parts.emplace(files);
+    model.digest = digest_of(model.description, digest(model.parts->source()));
+    model.where = files.front().string();
+    tell_of_changes(folder, model.digest);
     return model;
   }
-  for (const Member& member : model_manifest(folder).members)
+  const Manifest manifest = model_manifest(folder);
+  model.digest = manifest.content_digest;
+  model.where = folder.string();
+  for (const Member& member : manifest.members)
     if (member.name != kDescription) model.files.add(folder / member.name, member.seal, kKind);
   model.files.finish();
   return model;

@@ -53,6 +53,8 @@ struct StoredModel {
   ModelDescription description;
   TensorFiles files;                  // of a model folder, or
   std::optional<ModelParts> parts{};  // of an exported one
+  std::string digest{};               // as read_model() has it
+  std::string where{};                // what messages about its tensors name
   TensorSource source() const { return parts ? parts->source() : files.source(); }
 };
 /// `path`: as read_model() takes it; the same DataErrors, but weights are not looked at.

@@ -34,7 +34,13 @@ struct RunFolder::State {
     Retention retention;
     nlohmann::json coverage;  // this rank's ranges
     std::vector<Member> members;
-    double seconds = 0;  // that this rank's thread worked for it
+    FileSeal manifest{};  // rank 0, once it is written
+    double seconds = 0;   // that this rank's thread worked for it
+  };
+  /// The generation that the caller's state is in: loaded, or committed since.
+  struct Held {
+    GenerationId id;
+    FileSeal manifest{};  // rank 0
   };
   enum class Depth { manifest, members };
 
@@ -45,6 +51,7 @@ struct RunFolder::State {
   std::uint32_t epoch = 0;
   std::optional<std::uint64_t> last_step{};  // committed by this start
   std::string last_state{};
+  std::optional<Held> held{};
   std::optional<Pending> pending{};
   CommitCosts costs{};
   std::unique_ptr<std::byte[]> copy{};  // kept from commit to commit
@@ -72,7 +79,7 @@ struct RunFolder::State {
   // Not collective. What a later start has made impossible, since it clears away what others left
   // unfinished, fails because of that start and says so.
   void as_newest(const std::function<void()>& work) const;
-  void commit_manifest(const std::vector<std::string>& reports) const;
+  FileSeal commit_manifest(const std::vector<std::string>& reports) const;
   void prune(Retention retention) const;
 };
 

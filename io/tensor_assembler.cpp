@@ -131,7 +131,7 @@ TensorMap TensorAssembler::finish() {
     if (next != pieces.wanted.end) throw_cut_short(pieces.where, name, next, pieces.wanted.end);
     bool overflow = false;
     const std::uint64_t total = elements_of(pieces.shape, overflow);
-    if (pieces.wanted.size() != total)
+    if (pieces.wanted.size() != total && total > 0 && pieces.shape[0] > 0)
       pieces.shape[0] = pieces.wanted.size() / (total / pieces.shape[0]);
     Tensor tensor{pieces.type, std::move(pieces.shape), {}};
     if (pieces.ranges.size() == 1) {

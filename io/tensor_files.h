@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,18 +27,32 @@ class TensorFiles {
 
   const std::map<std::string, TensorSpec>& specs() const { return specs_; }
   /// Fills `into` with a tensor's bytes from its element `first` on. DataError for a file that has
-  /// been cut since.
+  /// been cut or changed since add().
   void read(const std::string& name, std::uint64_t first, std::span<std::byte> into) const;
   /// All tensors. This outlives it.
   TensorSource source() const;
 
  private:
+  /// A file, with checksums of its parts: what is read is what was verified.
+  class CheckedFile {
+   public:
+    CheckedFile(const std::filesystem::path& path, std::span<const std::byte> image);
+    const std::filesystem::path& path() const { return file_.path(); }
+    /// As RandomAccessFile::read(); DataError for bytes that have changed, too.
+    void read(std::uint64_t offset, std::span<std::byte> into) const;
+
+   private:
+    static constexpr std::uint64_t kPart = 1 << 16;
+    RandomAccessFile file_;
+    std::uint64_t size_;
+    std::vector<std::uint32_t> checksums_;  // CRC32C of each kPart bytes
+  };
   struct Range {
     std::uint64_t begin = 0, end = 0;  // elements
-    const RandomAccessFile* file = nullptr;
+    const CheckedFile* file = nullptr;
     std::uint64_t offset = 0;  // of the first, in the file
   };
-  std::vector<std::unique_ptr<RandomAccessFile>> files_;
+  std::vector<std::unique_ptr<CheckedFile>> files_;
   std::map<std::string, TensorSpec> specs_;
   std::map<std::string, std::vector<Range>> ranges_;
 };

@@ -104,14 +104,15 @@ void HeadShare::restore(const io::TensorMap& tensors) {
   for (Named& vector : vectors()) nn::from_tensors(layout_, tensors, vector.prefix, vector.flat);
 }
 
-void HeadShare::start_from(const io::TensorMap& tensors) {
+void HeadShare::start_from(const io::TensorSource& tensors) {
   for (const nn::ParameterSpec& spec : layout_.specs()) {
-    const io::Tensor& whole = tensors.at(spec.name);
-    const std::uint64_t row = spec.elements / classes_.size() * sizeof(float);
-    if (whole.bytes.size() != all_classes_ * row)
+    const auto whole = tensors.specs.find(spec.name);
+    if (whole == tensors.specs.end()) continue;
+    if (whole->second.shape.at(0) != all_classes_)
       throw core::InternalError("weights of another head to start from");
-    std::memcpy(parameters_.data_ptr<float>() + spec.offset,
-                whole.bytes.data() + classes_.begin * row, classes_.size() * row);
+    tensors.read(spec.name, classes_.begin * (spec.elements / classes_.size()),
+                 std::as_writable_bytes(
+                     std::span(parameters_.data_ptr<float>() + spec.offset, spec.elements)));
   }
   if (average_.defined()) average_.copy_(parameters_);
 }

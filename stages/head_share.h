@@ -43,8 +43,8 @@ class HeadShare {
   std::vector<io::TensorRange> ranges() const;
   /// The tensors that owns() in a checkpoint, of this rank's rows. DataError as nn::from_tensors().
   void restore(const io::TensorMap& tensors);
-  /// Weights from a model's whole tensors.
-  void start_from(const io::TensorMap& tensors);
+  /// Its rows of a model's tensors, of those that are there.
+  void start_from(const io::TensorSource& tensors);
 
  private:
   struct Named {

@@ -10,9 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "io/atomic_file.h"
-#include "io/safetensors.h"
 
 namespace retort::stages {
 namespace {
@@ -80,73 +78,69 @@ void check_names(const std::string& where, const std::string& architecture,
                   head_alone ? hint : "give the model and the options that it belongs to"));
 }
 
-io::TensorMap random_head(const nn::Model& model, const std::string& head, std::uint64_t seed) {
-  at::Tensor flat = nn::make_flat(model.parameters());
-  nn::initialise(model.parameters(), seed, flat);
-  io::TensorMap tensors = nn::to_tensors(model.parameters(), flat, "");
-  std::erase_if(tensors, [&](const auto& each) { return !each.first.starts_with(head); });
-  return tensors;
-}
-
 InitialWeights from_folder(const std::filesystem::path& path,
                            const io::ModelDescription& description, InitialHead head,
                            const std::string& hint) {
-  io::ModelFile file = io::read_model(path);
-  if (head == InitialHead::keep && file.description.class_digest != description.class_digest)
+  auto model = std::make_unique<const io::StoredModel>(io::open_model(path));
+  const io::ModelDescription& own = model->description;
+  if (head == InitialHead::keep && own.class_digest != description.class_digest)
     throw DataError(fmt::format(
         "--init {}: that model knows {} classes, the data set has {} (or other names): start from "
         "a model of the same classes, or {}",
-        path.string(), file.description.class_names.size(), description.class_names.size(), hint));
+        path.string(), own.class_names.size(), description.class_names.size(), hint));
   const auto form = [](const io::ModelDescription& of) {
     const std::string scale = of.options.value("logit-scale", "");
     return of.options.value("logit-form", "linear") + (scale.empty() ? "" : " times " + scale);
   };
-  if (head == InitialHead::keep && form(file.description) != form(description))
+  if (head == InitialHead::keep && form(own) != form(description))
     throw DataError(fmt::format(
         "--init {}: the logits of that model are {}, those of this one {}: give the same "
         "--logit-form and --logit-scale, or {}",
-        path.string(), form(file.description), form(description), hint));
-  return {std::move(file.tensors), std::move(file.digest)};
+        path.string(), form(own), form(description), hint));
+  InitialWeights weights{model->source(), model->digest};
+  weights.model = std::move(model);
+  return weights;
 }
 
 }  // namespace
 
 InitialWeights read_initial_weights(const std::filesystem::path& path, const nn::Model& model,
-                                    const io::ModelDescription& description, InitialHead head,
-                                    std::uint64_t seed) {
+                                    const io::ModelDescription& description, InitialHead head) {
   const std::string where = path.string();
   const std::string head_name = head_prefix(model);
   const std::string hint = fmt::format("start with a new head, {}*, by --init-head new", head_name);
-  const auto is_head = [&](const std::string& name) { return name.starts_with(head_name); };
   std::error_code error;
-  std::optional<io::SafetensorsFile> file;
   InitialWeights weights;
-  std::map<std::string, Shape> there;
   if (std::filesystem::is_regular_file(path, error)) {
-    std::vector<std::byte> bytes = io::read_file(path);
-    weights.digest = core::sha256_hex(bytes);
-    file.emplace(std::move(bytes), where);
-    for (const auto& [name, entry] : file->entries())
-      if (!io::is_batch_counter(name)) there.emplace(name, entry.shape);
+    weights.file = std::make_unique<const io::ModelParts>(std::vector<std::filesystem::path>{path});
+    weights.tensors = weights.file->source();
+    weights.digest = io::seal_of(path).sha256;
   } else {
     if (!std::filesystem::exists(path, error))
       throw core::UsageError(fmt::format("--init {}: there is no such file or folder", where));
     weights = from_folder(path, description, head, hint);
-    for (const auto& [name, tensor] : weights.tensors) there.emplace(name, tensor.shape);
   }
-  std::map<std::string, Shape> wanted = shapes_of(model);
+  std::map<std::string, Shape> wanted = shapes_of(model), there;
+  for (const auto& [name, spec] : weights.tensors.specs) {
+    if (spec.type != io::DType::f32)
+      throw DataError(fmt::format("--init {}: tensor {} is {}, not f32: convert it", where, name,
+                                  io::name_of(spec.type)));
+    there.emplace(name, spec.shape);
+  }
   if (head == InitialHead::fresh) {
-    std::erase_if(there, [&](const auto& each) { return is_head(each.first); });
-    std::erase_if(wanted, [&](const auto& each) { return is_head(each.first); });
+    const auto is_head = [&](const auto& each) { return each.first.starts_with(head_name); };
+    std::erase_if(there, is_head);
+    std::erase_if(wanted, is_head);
+    std::erase_if(weights.tensors.specs, is_head);
   }
   check_names(where, description.name, wanted, there, head_name, hint);
-  if (file) {
-    for (const auto& each : wanted) weights.tensors[each.first] = file->as_f32(each.first);
-    io::require_finite(weights.tensors, "--init " + where);
-  }
-  if (head == InitialHead::fresh)
-    for (auto& [name, tensor] : random_head(model, head_name, seed))
-      weights.tensors[name] = std::move(tensor);
+  const std::string source = weights.model ? weights.model->where : where;
+  weights.tensors.read = [read = std::move(weights.tensors.read), where = "--init " + source](
+                             const std::string& name, std::uint64_t first,
+                             std::span<std::byte> into) {
+    read(name, first, into);
+    io::require_finite(name, io::DType::f32, into, first, where);
+  };
   return weights;
 }
 

@@ -125,7 +125,7 @@ void TrainingRun::restore() {
   folder_.emplace(io::RunFolder::open(
       communicator_, options_.out, recipe_,
       context_.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no));
-  if (job_.initial != nullptr) state_.start_from(*job_.initial);
+  if (job_.initial != nullptr) io::agree(communicator_, [&] { state_.start_from(*job_.initial); });
   if (auto checkpoint = folder_->load(state_.selection())) {
     state_.restore(std::move(*checkpoint));
     core::log_info("{}: resuming at step {} of {}", options_.out.string(), state_.step, steps_);
@@ -270,20 +270,18 @@ std::vector<std::string> model_members(const std::filesystem::path& section) {
 }
 
 StageOutcome TrainingRun::finish() {
-  checkpoints_->commit();
+  const io::StoredCheckpoint last = checkpoints_->commit_verified();
   const bool best = state_.best_parameters.defined() && state_.best >= 0;
   std::string content;
   std::vector<std::string> members;  // rank 0
   // The generation on disk holds the whole of it: no rank has to.
   io::on_root(communicator_, [&] {
-    const auto newest = io::open_newest(options_.out);
-    if (!newest) throw core::InternalError("the last generation is gone");
     const io::TensorSource model = state_.model_source(
-        newest->tensors, best ? TrainingState::Which::best : TrainingState::Which::evaluated);
+        last.tensors, best ? TrainingState::Which::best : TrainingState::Which::evaluated);
     core::Sha256 hash;
     folder_->write_as_newest(
         [&] { hash.update(io::write_model(options_.out / "model", job_.description, model)); });
-    hash.update(io::digest(*newest));
+    hash.update(io::digest(last));
     content = hash.hex();
     members = model_members(options_.out);
   });

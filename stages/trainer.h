@@ -23,7 +23,7 @@ struct TrainingJob {
   const io::ModelDescription& description;
   const io::PackedDataset& data;
   const io::PackedDataset* validation;  // nullptr: none
-  const io::TensorMap* initial;         // weights to start from; nullptr: random
+  const io::TensorSource* initial;      // weights to start from; nullptr: random
   const Objective& objective;
   std::string inputs;              // digests of all inputs: enters the recipe hash
   std::uint64_t passes = 0;        // augmentation keyed by epoch mod passes; 0: by epoch

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "core/error.h"
 #include "core/stop.h"
 
 namespace retort::stages {
@@ -89,6 +93,19 @@ void TrainingCheckpoints::commit() {
   written_step_ = state_.step;
   last_ = Clock::now();
   clock.mark(Phase::checkpoint);
+}
+
+io::StoredCheckpoint TrainingCheckpoints::commit_verified() {
+  constexpr int kMost = 3;
+  for (int attempt = 1; attempt <= kMost; ++attempt) {
+    commit();
+    if (auto stored = folder_.reopen()) return std::move(*stored);
+    written_step_.reset();
+  }
+  throw core::DataError(fmt::format(
+      "{}: the last generation was damaged {} times on its way to the disk: look after the disk, "
+      "then start again",
+      folder_.path().string(), kMost));
 }
 
 nlohmann::json TrainingCheckpoints::costs() {

@@ -4,7 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <limits>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -29,6 +29,9 @@ class TrainingCheckpoints {
   Next boundary();
   /// The state as it is now; returns when it is committed.
   void commit();
+  /// commit(), and what it wrote, read back: on rank 0 with its tensors. What is damaged on its way
+  /// to the disk is written again; DataError on all ranks if it is three times.
+  io::StoredCheckpoint commit_verified();
   /// Of this start: `generations`, `bytes` of all ranks in them, `stall_seconds` that the loop
   /// waited for copies and writes, `behind_seconds` that were written behind it (largest of the
   /// ranks).
@@ -49,8 +52,8 @@ class TrainingCheckpoints {
   TrainingEngine& engine_;
   TrainingState& state_;
   Clock::time_point last_ = Clock::now();
-  std::int64_t best_;  // as state_ has it, at the boundary before
-  std::uint64_t written_step_ = std::numeric_limits<std::uint64_t>::max();  // or being written
+  std::int64_t best_;                          // as state_ has it, at the boundary before
+  std::optional<std::uint64_t> written_step_;  // or being written
 };
 
 }  // namespace retort::stages

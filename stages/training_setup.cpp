@@ -89,7 +89,7 @@ TrainingSetup prepare_training(const TrainingOptions& options, const ModelChoice
   if (setup.validation) setup.inputs += fmt::format("validation {}\n", setup.validation->digest());
   if (!options.initial.empty()) {
     setup.initial = read_initial_weights(options.initial, *setup.model, setup.description,
-                                         options.initial_head, options.seed);
+                                         options.initial_head);
     setup.inputs += fmt::format("init {}\n", setup.initial->digest);
   }
   return setup;

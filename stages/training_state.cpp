@@ -96,9 +96,17 @@ io::TensorMap taken_out(const HeadShare& head, io::TensorMap& tensors) {
 
 }  // namespace
 
-void TrainingState::start_from(io::TensorMap tensors) {
-  if (head) head->start_from(taken_out(*head, tensors));
-  assign_tensors(layout_, model_.buffers(), tensors, parameters, buffers);
+void TrainingState::start_from(const io::TensorSource& tensors) {
+  if (head) head->start_from(tensors);
+  const auto fill = [&](const nn::ParameterLayout& layout, at::Tensor& flat) {
+    for (const auto& spec : layout.specs())
+      if (tensors.specs.contains(spec.name))
+        tensors.read(
+            spec.name, 0,
+            std::as_writable_bytes(std::span(flat.data_ptr<float>() + spec.offset, spec.elements)));
+  };
+  fill(layout_, parameters);
+  fill(model_.buffers(), buffers);
   if (average.defined()) average.copy_(parameters);
 }
 

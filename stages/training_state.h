@@ -62,8 +62,9 @@ class TrainingState {
   /// The weights that are evaluated become the best ones.
   void keep_best();
 
-  /// Parameters and buffers start from a model's tensors (names without prefix).
-  void start_from(io::TensorMap tensors);
+  /// Parameters and buffers start from a model's tensors (names without prefix), those that are
+  /// there, of the model's shapes.
+  void start_from(const io::TensorSource& tensors);
   nlohmann::json to_json() const;
   /// This rank's cut of all tensors: a contiguous part of the elements, padding left out, and its
   /// share of the head.

@@ -78,6 +78,12 @@ score --data one/glyphs --model one/some >whole.json
 score --data one/glyphs --model one/some --head sharded >sharded.json
 same_scores whole.json sharded.json
 
+# A training that goes on from a model: each rank starts from its own classes of it.
+"$RETORT" -n 3 train --data one/data --model mlp --hidden 24 --init one/teacher --head sharded --batch 64 \
+  --micro-shards 4 --steps 1 --learning-rate 1e-30 --out still >/dev/null 2>err || fail "--init"
+for model in one/teacher still; do score --data one/data --model $model >$(basename $model).json; done
+same_scores teacher.json still.json
+
 # Generations hold the head by its classes: written on some ranks, gone on with on others.
 result_after_kills tiny.ini 3 checkpoint:3 checkpoint:2 capture:2 checkpoint:4 checkpoint:3
 

@@ -73,6 +73,37 @@ TEST_F(CheckpointTest, DamageFallsBackToTheGenerationBefore) {
   expect_state(folder.load(), 10);
 }
 
+TEST_F(CheckpointTest, ReopensWhatItHoldsAndNothingElse) {
+  const auto gone = [this](const std::string& name) {
+    std::filesystem::remove_all(generation(name));
+  };
+  {
+    RunFolder folder = open();
+    commit(folder, 10);
+    commit(folder, 20);
+    expect_state(folder.reopen(), 20);
+    // Damaged, gone, another's: written once more, never an older one instead.
+    damage(generation("gen-0000000020-e0001") / "part-00000-000.h5");
+    EXPECT_FALSE(folder.reopen().has_value());
+    commit(folder, 20);
+    expect_state(folder.reopen(), 20);
+    gone("gen-0000000020-e0001");
+    EXPECT_FALSE(folder.reopen().has_value());
+    commit(folder, 20);
+    gone("gen-0000000020-e0001");
+    std::filesystem::copy(generation("gen-0000000010-e0001"), generation("gen-0000000020-e0001"));
+    EXPECT_FALSE(folder.reopen().has_value());
+    commit(folder, 20);
+  }
+  RunFolder folder = open();
+  expect_state(folder.load(), 20);
+  expect_state(folder.reopen(), 20);  // of the start before
+  damage(generation("gen-0000000020-e0001") / "manifest.json");
+  EXPECT_FALSE(folder.reopen().has_value());
+  commit(folder, 20);
+  expect_state(folder.reopen(), 20);
+}
+
 TEST_F(CheckpointTest, AWriteThatTheNextStartSpoiltFailsBecauseOfIt) {
   RunFolder first = open();
   const auto gone = [] { throw core::IoError("cannot rename: the temporary file is gone"); };

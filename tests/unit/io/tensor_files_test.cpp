@@ -127,6 +127,14 @@ TEST_F(TensorFilesTest, MissingRangesAndChangedFilesAreRefused) {
   TensorFiles cut;
   cut.add(path, write_file(path, image), kKind);
   cut.finish();
+  std::vector<std::byte> weight(map_.at("parameters/fc.weight").bytes.size());
+  cut.read("parameters/fc.weight", 0, weight);
+  auto flipped = image;
+  for (std::byte& byte : flipped) byte ^= std::byte{4};
+  const std::filesystem::path other = temporary_.path() / "other";
+  write_file(other, flipped);
+  std::filesystem::copy_file(other, path, std::filesystem::copy_options::overwrite_existing);
+  EXPECT_THROW(cut.read("parameters/fc.weight", 0, weight), core::DataError);
   std::filesystem::resize_file(path, image.size() / 4);
   std::vector<std::byte> bytes(map_.at("parameters/fc.weight").bytes.size());
   EXPECT_THROW(cut.read("parameters/fc.weight", 0, bytes), core::DataError);

@@ -33,6 +33,15 @@ print(min(records, key=lambda record: record["validation_loss"])["step"])')
 [ -e "behind2/checkpoints/gen-$(printf %010d "$best")-e0001" ] || fail "step $best is not kept"
 [ "$(ls behind2/checkpoints | wc -l)" = 3 ] || fail "kept: $(ls behind2/checkpoints)"
 
+# The last generation damaged on its way to the disk: the model is never that of another step.
+for folder in flipped flipped2; do
+  RETORT_FAULT_POINT='checkpoint/atomic-write@checkpoints/gen-0000000060:1:flip' \
+    run 0 -n $((1 + (${#folder} > 7))) "${train[@]}" --checkpoint-every 4 --out $folder
+  warns 'set aside as gen-0000000060-e0001.bad, it is written once more'
+  [ "$(model none)" = "$(model $folder)" ] || fail "$folder: another model"
+  [ "$("$RETORT" inspect --digest $folder)" = "$("$RETORT" inspect --digest once)" ] || fail "$folder: another digest"
+done
+
 for point in checkpoint/checkpoint-part checkpoint/atomic-write checkpoint/checkpoint-manifest; do
   rm -rf full
   RETORT_FAULT_POINT=$point:7:ENOSPC run 74 "${train[@]}" --checkpoint-every 4 --out full
