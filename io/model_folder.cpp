@@ -276,8 +276,4 @@ StoredModel open_model(const std::filesystem::path& path) {
   return model;
 }
 
-std::string model_digest(const ModelDescription& description, const std::string& tensors) {
-  return digest_of(description, tensors);
-}
-
 }  // namespace retort::io

@@ -45,9 +45,6 @@ std::string write_model(const std::filesystem::path& folder, const ModelDescript
                         const TensorSource& source);
 /// The text of model.json.
 std::string description_text(const ModelDescription& description);
-/// The content digest of a model with tensors of this digest.
-std::string model_digest(const ModelDescription& description, const std::string& tensors);
-
 /// A model whose tensors stay on disk.
 struct StoredModel {
   ModelDescription description;

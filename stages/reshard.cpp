@@ -85,8 +85,7 @@ class Reshard : public Stage {
     for (const auto& [name, spec] : source.tensors.specs) numbers += spec.elements();
     const std::uint64_t classes =
         head.empty() ? 0 : source.tensors.specs.at(head.front()).shape.at(0);
-    const std::string content =
-        source.model ? io::model_digest(source.model->description, digest) : digest;
+    const std::string content = source.model ? source.model->digest : digest;
     seal_section(context, options_.out, recipe, content, members,
                  {{"classes", classes}, {"parts", options_.parts}, {"numbers", numbers}});
     return StageOutcome::done;
