@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -44,9 +46,8 @@ Checkpoint read_generation(const std::filesystem::path& folder, const Manifest& 
 }
 
 // Called when no generation can be loaded: a silent fresh start is right only if there was none.
-void require_fresh(const std::filesystem::path& run, const RunContents& contents,
-                   const Chain& chain) {
-  if (!had_generations(contents, chain)) return;
+void require_fresh(const std::filesystem::path& run, const Chain& chain) {
+  if (chain.empty()) return;
   throw core::DataError("generations exist in " + generations_folder(run).string() +
                         " and none verifies; restore one of them, or begin anew after: retort "
                         "check " +
@@ -68,9 +69,16 @@ void set_aside(const std::filesystem::path& folder, const std::string& why) {
   io::set_aside(folder);
 }
 
-void require_recipe(const Manifest& manifest, const std::filesystem::path& folder,
-                    const std::string& recipe_hash) {
-  if (manifest.recipe_hash == recipe_hash) return;
+/// What is wrong with a generation that was made with another recipe than this start's: damage, if
+/// the start that it names had this one's.
+std::string foreign_fault(const RunContents& own, GenerationId id, const Manifest& manifest,
+                          const std::filesystem::path& folder, const std::string& recipe_hash) {
+  if (manifest.recipe_hash == recipe_hash) return "";
+  if (std::any_of(own.claims.begin(), own.claims.end(),
+                  [&](const Claim& claim) { return claim.epoch == id.epoch; }))
+    return fmt::format(
+        "{} is another run's: it was made with recipe {}, start {} here has recipe {}",
+        folder.string(), manifest.recipe_hash, id.epoch, recipe_hash);
   throw core::UsageError(folder.string() + " was made with recipe " + manifest.recipe_hash +
                          ", this run has recipe " + recipe_hash +
                          ": options or inputs changed; use those of the run or choose another "
@@ -80,9 +88,9 @@ void require_recipe(const Manifest& manifest, const std::filesystem::path& folde
 }  // namespace
 
 std::optional<GenerationId> RunFolder::State::newest(Depth depth) const {
-  const RunContents contents = list_run(path);
+  const RunContents contents = list_run(path, recipe_hash);
   const Chain chain = chain_of(contents);
-  for (const GenerationEntry& entry : chain.entries) {
+  for (const GenerationEntry& entry : chain) {
     if (entry.set_aside) continue;
     const std::filesystem::path folder = folder_of(entry.id);
     std::optional<Manifest> manifest;
@@ -93,14 +101,13 @@ std::optional<GenerationId> RunFolder::State::newest(Depth depth) const {
       fault = error.what();
     }
     if (manifest) {
-      require_recipe(*manifest, folder,
-                     recipe_hash);  // no damage: ends the run, sets nothing aside
-      if (depth == Depth::members) fault = first_fault(folder, *manifest);
+      fault = foreign_fault(contents, entry.id, *manifest, folder, recipe_hash);
+      if (fault.empty() && depth == Depth::members) fault = first_fault(folder, *manifest);
     }
     if (fault.empty()) return entry.id;
     set_aside(folder, fault);
   }
-  require_fresh(path, contents, chain);
+  require_fresh(path, chain);
   return std::nullopt;
 }
 
@@ -129,7 +136,10 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
     make_folder(claims_folder(path));
     state->fence = std::make_unique<RunFence>(path, take_over);
     const std::optional<GenerationId> from = state->newest(State::Depth::members);
-    state->epoch = list_run(path).newest_epoch + 1;
+    const RunContents contents = list_run(path);
+    for (const DamagedClaim& claim : contents.damaged_claims)
+      core::log_warning("{}; the starts before it are gone by", claim.why);
+    state->epoch = contents.newest_epoch + 1;
     state->fence->claim(state->epoch, from, recipe_hash);
     // After the claim: a start that lives on and misses a file sees why.
     state->clean();
@@ -193,17 +203,22 @@ StoredCheckpoint open_generation(const std::filesystem::path& folder) {
 }
 
 std::optional<StoredCheckpoint> open_newest(const std::filesystem::path& run_folder) {
-  const RunContents contents = list_run(run_folder);
-  const Chain chain = chain_of(contents);
-  for (const GenerationEntry& entry : chain.entries) {
+  const std::string recipe = recipe_of_run(run_folder);
+  const Chain chain = chain_of(list_run(run_folder, recipe));
+  for (const GenerationEntry& entry : chain) {
     if (entry.set_aside) continue;
+    const std::filesystem::path folder = generations_folder(run_folder) / name_of(entry.id);
     try {
-      return open_generation(generations_folder(run_folder) / name_of(entry.id));
+      if (const std::string own = checkpoint_manifest(folder).recipe_hash; own != recipe)
+        throw core::DataError(
+            fmt::format("{} is another run's: it was made with recipe {}, this run has recipe {}",
+                        folder.string(), own, recipe));
+      return open_generation(folder);
     } catch (const core::DataError& error) {
       core::log_warning("{}; an older generation is tried", error.what());
     }
   }
-  require_fresh(run_folder, contents, chain);
+  require_fresh(run_folder, chain);
   return std::nullopt;
 }
 

@@ -228,10 +228,10 @@ void RunFolder::State::finish_manifest() {
 
 // Removes what the retention does not name. A failure costs disk space, not the run.
 void RunFolder::State::prune(Retention retention) const {
-  const RunContents contents = list_run(path);
+  const RunContents contents = list_run(path, recipe_hash);
   std::vector<GenerationId> kept;
   int newest = 0;
-  for (const GenerationEntry& entry : chain_of(contents).entries) {
+  for (const GenerationEntry& entry : chain_of(contents)) {
     if (entry.set_aside) continue;
     const bool best = retention.best_step == entry.id.step;
     if (newest < retention.newest || best) kept.push_back(entry.id);

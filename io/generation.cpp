@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
@@ -104,7 +103,7 @@ RunContents list_run(const std::filesystem::path& run) {
       const nlohmann::json json =
           parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
       contents.claims.push_back(read_fields(where, [&] {
-        Claim claim{*epoch, std::nullopt};
+        Claim claim{*epoch, std::nullopt, json.at("recipe_hash").get<std::string>()};
         if (json.at("epoch").get<std::uint64_t>() != *epoch) {
           throw_bad_fields(where, "it names another epoch");
         }
@@ -117,15 +116,49 @@ RunContents list_run(const std::filesystem::path& run) {
         return claim;
       }));
     } catch (const core::DataError& error) {
-      core::log_warning("{}", error.what());
+      contents.damaged_claims.push_back({claims / name, error.what()});
     }
   }
   return contents;
 }
 
+RunContents list_run(const std::filesystem::path& run, const std::string& recipe_hash) {
+  RunContents contents = list_run(run);
+  std::erase_if(contents.claims,
+                [&](const Claim& claim) { return claim.recipe_hash != recipe_hash; });
+  return contents;
+}
+
+std::string recipe_of_run(const std::filesystem::path& run) {
+  const RunContents contents = list_run(run);
+  struct Votes {
+    int all = 0;
+    int generations = 0;
+    auto operator<=>(const Votes&) const = default;
+  };
+  std::map<std::string, Votes> recipes;
+  for (const Claim& claim : contents.claims) ++recipes[claim.recipe_hash].all;
+  for (const GenerationEntry& entry : contents.generations) {
+    if (entry.set_aside) continue;
+    try {
+      Votes& votes =
+          recipes[read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash];
+      ++votes.all;
+      ++votes.generations;
+    } catch (const core::DataError&) {
+      // Whoever opens it is told.
+    }
+  }
+  const auto most =
+      std::max_element(recipes.begin(), recipes.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == recipes.end() ? "" : most->first;
+}
+
 Chain chain_of(const RunContents& contents) {
-  std::map<std::uint32_t, Claim> claims;
-  for (const Claim& claim : contents.claims) claims.emplace(claim.epoch, claim);
+  std::map<std::uint32_t, std::optional<Claim>> starts;  // all that are known of
+  for (const GenerationEntry& entry : contents.generations) starts[entry.id.epoch];
+  for (const Claim& claim : contents.claims) starts[claim.epoch] = claim;
   std::vector<GenerationEntry> sorted = contents.generations;
   std::sort(sorted.begin(), sorted.end(), [](const GenerationEntry& a, const GenerationEntry& b) {
     return a.id.step > b.id.step;
@@ -135,30 +168,29 @@ Chain chain_of(const RunContents& contents) {
   std::optional<std::uint64_t> last_step;  // of an older start only what its successor had seen
   while (epoch > 0) {
     for (const GenerationEntry& entry : sorted) {
-      if (entry.id.epoch == epoch && (!last_step || entry.id.step <= *last_step)) {
-        chain.entries.push_back(entry);
-      }
+      if (entry.id.epoch == epoch && (!last_step || entry.id.step <= *last_step))
+        chain.push_back(entry);
     }
-    const auto claim = claims.find(epoch);
-    if (claim == claims.end()) {
-      chain.broken = true;
-      break;
+    const auto start = starts.find(epoch);
+    if (start == starts.end() || !start->second) {
+      // It resumed from one that is not newer than its own oldest; whose, nobody knows.
+      if (!chain.empty() && (!last_step || chain.back().id.step < *last_step))
+        last_step = chain.back().id.step;
+      const auto next = starts.lower_bound(epoch);
+      epoch = next == starts.begin() ? 0 : std::prev(next)->first;
+      continue;
     }
-    if (!claim->second.resumes_from || claim->second.resumes_from->epoch >= epoch) break;
-    epoch = claim->second.resumes_from->epoch;
-    last_step = claim->second.resumes_from->step;
+    const auto& from = start->second->resumes_from;
+    if (!from || from->epoch >= epoch) break;
+    epoch = from->epoch;
+    last_step = from->step;
   }
   return chain;
 }
 
-bool had_generations(const RunContents& contents, const Chain& chain) {
-  return !chain.entries.empty() || (chain.broken && !contents.generations.empty());
-}
-
-bool all_lost(const RunContents& contents, const Chain& chain) {
-  return had_generations(contents, chain) &&
-         std::all_of(chain.entries.begin(), chain.entries.end(),
-                     [](const GenerationEntry& entry) { return entry.set_aside; });
+bool all_lost(const Chain& chain) {
+  return !chain.empty() &&
+         std::all_of(chain.begin(), chain.end(), [](const auto& entry) { return entry.set_aside; });
 }
 
 }  // namespace retort::io

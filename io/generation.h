@@ -27,37 +27,46 @@ struct GenerationEntry {
   bool set_aside = false;
 };
 
-/// What start number `epoch` resumed from; nothing: it began anew.
+/// What start number `epoch` resumed from (nothing: it began anew), and its recipe, which is that
+/// of all it commits.
 struct Claim {
   std::uint32_t epoch = 0;
   std::optional<GenerationId> resumes_from;
+  std::string recipe_hash{};
 };
 std::string claim_name(std::uint32_t epoch);  // "epoch-0002"
 std::optional<std::uint32_t> claim_epoch(std::string_view name);
 
+struct DamagedClaim {
+  std::filesystem::path path;
+  std::string why;  // a line that names it
+};
+
 /// What a run folder holds.
 struct RunContents {
   std::vector<GenerationEntry> generations;
-  std::vector<Claim> claims;           // those that can be read
+  std::vector<Claim> claims;  // those that can be read
+  std::vector<DamagedClaim> damaged_claims;
   std::uint32_t newest_epoch = 0;      // over all claims, readable or not, and generations; 0: none
   std::vector<std::string> leftovers;  // folders of killed commits and of unfinished removals
 };
 RunContents list_run(const std::filesystem::path& run);
+/// The same without the claims of other recipes: of starts that never committed, or another run's.
+RunContents list_run(const std::filesystem::path& run, const std::string& recipe_hash);
+/// For those who are not told the recipe of a run: the one that most of its generations and claims
+/// name, in doubt that of generations. Empty: they name none.
+std::string recipe_of_run(const std::filesystem::path& run);
 
 /// Generations that may be resumed from, newest first: those of the newest start; then those that
 /// it resumed from or that came before in that same start; and so on. A generation that an older
-/// start committed after it was superseded is on no chain. `broken`: a claim that the chain needs
-/// is missing or damaged, so older generations are not listed.
-struct Chain {
-  std::vector<GenerationEntry> entries;
-  bool broken = false;
-};
+/// start committed after it was superseded is on no chain. Where the claim of a start is missing or
+/// damaged, the start before it follows, with what it has up to the first generation of that start:
+/// starts of one recipe write the same for a step, so a late commit that slips in there is right.
+/// Not empty: to begin anew without being asked would throw work away, if none can be loaded.
+using Chain = std::vector<GenerationEntry>;
 Chain chain_of(const RunContents& contents);
-/// Whether a start resumed from or wrote a generation: if none can be loaded, to begin anew without
-/// being asked would throw work away.
-bool had_generations(const RunContents& contents, const Chain& chain);
-/// Whether there were some and each has been set aside or can't be reached: no start goes on.
-bool all_lost(const RunContents& contents, const Chain& chain);
+/// Whether there were generations and each has been set aside: no start goes on.
+bool all_lost(const Chain& chain);
 
 /// RUN/checkpoints and RUN/claims.
 std::filesystem::path generations_folder(const std::filesystem::path& run);

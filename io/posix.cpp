@@ -91,4 +91,10 @@ void set_aside(const std::filesystem::path& path) {
   rename_durably(path, bad);
 }
 
+bool is_set_aside(const std::filesystem::path& path) {
+  std::filesystem::path bad = path;
+  bad += ".bad";
+  return !std::filesystem::exists(path) && std::filesystem::exists(bad);
+}
+
 }  // namespace retort::io

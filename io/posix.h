@@ -62,5 +62,7 @@ bool rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 /// Moves what is damaged out of the way, to PATH.bad in place of an earlier one there; its bytes
 /// stay for inspection. Nothing if it is gone. IoError.
 void set_aside(const std::filesystem::path& path);
+/// Whether it was, and nothing has taken its place.
+bool is_set_aside(const std::filesystem::path& path);
 
 }  // namespace retort::io

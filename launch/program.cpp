@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <optional>
 #include <string_view>
@@ -64,6 +65,9 @@ Failure present_failure() {
     return {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
     return {ExitCode::internal, fmt::format("out of memory; {}", kLessMemory)};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {ExitCode::io,
+            fmt::format("can't access {}: {}", error.path1().string(), error.code().message())};
   } catch (const std::exception& error) {
     return {ExitCode::internal, text_of_foreign_error(error.what())};
   } catch (...) {

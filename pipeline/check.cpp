@@ -96,10 +96,11 @@ class Checker {
       found_ = true;
       note(folder, "unfinished: no manifest yet");
       check_ledger(folder);
-    } else if (const auto contents = io::list_run(folder);
-               io::all_lost(contents, io::chain_of(contents))) {
+    } else if (io::all_lost(io::chain_of(io::list_run(folder, io::recipe_of_run(folder))))) {
       fault(io::generations_folder(folder), "no start can go on from any generation that was here");
     }
+    for (const auto& claim : io::list_run(folder).damaged_claims)
+      guarded(claim.path, [&] { throw core::DataError(claim.why); });
     std::vector<fs::path> folders;
     for (const auto& path : listing(folder)) {
       const auto name = path.filename().string();
@@ -180,11 +181,20 @@ class Checker {
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
     } else if (manifest.kind == "checkpoint") {
-      guarded(folder, [&] { io::open_generation(folder); });
+      guarded(folder, [&] { check_generation(folder, manifest); });
     } else if (manifest.kind != "section") {
       fault(folder, fmt::format("its manifest has the unknown kind '{}'; use a newer Retort",
                                 manifest.kind));
     }
+  }
+
+  static void check_generation(const fs::path& folder, const io::Manifest& manifest) {
+    io::open_generation(folder);
+    const auto run = folder.parent_path().parent_path();
+    if (folder.parent_path() != io::generations_folder(run)) return;  // looked at by itself
+    if (const auto recipe = io::recipe_of_run(run); manifest.recipe_hash != recipe)
+      throw core::DataError(fmt::format("is another run's: it has recipe {}, this run has {}",
+                                        manifest.recipe_hash, recipe));
   }
 
   void check_member(const fs::path& folder, const io::Member& member) {

@@ -73,18 +73,16 @@ class Search {
   }
 
   void generations(const fs::path& section, std::uint64_t keep, BestGeneration best) {
-    const auto contents = io::list_run(section);
+    const auto contents = io::list_run(section, io::recipe_of_run(section));
     const auto folder = io::generations_folder(section);
     for (const auto& name : contents.leftovers)
       add(folder / name, "left by a start that was killed");
-    const auto chain = io::chain_of(contents);
-    if (chain.broken) return;  // `retort check` says what is wrong; nothing is taken from it
     const bool done = io::has_manifest(section);
     const std::uint64_t wanted = done ? keep : std::max(keep, kKeptToResume);
     std::uint64_t kept = 0;
     bool looked = best == BestGeneration::as_others;
     std::optional<std::uint64_t> best_one = std::nullopt;
-    for (const auto& entry : chain.entries) {
+    for (const auto& entry : io::chain_of(contents)) {
       if (entry.set_aside) continue;  // found below, by its name
       const auto path = folder / io::name_of(entry.id);
       const bool newest = kept < wanted;

@@ -25,7 +25,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class OwnerKind { generation, generations, ledger, section, model, plan, record, unknown };
+enum class OwnerKind {
+  generation,
+  generations,
+  claim,
+  ledger,
+  section,
+  model,
+  plan,
+  record,
+  unknown
+};
 
 constexpr const char* kBeginsAnew = "no generation is right: the training begins anew";
 
@@ -76,6 +86,9 @@ Owner owner_of(const fs::path& path) {
     if (folder.filename() == ".plan" || folder.filename() == ".slurm")
       return {folder, OwnerKind::record};
     if (io::generation_id(folder.filename().string())) return {folder, OwnerKind::generation};
+    if (io::claim_epoch(folder.filename().string()) &&
+        folder.parent_path() == io::claims_folder(folder.parent_path().parent_path()))
+      return {folder, OwnerKind::claim};
     if (folder == io::generations_folder(folder.parent_path()))
       return {folder, OwnerKind::generations};
     // Its manifest is gone, or all of it.
@@ -151,7 +164,7 @@ class Repair {
     if (run) try {
         SectionStates(*run).mark_reopened(section_name(*run, folder));
       } catch (const core::DataError&) {
-        // A damaged record: the section is made anew as a whole.
+        // A damaged record: the section goes on anyway.
       }
   }
 
@@ -162,6 +175,9 @@ class Repair {
       case OwnerKind::generations:  // all were set aside by a start, which then refused to go on
         io::set_aside(folder);
         return aside(folder, kBeginsAnew);
+      case OwnerKind::claim:
+        io::set_aside(folder);
+        return aside(folder, "a start goes by the claims before it");
       case OwnerKind::ledger:
         return mend_ledger(folder, faults);
       case OwnerKind::section:
@@ -205,7 +221,7 @@ class Repair {
       return "start the plan again by `retort run`, with its --set options";
     if (record == "jobs.json")
       return "end jobs of this run that still wait or run by scancel, then submit it again";
-    return "its section is made anew as a whole";
+    return "its section goes on with what is there";
   }
 
   void mend_generation(const fs::path& folder) {
@@ -217,8 +233,8 @@ class Repair {
   /// asked for.
   void finish_generations() {
     for (const auto& [run, folders] : generations_) {
-      const auto chain = io::chain_of(io::list_run(run));
-      const bool another = std::any_of(chain.entries.begin(), chain.entries.end(),
+      const auto chain = io::chain_of(io::list_run(run, io::recipe_of_run(run)));
+      const bool another = std::any_of(chain.begin(), chain.end(),
                                        [](const auto& entry) { return !entry.set_aside; });
       for (const auto& folder : folders)
         aside(folder, another ? "a start resumes from the generation before"

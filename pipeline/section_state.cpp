@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
+#include "io/posix.h"
 #include "io/utf8.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/natural_order.h"
@@ -140,9 +141,11 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
   std::optional<SectionRecord> known;
   try {
     known = record(name);
-  } catch (const core::DataError& error) {
-    return {Standing::replace, error.what(), recipe};
+  } catch (const core::DataError&) {
+    return {Standing::resume, "its record is damaged; what is there is kept", recipe};
   }
+  if (!known && io::is_set_aside(record_path(name)))
+    return {Standing::resume, "its record was damaged; what is there is kept", recipe};
   if (!known) return {Standing::replace, "its output was not made by this plan", recipe};
   if (known->recipe != recipe)
     return {Standing::replace, difference(known->recipe, recipe), recipe};
@@ -166,16 +169,20 @@ SectionRecord SectionStates::record_before(const std::string& name, const Recipe
 }
 
 std::string SectionStates::refusal(const std::string& name, const Recipe& recipe) const {
-  const auto before = record_before(name, recipe);
+  return refusal(name, record_before(name, recipe));
+}
+
+std::string SectionStates::refusal(const std::string& name, const SectionRecord& before) const {
   const auto next = next_start(before.starts, folder_progress(run_ / name));
   return is_exhausted(next) ? exhausted_text(name, before.starts, next, before.failure) : "";
 }
 
 std::uint64_t SectionStates::mark_started(const std::string& name, const Recipe& recipe,
                                           AfterRestarts after) const {
+  const auto before = record_before(name, recipe);
   if (after == AfterRestarts::refuse)
-    if (const auto why = refusal(name, recipe); !why.empty()) throw core::DataError(why);
-  auto starts = next_start(record_before(name, recipe).starts, folder_progress(run_ / name));
+    if (const auto why = refusal(name, before); !why.empty()) throw core::DataError(why);
+  auto starts = next_start(before.starts, folder_progress(run_ / name));
   if (after == AfterRestarts::retry) starts.without_progress = starts.stops = 0;
   write_record(name, {Completion::started, recipe, "", "", 0, {}, "", starts});
   return starts.starts;

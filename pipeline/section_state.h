@@ -84,6 +84,7 @@ class SectionStates {
  private:
   /// The record that a start with this recipe goes on from: an empty one if it is the first.
   SectionRecord record_before(const std::string& name, const Recipe& recipe) const;
+  std::string refusal(const std::string& name, const SectionRecord& before) const;
   void write_record(const std::string& name, const SectionRecord& record) const;
 
   std::filesystem::path run_;

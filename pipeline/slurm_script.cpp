@@ -27,7 +27,8 @@ if [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY
 start=${SLURM_RESTART_COUNT:-0}
 say() { echo "$(date '+%F %T') job $job, start $start: $*"; }
 
-go_on() {
+# Ends the script where this start of the job is not to do anything any more.
+still_wanted() {
   # `retort cancel` leaves this mark: nobody wants the job to go on.
   if [ -e "$run/.slurm/cancelled" ]; then say "cancelled"; exit 75; fi
   # A start that was requeued meanwhile (preempted; its node cut off, now back) must not requeue the
@@ -38,6 +39,10 @@ go_on() {
   done
   case "$now " in *"JobState=RUNNING "*) ;; *) say "not running any more"; exit 75 ;; esac
   case "$now " in *" Restarts=$start "*) ;; *) say "started anew elsewhere"; exit 75 ;; esac
+}
+
+go_on() {
+  still_wanted
   say "goes on in the next start"
   scontrol requeue "$job"
   exit 75
@@ -45,19 +50,32 @@ go_on() {
 
 # section NAME SRUN-OPTIONS...: its ranks, then what the run folder says; srun's exit code gets lost.
 section() {
-  local name=$1
+  local name=$1 attempt code decision told
   shift
   if [ -e "$run/.slurm/cancelled" ]; then say "cancelled"; exit 75; fi
-  say "section $name on $SLURM_JOB_NODELIST"
-  srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" "${threads[@]}"
-  say "srun ended with $?"
-  local decision
-  for _ in 1 2 3; do
-    "${alone[@]}" "$retort" status "$run" --decide "$name"
-    decision=$?
-    # Else the decision itself failed: a file system that stalls, a signal.
-    case $decision in 0|64|65|75) break ;; esac
-    sleep 10
+  for attempt in 1 2 3 4; do
+    say "section $name on $SLURM_JOB_NODELIST"
+    srun "${launch[@]}" "$@" "${inside[@]}" "$retort" resume "$run" --section "$name" \
+      "${threads[@]}"
+    code=$?
+    say "srun ended with $code"
+    for _ in 1 2 3; do
+      told=$("${alone[@]}" "$retort" status "$run" --decide "$name")
+      decision=$?
+      # Else the decision itself failed: a file system that stalls, a signal.
+      case $decision in 0|64|65|75) break ;; esac
+      sleep 10
+    done
+    # Once more, if the ranks did not even start: a node that was killed and is back may still hold
+    # what a step of this number left there, the next srun's has another. Not after wrong options.
+    case $attempt:$code:$decision:$told in
+      [123]:6[45]:*) break ;;
+      [123]:*:75:*"has not begun"*) ;;
+      *) break ;;
+    esac
+    still_wanted
+    say "$told: tried again in $((5 * attempt)) s"
+    sleep $((5 * attempt))
   done
   case $decision in
     0) say "section $name is done" ;;

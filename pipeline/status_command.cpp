@@ -100,6 +100,7 @@ class Status : public stages::Stage {
     std::vector<char> runs(job.graph.instances.size(), 0);
     auto outcome = StageOutcome::done;
     std::vector<std::string> unfinished;
+    bool begun = false;
     for (std::size_t i = 0; i < job.graph.instances.size(); ++i) {
       if (concerned[i] == 0) continue;
       const auto& instance = job.graph.instances[i];
@@ -109,7 +110,7 @@ class Status : public stages::Stage {
       if (chosen[i]) {
         outcome = StageOutcome::stopped;
         // A job whose section waits for what nobody makes begins nothing, either.
-        require_begun(judge, instance.name);
+        begun = is_begun(judge, instance.name) || begun;
         unfinished.push_back(instance.name);
       }
       // What it waits for may start no more, either.
@@ -118,6 +119,8 @@ class Status : public stages::Stage {
         throw core::DataError(why);
     }
     require_jobs(job.place.run, unfinished);
+    if (!unfinished.empty() && !begun)
+      fmt::print("section {} has not begun in this start of the job\n", decide_);
     return outcome;
   }
 
@@ -144,8 +147,9 @@ class Status : public stages::Stage {
     }
   }
 
-  /// A job whose starts never get as far as the section would requeue itself for ever.
-  static void require_begun(const Judge& judge, const std::string& name) {
+  /// Whether it began in this start of the Slurm job that asks; outside Slurm it did. A job whose
+  /// starts never get as far would requeue itself for ever: DataError.
+  static bool is_begun(const Judge& judge, const std::string& name) {
     StartHistory last;
     std::vector<StartHistory> others;
     for (const auto& section : judge.states().names()) {
@@ -163,6 +167,7 @@ class Status : public stages::Stage {
                       "log says why (retort not found? no PMIx? the run folder in use? what it "
                       "needs not done?)",
                       idle, std::getenv("SLURM_JOB_ID"), name));
+    return idle == 0;
   }
 
   /// A section's job and what Slurm says of it.

@@ -30,15 +30,24 @@ def each(mine):
     return len(tried)
 
 
+def timed_deaths(entry):
+    return entry["kills_single_rank"] if entry["slowest_down_s"] > 0 else 0
+
+
+def untimed_deaths(entry):
+    return entry["kills_single_rank"] - timed_deaths(entry)
+
+
 ALL = "all"  # different ones, as many as the newest round counted
 
 # row: (what happens, total wanted, {fault: what an entry adds})
 ROWS = [
     ("SIGKILL of the job at a random moment, then resume", 500,
      {"job-kill": lambda e: e["kills"] - e["kills_single_rank"]}),
-    ("SIGKILL of one rank, then resume", 100,
-     {"job-kill": lambda e: e["kills_single_rank"], "rank-kill": lambda e: e["kills_single_rank"],
-      "slurm/rank_kill": cases}),
+    ("SIGKILL of one rank: down within 5 s, then resume", 100,
+     {"job-kill": timed_deaths, "rank-kill": timed_deaths, "slurm/rank_kill": cases}),
+    ("SIGKILL of one rank, its time not taken, then resume", 0,
+     {"job-kill": untimed_deaths, "rank-kill": untimed_deaths}),
     ("SIGSTOP of one rank for ever", 30, {"rank-stop": cases}),
     ("SIGSTOP, then SIGCONT", 30, {"rank-pause": cases}),
     ("another world size at each resume", 12, {"world-pairs": cases}),
@@ -65,6 +74,7 @@ ROWS = [
     ("real Slurm: warned before the time limit", 5, {"slurm/requeue": cases}),
     ("real Slurm: node killed", 5, {"slurm/node": cases}),
     ("real Slurm: node cut off, then back", 5, {"slurm/node": cases}),
+    ("real Slurm: node killed and back within seconds", 0, {"slurm/node_back": lambda e: e["count"] * 2}),
 ]
 
 

@@ -40,7 +40,7 @@ struct Tally {
   /// "elsewhere": by the clock, wherever that fell.
   std::map<std::string, int> kills_by_place;
   int named = 0;       // ends in which the watchdog named rank and collective
-  Seconds slowest{0};  // from the watchdog's limit until the job was down
+  Seconds slowest{0};  // from the watchdog's limit, or a rank's death, until the job was down
   int refused = 0;     // cases that ended with 64, 65 or 74 as they had to, and said why
   int stops = 0;       // starts that were asked to stop and ended with 75
   std::map<std::string, int> stops_by_signal, stops_by_place;
@@ -57,6 +57,9 @@ using Report = std::function<void(const std::string&)>;
 
 /// Whether draws make ever new cases, or there are only so many.
 enum class Cases { drawn, finite };
+
+/// A job whose rank is dead, or stands still beyond the watchdog's limit, is down within this.
+inline constexpr Seconds kDownWithin{5};
 
 struct Fault {
   std::string_view name;

@@ -72,6 +72,7 @@ std::string story_of(const Plot& plot) {
 struct Disturbed {
   Ending ending;
   bool struck = false;
+  Seconds at{0};  // when that was seen, at the latest when it had ended
   std::string place = "elsewhere";
 };
 
@@ -91,6 +92,7 @@ Disturbed disturb(Case& c, Start start, const Plot& plot) {
     start.watch = [&](pid_t program, Seconds elapsed) {
       if (elapsed < plot.moment) return Watch::go_on;
       result.struck = true;
+      result.at = elapsed;
       return strike(c, plot, program);
     };
     result.ending = run(start);
@@ -103,15 +105,17 @@ Disturbed disturb(Case& c, Start start, const Plot& plot) {
           ? plot.collective
           : fmt::format("{}/*:{}:{}", plot.place, plot.passage, alone ? "kill" : "hold"),
       c.strikes());
-  if (!alone) {
-    start.watch = [&](pid_t program, Seconds) {
-      // Not at the mere file: its writer would die before the line, and the kill have no place.
-      if (read_passages(c.strikes()).empty()) return Watch::go_on;
-      kill_tree(program);
-      return Watch::done;
-    };
-  }
+  bool seen = false;
+  start.watch = [&](pid_t program, Seconds elapsed) {
+    // Not at the mere file: its writer would die before the line, and the kill have no place.
+    if (read_passages(c.strikes()).empty()) return Watch::go_on;
+    seen = true;
+    result.at = elapsed;
+    if (!alone) kill_tree(program);
+    return Watch::done;
+  };
   result.ending = run(start);
+  if (!seen) result.at = result.ending.wall;
   const std::vector<Passage> passages = read_passages(c.strikes());
   result.struck = !passages.empty();
   if (result.struck) result.place = passages.front().place;
@@ -178,7 +182,16 @@ Outcome kill_one_job(Case& c, Tally& tally, const Report& report) {
       ++kills;
       ++tally.kills;
       ++tally.kills_by_place[result.place];
-      if (c.victim == Victim::rank) ++tally.kills_single_rank;
+      if (c.victim == Victim::rank) {
+        ++tally.kills_single_rank;
+        const Seconds down = ending.wall - result.at;
+        tally.slowest = std::max(tally.slowest, down);
+        if (down > kDownWithin) {
+          report(fmt::format("{}: down only {:.1f} s after a rank's death; {}", story, down.count(),
+                             tail(ending.output)));
+          return Outcome::hang;
+        }
+      }
     } else if (ending.exit_code != 0) {
       report(fmt::format("{}: exit code {}; {}", story, ending.exit_code, tail(ending.output)));
       return Outcome::crash;

@@ -83,7 +83,7 @@ std::vector<Reader> readers() {
         "OUT",   "--log-level",    "error"},
        true},
       {"inspect a generation",
-       {"student/checkpoints"},
+       {"student/checkpoints", "student/claims"},
        {"inspect", "--digest", "RUN/student", "--log-level", "error"}},
       {"check",
        {"data", "teacher", "logits", "student", "draws", "labels", "mixed", "score"},
@@ -95,8 +95,7 @@ std::vector<Reader> readers() {
 bool is_read(const fs::path& path) {
   const std::string name = path.filename().string();
   return name != "lock" && name != "source.json" && !name.starts_with("heartbeat") &&
-         !name.starts_with("events.") && name != "metrics.jsonl" &&
-         path.parent_path().filename() != "claims";
+         !name.starts_with("events.") && name != "metrics.jsonl";
 }
 
 struct Answer {

@@ -23,7 +23,6 @@ namespace fs = std::filesystem;
 using core::RandomStream;
 
 constexpr int kLimit = 3;            // --watchdog
-constexpr Seconds kDownWithin{5};    // after that
 constexpr Seconds kLongestPause{2};  // below kLimit
 constexpr Seconds kPatience{90};
 constexpr int kMostDraws = 8;

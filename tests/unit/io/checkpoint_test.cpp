@@ -160,6 +160,46 @@ TEST_F(CheckpointTest, AnotherRecipeIsRefusedAndNamesBoth) {
   EXPECT_EQ(folder.epoch(), 2u);  // the refused start claimed nothing
 }
 
+TEST_F(CheckpointTest, ADamagedClaimCostsNoGeneration) {
+  start({10, 20});
+  { RunFolder folder = open(); }  // start 2 wrote nothing
+  for (const std::uint32_t epoch : {2u, 1u})
+    std::ofstream(claims_folder(run_) / claim_name(epoch), std::ios::app) << " ";
+  expect_state(open_newest(run_), 20);
+  RunFolder folder = open();
+  EXPECT_EQ(folder.epoch(), 3u);
+  expect_state(folder.load(), 20);
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001"));
+}
+
+TEST_F(CheckpointTest, AnotherRunsGenerationIsSetAside) {
+  start({10, 20});
+  const auto own = run_;
+  run_ = run_.parent_path() / "other";
+  {
+    RunFolder other = open("recipe-2");
+    commit(other, 30);
+  }
+  std::filesystem::rename(generation("gen-0000000030-e0001"),
+                          own / "checkpoints/gen-0000000030-e0001");
+  run_ = own;
+  expect_state(open_newest(run_), 20);
+  {
+    RunFolder folder = open();
+    expect_state(folder.load(), 20);
+    EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000020-e0001",
+                                           "gen-0000000030-e0001.bad"));
+  }
+  // Its claim, which says that its start began anew: neither believed nor a reason to begin anew.
+  for (const std::uint32_t epoch : {1u, 2u})
+    std::filesystem::copy_file(run_.parent_path() / "other/claims/epoch-0001",
+                               claims_folder(run_) / claim_name(epoch),
+                               std::filesystem::copy_options::overwrite_existing);
+  expect_state(open_newest(run_), 20);
+  RunFolder folder = open();
+  expect_state(folder.load(), 20);
+}
+
 TEST_F(CheckpointTest, ALateCommitOfAnOlderStartIsNeverPicked) {
   start({10, 20});
   RunFolder first = open();  // epoch 2 resumes from step 20

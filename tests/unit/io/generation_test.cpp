@@ -11,7 +11,7 @@ using ::testing::IsEmpty;
 
 std::vector<std::string> names(const Chain& chain) {
   std::vector<std::string> out;
-  for (const GenerationEntry& entry : chain.entries) {
+  for (const GenerationEntry& entry : chain) {
     out.push_back(std::to_string(entry.id.step) + "/" + std::to_string(entry.id.epoch) +
                   (entry.set_aside ? "!" : ""));
   }
@@ -49,12 +49,9 @@ TEST(Generation, NamesAreExact) {
 }
 
 TEST(Chain, AFreshRunHasNone) {
-  const Chain none = chain_of(contents({}, {}));
-  EXPECT_THAT(names(none), IsEmpty());
-  EXPECT_FALSE(none.broken);
-  const Chain claimed = chain_of(contents({}, {{1, {}}}));
-  EXPECT_THAT(names(claimed), IsEmpty());
-  EXPECT_FALSE(claimed.broken);
+  EXPECT_THAT(names(chain_of(contents({}, {}))), IsEmpty());
+  EXPECT_THAT(names(chain_of(contents({}, {{1, {}}}))), IsEmpty());
+  EXPECT_FALSE(all_lost({}));
 }
 
 TEST(Chain, OneStartGivesItsGenerationsNewestFirst) {
@@ -67,7 +64,6 @@ TEST(Chain, FollowsWhatEachStartResumedFrom) {
       {at(10, 1), at(20, 1), at(25, 2), at(30, 2), at(40, 4)},
       {{1, {}}, {2, GenerationId{20, 1}}, {3, GenerationId{30, 2}}, {4, GenerationId{30, 2}}}));
   EXPECT_THAT(names(chain), ElementsAre("40/4", "30/2", "25/2", "20/1", "10/1"));
-  EXPECT_FALSE(chain.broken);
 }
 
 TEST(Chain, ALateCommitOfAnOlderStartIsOnNoChain) {
@@ -88,7 +84,6 @@ TEST(Chain, ALateCommitAfterAFreshStartIsOnNoChain) {
   // Epoch 2 began anew before epoch 1 had committed anything.
   const Chain chain = chain_of(contents({at(10, 1)}, {{1, {}}, {2, {}}}));
   EXPECT_THAT(names(chain), IsEmpty());
-  EXPECT_FALSE(chain.broken);
 }
 
 TEST(Chain, AStartThatFellBackDropsWhatItSkipped) {
@@ -104,14 +99,27 @@ TEST(Chain, SetAsideGenerationsAreStillKnown) {
   EXPECT_THAT(names(chain), ElementsAre("20/1!", "10/1"));
 }
 
-TEST(Chain, StopsAtAMissingClaim) {
-  const Chain head = chain_of(contents({at(10, 1), at(20, 2)}, {{1, {}}}));
-  EXPECT_THAT(names(head), ElementsAre("20/2"));
-  EXPECT_TRUE(head.broken);
-  const Chain middle =
-      chain_of(contents({at(5, 1), at(20, 2), at(30, 3)}, {{1, {}}, {3, GenerationId{20, 2}}}));
-  EXPECT_THAT(names(middle), ElementsAre("30/3", "20/2"));
-  EXPECT_TRUE(middle.broken);
+TEST(Chain, GoesByAMissingClaim) {
+  EXPECT_THAT(names(chain_of(contents({at(10, 1), at(20, 2)}, {{1, {}}}))),
+              ElementsAre("20/2", "10/1"));
+  EXPECT_THAT(names(chain_of(
+                  contents({at(5, 1), at(20, 2), at(30, 3)}, {{1, {}}, {3, GenerationId{20, 2}}}))),
+              ElementsAre("30/3", "20/2", "5/1"));
+  // The newest, which wrote nothing, and with no claim at all.
+  auto damaged = contents({at(10, 1), at(20, 2)}, {{1, {}}, {2, GenerationId{10, 1}}});
+  damaged.newest_epoch = 3;
+  EXPECT_THAT(names(chain_of(damaged)), ElementsAre("20/2", "10/1"));
+  EXPECT_THAT(names(chain_of(contents({at(10, 1), at(20, 4)}, {}))), ElementsAre("20/4", "10/1"));
+}
+
+TEST(Chain, AMissingClaimLetsInNothingThatItsStartCannotHaveSeen) {
+  // Start 2 resumed from a step up to its own first: 25 of start 1 was late.
+  EXPECT_THAT(names(chain_of(contents({at(10, 1), at(25, 1), at(20, 2), at(30, 2)}, {{1, {}}}))),
+              ElementsAre("30/2", "20/2", "10/1"));
+  // Start 3 resumed from 20 of start 2, whose generations have gone.
+  EXPECT_THAT(names(chain_of(contents({at(15, 1), at(25, 1), at(40, 3)},
+                                      {{1, {}}, {3, GenerationId{20, 2}}}))),
+              ElementsAre("40/3", "15/1"));
 }
 
 }  // namespace

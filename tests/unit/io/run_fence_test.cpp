@@ -200,6 +200,7 @@ TEST_F(RunFenceTest, AnEpochIsClaimedOnce) {
   const RunContents contents = list_run(run_);
   ASSERT_EQ(contents.claims.size(), 2u);
   EXPECT_EQ(contents.claims[1].resumes_from, (GenerationId{10, 1}));
+  EXPECT_EQ(contents.claims[1].recipe_hash, "recipe");
   EXPECT_NO_THROW(fence.require_newest(2));
   EXPECT_THROW(fence.require_newest(1), core::UsageError);
   for (const auto& entry : std::filesystem::directory_iterator(claims_folder(run_))) {
@@ -213,6 +214,8 @@ TEST_F(RunFenceTest, ADamagedClaimIsKnownButNotBelieved) {
   std::ofstream(claims_folder(run_) / "epoch-0001", std::ios::app) << " ";
   const RunContents contents = list_run(run_);
   EXPECT_TRUE(contents.claims.empty());
+  ASSERT_EQ(contents.damaged_claims.size(), 1u);
+  EXPECT_EQ(contents.damaged_claims[0].path, claims_folder(run_) / "epoch-0001");
   EXPECT_EQ(contents.newest_epoch, 1u);
 }
 

@@ -2,12 +2,8 @@
 # Files that are damaged or cut, folders that can't be written, ranks that meet a loss that is no
 # number: one line, the right exit code, nothing half-written under a final name.
 . "$(dirname "$0")/strict.sh"
+. "$(dirname "$0")/damage.sh"
 
-flip() {  # FILE OFFSET
-  local byte
-  byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
-  printf "$(printf '\\x%02x' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
 # damaged FILE TEXT ARGUMENTS...: FILE with a bit flipped in the middle, cut to two thirds, empty.
 damaged() {
   local file=$1 text=$2 size

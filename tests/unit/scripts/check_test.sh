@@ -8,11 +8,6 @@ says '"faults":[]'
 run 0 check r/logits
 run 0 check r/teacher/model
 
-flip() {  # FILE OFFSET
-  local byte
-  byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
-  printf "$(printf '\\x%02x' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
 damaged=0
 for file in $(find r -type f \( -name '*.h5' -o -name 'manifest.json' -o -name 'details.json' \
   -o -name 'model.json' -o -name results.json -o -name config.ini -o -name source.json -o -path '*/.plan/sections/*' -o -name settings.json \)); do

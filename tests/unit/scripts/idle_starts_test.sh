@@ -9,14 +9,19 @@ decide() { # STATUS JOB RESTARTS
 }
 run 0 run tiny.ini --out run --only data
 # Job 7 begins nothing.
-for restart in 0 1 2; do decide 75 7 $restart; done
+for restart in 0 1 2; do
+  decide 75 7 $restart
+  grep -q '^section teacher has not begun in this start of the job$' out || fail "it began: $(cat out)"
+done
 decide 65 7 3
 warns 'the last 4 starts of Slurm job 7 did not even begin section teacher'
 # Its restart 1 begins and is killed: counted from there.
 SLURM_JOB_ID=7 SLURM_RESTART_COUNT=1 RETORT_FAULT_POINT='checkpoint/*:1:kill' \
   "$RETORT" resume run --section teacher >out 2>err
 decide 75 7 1
+[ ! -s out ] || fail "it began in this start: $(cat out)"
 decide 75 7 4
+grep -q 'has not begun' out || fail "start 4 began nothing: $(cat out)"
 decide 65 7 5
 # Another job starts with a count of its own; outside Slurm nothing is counted.
 decide 75 8 0

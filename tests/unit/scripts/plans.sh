@@ -5,6 +5,7 @@ set -u
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
+. "$RETORT_SOURCE/tests/unit/scripts/damage.sh"
 export RETORT_LOG_LEVEL=info
 unset RETORT_DATA
 

@@ -7,13 +7,6 @@ whole=$(digest r)
 run 0 check r --repair
 silent_about "aside"
 
-flip() { # FILE
-  local size offset byte
-  size=$(stat -c %s "$1")
-  offset=$((size / 2))
-  byte=$(od -An -tu1 -j "$offset" -N 1 "$1" | tr -d ' ')
-  printf "$(printf '\\x%02x' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$offset" conv=notrunc status=none
-}
 inodes() { find r -path 'r/.*' -prune -o -name '*.h5' -printf '%i %p\n' | sort; }
 newest=$(ls -d r/student/checkpoints/gen-* | tail -1)
 kinds=(flip gone short)
@@ -136,6 +129,32 @@ says "scancel"
 run 0 check r
 run 0 resume r
 [ "$(digest r)" = "$whole" ] || fail "sections without manifests: another result after the repair"
+
+# Records that are damaged: what they tell of is kept, of a section that is done and of one that is not.
+for repair in no yes; do
+  for section in data teacher logits student score; do
+    flip "r/.plan/sections/$section.json"
+    inodes >before
+    [ $repair = no ] || run 0 check r --repair
+    run 0 resume r
+    says "$section: resume (its record"
+    inodes >after
+    cmp -s before after || fail "a damaged record of $section: files were written again"
+    run 0 check r
+    [ "$(digest r)" = "$whole" ] || fail "a damaged record of $section: another result"
+  done
+done
+RETORT_FAULT_POINT=checkpoint-manifest:4:kill run 137 run tiny.ini --out u
+flip u/.plan/sections/teacher.json
+run 0 resume u
+warns "resuming at step"
+[ "$(digest u)" = "$whole" ] || fail "a damaged record of an unfinished section: another result"
+# Not for other options, though.
+flip u/.plan/sections/teacher.json
+run 64 run tiny.ini --out u --set teacher.seed=5
+warns "made with other options or inputs"
+run 0 run tiny.ini --out u
+[ "$(digest u)" = "$whole" ] || fail "a damaged record and other options: another result"
 
 # Records that are lost.
 mv r/.plan/sections/score.json score.before
