@@ -102,7 +102,7 @@ std::uint64_t total_steps(const TrainingOptions& options, const io::BatchPlan& p
 /// Of the head, if it is divided by classes.
 std::optional<core::Range> own_classes(const comm::Communicator& communicator,
                                        const TrainingJob& job) {
-  if (job.options.head == HeadPlacement::whole) return std::nullopt;
+  if (job.options.head != HeadPlacement::sharded) return std::nullopt;
   return own_head_classes(head_settings(job), communicator);
 }
 

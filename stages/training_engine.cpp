@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "stages/chunked_head.h"
 #include "stages/placement.h"
 
 namespace retort::stages {
@@ -35,7 +36,7 @@ class CpuEngine final : public TrainingEngine {
         precision_(job.training.options.precision),
         step_(job.communicator, job.workers, model_, job.training.objective, job.training.data,
               job.plan, job.loader, job.training.options.bucket_elements, precision_,
-              job.unlabelled) {}
+              job.unlabelled, job.training.options.head) {}
 
   void start(TrainingState&) override {}
   void step(TrainingState& state, double rate, io::Loader& source) override {
@@ -76,8 +77,10 @@ std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job) {
       gpu_obstacle(job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
   if (obstacle.empty()) obstacle = job.training.objective.gpu_obstacle();
   const bool sharded = job.training.options.head == HeadPlacement::sharded;
-  if (obstacle.empty() && sharded)
-    obstacle = "a head divided by classes is computed on the CPU alone";
+  const bool chunked = job.training.options.head == HeadPlacement::chunked;
+  if (chunked) require_chunkable(job.training.model);
+  if (obstacle.empty() && (sharded || chunked))
+    obstacle = "a head whose logits are kept nowhere is computed on the CPU alone";
   const nn::Device device = place(job.communicator, job.training.options.device, obstacle);
   if (device.cuda()) return make_device_engine(job, nn::make_accelerator(device));
   if (const std::string warning = nn::precision_warning(job.training.options.precision);

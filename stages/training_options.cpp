@@ -30,7 +30,7 @@ void TrainingOptions::declare(core::OptionTable& table) {
                    {{"keep", InitialHead::keep}, {"new", InitialHead::fresh}},
                    "The last linear layer of --init: keep it, or start it from random weights, "
                    "such as for other classes");
-  declare_head(table, &head);
+  declare_training_head(table, &head);
   table.only_with("head", "sharded", [&] {
     table.add("sample-rate", &sample_rate,
               "Share of the classes that take part in a step, in (0, 1]: those that its targets "

@@ -4,6 +4,7 @@
 
 #include "core/fault_point.h"
 #include "nn/backward.h"
+#include "stages/chunked_head.h"
 #include "stages/inference.h"
 #include "stages/micro_batches.h"
 
@@ -13,7 +14,8 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
                            const nn::Model& model, const Objective& objective,
                            const io::PackedDataset& data, const io::BatchPlan& plan,
                            const io::LoaderOptions& loader, std::uint64_t bucket_elements,
-                           nn::Precision precision, std::optional<io::UnlabelledRows> unlabelled)
+                           nn::Precision precision, std::optional<io::UnlabelledRows> unlabelled,
+                           HeadPlacement head)
     : communicator_(communicator),
       workers_(workers),
       times_(workers.count()),
@@ -23,16 +25,59 @@ TrainingStep::TrainingStep(comm::Communicator& communicator, Workers& workers,
       plan_(plan),
       loader_(loader),
       precision_(precision),
+      head_(head),
       exchange_(communicator, model.parameters(), plan.shards(), bucket_elements),
       sums_(communicator, plan, loader_, data.size(), std::move(unlabelled),
             model.statistics_size()) {}
 
+void TrainingStep::require_sound(const io::MicroBatch& batch, std::uint64_t step,
+                                 nn::LossSums& loss, at::Tensor& gradient) const {
+  if (core::numbered_fault_point("gradient", batch.shard) == core::FaultAction::not_a_number)
+    gradient.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  require_finite_loss(loss, step, communicator_.rank(), batch);
+}
+
+nn::LossSums TrainingStep::pass_whole(const io::MicroBatch& batch, const nn::Pass& pass,
+                                      const BatchRows& rows, GradientExchange::Slot* slot,
+                                      PhaseClock& clock) {
+  const auto& facts = data_.facts();
+  const auto n = batch.samples.size();
+  nn::LossSums loss;
+  nn::forward_backward(
+      model_, input_of(batch, {facts.height, facts.width, facts.channels}), pass,
+      [&](const at::Tensor& logits, at::Tensor& grad) {
+        clock.mark(Phase::forward);
+        const auto classes = static_cast<std::uint64_t>(logits.size(1));
+        loss = objective_.evaluate(classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
+                                   {grad.data_ptr<float>(), n * classes});
+        require_sound(batch, pass.step, loss, grad);
+        clock.mark(Phase::loss);
+      },
+      [&](int parameter, const at::Tensor& gradient) {
+        exchange_.ready(slot, parameter, gradient);
+      });
+  return loss;
+}
+
+nn::LossSums TrainingStep::pass_chunked(const io::MicroBatch& batch, const nn::Pass& pass,
+                                        const BatchRows& rows, GradientExchange::Slot* slot,
+                                        PhaseClock& clock) {
+  const auto& facts = data_.facts();
+  ChunkedPass halves(model_, input_of(batch, {facts.height, facts.width, facts.channels}), pass);
+  clock.mark(Phase::forward);
+  const auto targets = objective_.targets(batch, rows);
+  nn::LossSums loss = halves.solve(*targets);
+  require_sound(batch, pass.step, loss, halves.gradient());
+  clock.mark(Phase::loss);
+  halves.backward([&](int parameter, const at::Tensor& gradient) {
+    exchange_.ready(slot, parameter, gradient);
+  });
+  return loss;
+}
+
 void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step,
                                        const BatchRows& rows, std::vector<double>& sums,
                                        PhaseClock& clock) {
-  const auto& facts = data_.facts();
-  const auto n = batch.samples.size();
-  const nn::Input input = input_of(batch, {facts.height, facts.width, facts.channels});
   nn::BatchStatistics statistics;
   statistics.sums.assign(model_.statistics_size(), 0.0);
   nn::Pass pass;
@@ -45,22 +90,9 @@ void TrainingStep::compute_micro_batch(const io::MicroBatch& batch, std::uint64_
   pass.samples = batch.samples;
   pass.precision = precision_;
   GradientExchange::Slot* slot = exchange_.open(batch.shard);
-  nn::LossSums loss;
-  nn::forward_backward(
-      model_, input, pass,
-      [&](const at::Tensor& logits, at::Tensor& grad) {
-        clock.mark(Phase::forward);
-        const auto classes = static_cast<std::uint64_t>(logits.size(1));
-        loss = objective_.evaluate(classes, {logits.data_ptr<float>(), n * classes}, batch, rows,
-                                   {grad.data_ptr<float>(), n * classes});
-        if (core::numbered_fault_point("gradient", batch.shard) == core::FaultAction::not_a_number)
-          grad.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
-        require_finite_loss(loss, step, communicator_.rank(), batch);
-        clock.mark(Phase::loss);
-      },
-      [&](int parameter, const at::Tensor& gradient) {
-        exchange_.ready(slot, parameter, gradient);
-      });
+  const nn::LossSums loss = head_ == HeadPlacement::chunked
+                                ? pass_chunked(batch, pass, rows, slot, clock)
+                                : pass_whole(batch, pass, rows, slot, clock);
   exchange_.close(slot);
   sums = shard_sums(loss, batch.labelled, batch.samples, statistics.sums);
   clock.mark(Phase::backward);

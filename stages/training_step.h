@@ -12,6 +12,7 @@
 #include "io/loader.h"
 #include "nn/model.h"
 #include "stages/gradient_exchange.h"
+#include "stages/head_placement.h"
 #include "stages/objective.h"
 #include "stages/phase_times.h"
 #include "stages/step_sums.h"
@@ -25,7 +26,8 @@ class TrainingStep {
                const Objective& objective, const io::PackedDataset& data, const io::BatchPlan& plan,
                const io::LoaderOptions& loader, std::uint64_t bucket_elements,
                nn::Precision precision = nn::Precision::fp32,
-               std::optional<io::UnlabelledRows> unlabelled = std::nullopt);
+               std::optional<io::UnlabelledRows> unlabelled = std::nullopt,
+               HeadPlacement head = HeadPlacement::whole);
 
   struct Result : StepNumbers {
     at::Tensor gradient;  // flat, the global batch's; valid until the next compute
@@ -41,6 +43,12 @@ class TrainingStep {
 
  private:
   struct Local;
+  nn::LossSums pass_whole(const io::MicroBatch& batch, const nn::Pass& pass, const BatchRows& rows,
+                          GradientExchange::Slot* slot, PhaseClock& clock);
+  nn::LossSums pass_chunked(const io::MicroBatch& batch, const nn::Pass& pass,
+                            const BatchRows& rows, GradientExchange::Slot* slot, PhaseClock& clock);
+  void require_sound(const io::MicroBatch& batch, std::uint64_t step, nn::LossSums& loss,
+                     at::Tensor& gradient) const;
   void compute_micro_batch(const io::MicroBatch& batch, std::uint64_t step, const BatchRows& rows,
                            std::vector<double>& statistics, PhaseClock& clock);
   comm::Communicator& communicator_;
@@ -52,6 +60,7 @@ class TrainingStep {
   const io::BatchPlan& plan_;
   io::LoaderOptions loader_;
   nn::Precision precision_;
+  HeadPlacement head_;
   GradientExchange exchange_;
   StepSums sums_;
   std::vector<at::Tensor> parameter_views_, buffer_views_;

@@ -75,10 +75,23 @@ batch = 14
 micro-shards = 4
 checkpoint-every = 2
 PLAN
+# The same two students, their last layer computed by chunks of classes.
+for section in sampled mixed; do
+  sed -n "/^\[$section\]/,/^checkpoint-every/{s/^\[$section\]/[$section-chunked]/;p}" weighted.ini
+  printf 'head = chunked\n\n'
+done >chunked.ini
+cat chunked.ini >>weighted.ini
 
 one_result weighted.ini draws best
 grep -q train_unlabelled_loss one/mixed/metrics.jsonl || fail "no loss of unlabelled rows"
 grep -qE '"unlabelled_samples": ?20' one/mixed/results.json || fail "no count of unlabelled samples"
+loss() { sed -n 's/.*"train_loss": *\([0-9.e-]*\).*/\1/p' "one/$1/results.json" | head -n 1; }
+for section in sampled mixed; do
+  awk -v a="$(loss $section)" -v b="$(loss $section-chunked)" \
+    'BEGIN {d = a - b; exit !(a > 0 && d * d <= 1e-8 * a * a)}' ||
+    fail "$section: losses $(loss $section), by chunks $(loss $section-chunked)"
+  ! cmp -s one/$section/model/model.h5 one/$section-chunked/model/model.h5 || fail "$section: not by chunks"
+done
 # Killed while shards and generations are written.
 result_after_kills weighted.ini 2 capture:3 capture:6 checkpoint:9 checkpoint:4
 echo "one result of draws and mixed batches on 1, 2, 3 and 4 ranks, $kills kills"

@@ -1,11 +1,13 @@
-// Training steps with the head divided by classes against those with a whole one: the same numbers
-// up to rounding, and the same random weights to start from.
+// Training steps with the head computed by chunks of classes, or divided among the ranks, against
+// those with a whole one: the same numbers up to rounding, and the same random weights to start
+// from.
 #include <cmath>
 #include <cstring>
 #include <optional>
 
 #include <gtest/gtest.h>
 
+#include "core/error.h"
 #include "stages/hard_objective.h"
 #include "stages/sharded_head.h"
 #include "tests/unit/stages/training_fixture.h"
@@ -59,9 +61,13 @@ class ShardedEngineTest : public TrainingFixture {
 
   /// `bound`: relative.
   void expect_equal_training(double bound) {
+    expect_equal_training(bound, HeadPlacement::chunked);
+    expect_equal_training(bound, HeadPlacement::sharded);
+  }
+  void expect_equal_training(double bound, HeadPlacement placement) {
     for (const std::uint64_t steps : {0, 1, 4}) {
       const Outcome whole = run(HeadPlacement::whole, steps);
-      const Outcome sharded = run(HeadPlacement::sharded, steps);
+      const Outcome sharded = run(placement, steps);
       ASSERT_EQ(sharded.tensors.size(), whole.tensors.size());
       for (const auto& [name, tensor] : whole.tensors) {
         const io::Tensor& other = sharded.tensors.at(name);
@@ -100,7 +106,13 @@ TEST_F(ShardedEngineTest, WithNesterovAveragesAndClipping) {
 
 TEST_F(ShardedEngineTest, OfCosines) {
   build("mlp", {{"hidden", "24"}, {"logit-form", "cosine"}, {"logit-scale", "12"}});
-  expect_equal_training(1e-5);
+  expect_equal_training(1e-5, HeadPlacement::sharded);
+  EXPECT_THROW(run(HeadPlacement::chunked, 1), core::UsageError);
+}
+
+TEST_F(ShardedEngineTest, InBf16) {
+  options_.precision = nn::Precision::bf16;
+  expect_equal_training(2e-2);
 }
 
 TEST_F(ShardedEngineTest, AMarginAsksForMoreOfASamplesOwnClassInTrainingAlone) {
