@@ -10,6 +10,8 @@ const GpuKernels* gpu_kernels() {
       .norm_forward = launch_norm_forward,
       .norm_backward = launch_norm_backward,
       .scale_rows = launch_scale_rows,
+      .head_sums = launch_head_sums,
+      .head_gradients = launch_head_gradients,
       .norm = launch_flat_norm,
       .sgd = launch_sgd,
       .adamw = launch_adamw,

@@ -15,25 +15,7 @@ HeadForm head_form(const LogitForm& logits, Precision precision) {
 }
 
 ClassHead::ClassHead(const HeadSettings& settings, core::Range tiles, int workers, Run run)
-    : settings_(settings),
-      tiles_(settings.classes),
-      own_(tiles),
-      workers_(workers),
-      run_(std::move(run)) {
-  settings.sampling.validate();
-  if (tiles.begin > tiles.end || tiles.end > tiles_.count())
-    throw core::InternalError("a head got tiles that there are not");
-}
-
-TileClasses ClassHead::classes_of(std::uint64_t tile) const {
-  const core::Range range = tiles_.classes_of(tile);
-  if (settings_.sampling.all()) return {.first = range.begin, .count = range.size()};
-  return {.sampled = samples_[tile - own_.begin]};
-}
-
-std::span<const ListedByClass::Entry> ClassHead::listed_of(std::uint64_t tile) const {
-  return listed_->within(tiles_.classes_of(tile));
-}
+    : HeadPart(settings, tiles), workers_(workers), run_(std::move(run)) {}
 
 void ClassHead::for_each_task(std::size_t count,
                               const std::function<void(std::size_t, TilePass&)>& work) {
@@ -57,37 +39,11 @@ void ClassHead::begin(std::uint64_t step, const HeadRows& rows, const ListedClas
       static_cast<std::uint64_t>(rows.features()) != settings_.features)
     throw core::InternalError("head: a batch of another shape");
   rows_ = &rows;
-  listed_ = std::make_unique<ListedByClass>(listed, own_classes());
-  logits_.assign(listed.ids.size(), 0.0);
-  samples_.assign(settings_.sampling.all() ? 0 : own_.size(), {});
-  for (std::uint64_t i = 0; i < samples_.size(); ++i) {
-    const std::uint64_t tile = own_.begin + i;
-    std::vector<std::uint32_t> ids;
-    for (const auto& entry : listed_of(tile))
-      if (ids.empty() || ids.back() != entry.id) ids.push_back(entry.id);
-    samples_[i] = sample_classes(settings_.sampling, step, tile, tiles_.classes_of(tile), ids);
-  }
-}
-
-std::uint64_t ClassHead::taking_part() const {
-  if (settings_.sampling.all()) return own_classes().size();
-  std::uint64_t count = 0;
-  for (const auto& sample : samples_) count += sample.size();
-  return count;
+  begin_step(step, listed);
 }
 
 void ClassHead::sums(const HeadWeights& weights, const Wanted& wanted) {
-  wanted_ = wanted;
-  const auto rows = static_cast<std::size_t>(rows_->rows());
-  const std::size_t all = own_.size() * rows;
-  highest_.resize(all);
-  first_.resize(all);
-  exp_sum_.resize(all);
-  soft_exp_sum_.resize(wanted.soft_temperature == 1 ? 0 : all);
-  total_.resize(wanted.totals ? all : 0);
-  const auto part = [&](auto& values, std::size_t tile) {
-    return values.empty() ? std::span(values) : std::span(values).subspan(tile * rows, rows);
-  };
+  want(wanted);
   const std::uint64_t kept =
       wanted.kept_logits
           ? own_classes().size() * static_cast<std::uint64_t>(TilePass::kept_row(*rows_))
@@ -95,48 +51,9 @@ void ClassHead::sums(const HeadWeights& weights, const Wanted& wanted) {
   if (kept_.size() < kept) kept_ = Aligned<float>(kept);
   for_each_task(own_.size(), [&](std::size_t i, TilePass& pass) {
     const std::uint64_t tile = own_.begin + i;
-    pass.sums(weights, classes_of(tile), listed_of(tile), wanted.soft_temperature,
-              {part(highest_, i), part(first_, i), part(exp_sum_, i), part(soft_exp_sum_, i),
-               part(total_, i)},
+    pass.sums(weights, classes_of(tile), listed_of(tile), wanted.soft_temperature, sums_of(i),
               logits_, kept_of(tile));
   });
-}
-
-std::vector<std::uint64_t> ClassHead::highest() const {
-  const auto rows = static_cast<std::size_t>(rows_->rows());
-  std::vector<std::uint64_t> keys(rows, 0);
-  for (std::size_t i = 0; i < highest_.size(); ++i)
-    keys[i % rows] = std::max(keys[i % rows], HighestLogit{highest_[i], first_[i]}.key());
-  return keys;
-}
-
-std::vector<double> ClassHead::node_sums(const comm::TreeNode& node,
-                                         std::span<const std::uint64_t> highest) const {
-  const auto rows = static_cast<std::size_t>(rows_->rows());
-  if (node.level > 0) {
-    std::vector<double> sum = node_sums({node.level - 1, 2 * node.index}, highest);
-    comm::add_in_place(std::span(sum), node_sums({node.level - 1, 2 * node.index + 1}, highest));
-    return sum;
-  }
-  const std::size_t first = (node.index - own_.begin) * rows;
-  std::vector<double> sum;
-  sum.reserve(3 * rows);
-  const auto append = [&](const std::vector<double>& of_tile, double temperature) {
-    for (std::size_t row = 0; row < rows; ++row) {
-      const auto above = static_cast<double>(HighestLogit::of_key(highest[row]).logit);
-      const auto own = static_cast<double>(highest_[first + row]);
-      // No such class in this tile: exp(-inf - -inf) would be a NaN.
-      sum.push_back(of_tile[first + row] == 0
-                        ? 0.0
-                        : of_tile[first + row] * std::exp((own - above) / temperature));
-    }
-  };
-  append(exp_sum_, 1);
-  if (!soft_exp_sum_.empty()) append(soft_exp_sum_, wanted_.soft_temperature);
-  if (!total_.empty())
-    sum.insert(sum.end(), total_.begin() + static_cast<std::ptrdiff_t>(first),
-               total_.begin() + static_cast<std::ptrdiff_t>(first + rows));
-  return sum;
 }
 
 KeptLogits ClassHead::kept_of(std::uint64_t tile) {

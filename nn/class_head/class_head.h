@@ -11,8 +11,7 @@
 #include <vector>
 
 #include "comm/reduction_tree.h"
-#include "nn/class_head/class_sample.h"
-#include "nn/class_head/class_tiles.h"
+#include "nn/class_head/head_part.h"
 #include "nn/class_head/head_rows.h"
 #include "nn/class_head/listed_classes.h"
 #include "nn/class_head/tile_pass.h"
@@ -20,16 +19,10 @@
 
 namespace retort::nn {
 
-struct HeadSettings {
-  std::uint64_t classes = 0, features = 0;
-  HeadForm form;
-  ClassSampling sampling;
-};
-
 /// Of a model whose last layer makes these logits.
 HeadForm head_form(const LogitForm& logits, Precision precision);
 
-class ClassHead {
+class ClassHead : public HeadPart {
  public:
   /// Runs work(worker) for every worker at once and returns when all are through.
   using Run = std::function<void(const std::function<void(int)>&)>;
@@ -37,32 +30,10 @@ class ClassHead {
   /// Takes part with the tiles of the range. UsageError for a rate outside (0, 1].
   ClassHead(const HeadSettings& settings, core::Range tiles, int workers, Run run);
 
-  const ClassTiles& tiles() const { return tiles_; }
-  core::Range own_tiles() const { return own_; }
-  core::Range own_classes() const { return tiles_.classes_of(own_); }
-
   /// A step begins: which classes take part. Both are of the whole batch; `rows` outlives it.
   void begin(std::uint64_t step, const HeadRows& rows, const ListedClasses& listed);
-  /// How many of this rank's classes take part.
-  std::uint64_t taking_part() const;
-
-  struct Wanted {
-    double soft_temperature = 1;  // of the second sum; 1: no second sum
-    bool totals = false;
-    /// Room for the logits of all rows and this rank's classes, for the second pass.
-    bool kept_logits = false;
-  };
   /// The first pass. `weights` begin at own_classes().
   void sums(const HeadWeights& weights, const Wanted& wanted);
-  /// HighestLogit::key of each row, over this rank's classes.
-  std::vector<std::uint64_t> highest() const;
-  /// Of each place of `listed`; 0 for those of other ranks.
-  std::span<const double> logits() const { return logits_; }
-  /// For a node of the tree over tiles, each row's exp_sum, then soft_exp_sum and total where they
-  /// are wanted, relative to the row's highest over all ranks: [sums, rows].
-  std::vector<double> node_sums(const comm::TreeNode& node,
-                                std::span<const std::uint64_t> highest) const;
-
   /// The second pass. For each of `nodes`, which cover this rank's tiles, the sum over its tiles of
   /// the gradient on the embeddings, [rows, features]. `take` is called by several workers at once,
   /// for different classes.
@@ -93,25 +64,12 @@ class ClassHead {
       std::span<const comm::TreeNode> nodes,
       const std::function<void(std::uint64_t tile, TilePass& pass, std::span<float> sum)>& of_tile);
   KeptLogits kept_of(std::uint64_t tile);
-  TileClasses classes_of(std::uint64_t tile) const;
-  std::span<const ListedByClass::Entry> listed_of(std::uint64_t tile) const;
   void for_each_task(std::size_t count, const std::function<void(std::size_t, TilePass&)>& work);
 
-  HeadSettings settings_;
-  ClassTiles tiles_;
-  core::Range own_;
   int workers_;
   Run run_;
   // Of the step.
   const HeadRows* rows_ = nullptr;
-  std::unique_ptr<ListedByClass> listed_;
-  std::vector<std::vector<std::uint32_t>> samples_;  // by own tile; empty: all
-  Wanted wanted_;
-  // [own tiles, rows]
-  std::vector<float> highest_;
-  std::vector<std::uint32_t> first_;
-  std::vector<double> exp_sum_, soft_exp_sum_, total_;
-  std::vector<double> logits_;
   Aligned<float> kept_;  // [own classes, TilePass::kept_row()]
 };
 

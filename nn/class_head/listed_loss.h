@@ -11,6 +11,7 @@
 
 #include "nn/class_head/listed_classes.h"
 #include "nn/class_head/margin.h"
+#include "nn/class_head/unlisted_gradient.h"
 #include "nn/loss.h"
 
 namespace retort::nn {
@@ -23,12 +24,6 @@ struct UnlistedSums {
   double soft_exp_sum = 0;  // of exp((z - highest) / temperature); not read at temperature 1
   double below = 0;         // of z - highest; read where needs_totals()
   std::uint64_t count = 0;
-};
-
-/// The gradient on the logit z of any class that the row does not list:
-///   hard * exp(z - reference) + soft * exp((z - reference) / temperature) - constant.
-struct UnlistedGradient {
-  float reference = 0, hard = 0, soft = 0, constant = 0;
 };
 
 template <class T>
