@@ -35,6 +35,11 @@ class UsageError : public Error {
  public:
   explicit UsageError(const std::string& message) : Error(ExitCode::usage, message) {}
 };
+/// What is there was made with other options or inputs than those that are asked for.
+class OtherRecipeError : public UsageError {
+ public:
+  using UsageError::UsageError;
+};
 class DataError : public Error {
  public:
   explicit DataError(const std::string& message) : Error(ExitCode::data, message) {}

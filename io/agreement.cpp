@@ -22,10 +22,15 @@ namespace {
   }
 }
 
+/// Before the message of an OtherRecipeError: no message holds one.
+constexpr char kOtherRecipe = '\x1f';
+
 /// What became of `work`: empty if it is done, else exit code, blank, message.
 std::string outcome_of(const std::function<void()>& work) {
   try {
     work();
+  } catch (const core::OtherRecipeError& error) {
+    return std::to_string(static_cast<int>(error.code())) + " " + kOtherRecipe + error.what();
   } catch (const core::Error& error) {
     return std::to_string(static_cast<int>(error.code())) + " " + error.what();
   } catch (const std::bad_alloc&) {
@@ -39,8 +44,9 @@ std::string outcome_of(const std::function<void()>& work) {
 /// Throws what outcome_of() told, unless it is empty.
 void throw_outcome(const std::string& outcome, const std::string& where) {
   if (outcome.empty()) return;
-  rethrow(static_cast<core::ExitCode>(std::stoi(outcome)),
-          where + outcome.substr(outcome.find(' ') + 1));
+  const std::string message = outcome.substr(outcome.find(' ') + 1);
+  if (message.starts_with(kOtherRecipe)) throw core::OtherRecipeError(where + message.substr(1));
+  rethrow(static_cast<core::ExitCode>(std::stoi(outcome)), where + message);
 }
 
 }  // namespace

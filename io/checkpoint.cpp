@@ -70,19 +70,20 @@ void set_aside(const std::filesystem::path& folder, const std::string& why) {
 }
 
 /// What is wrong with a generation that was made with another recipe than this start's: damage, if
-/// the start that it names had this one's.
-std::string foreign_fault(const RunContents& own, GenerationId id, const Manifest& manifest,
-                          const std::filesystem::path& folder, const std::string& recipe_hash) {
+/// the start that it names had this one's, or another generation has.
+std::string foreign_fault(const std::filesystem::path& run, const RunContents& own, GenerationId id,
+                          const Manifest& manifest, const std::string& recipe_hash) {
   if (manifest.recipe_hash == recipe_hash) return "";
+  const std::filesystem::path folder = generations_folder(run) / name_of(id);
   if (std::any_of(own.claims.begin(), own.claims.end(),
-                  [&](const Claim& claim) { return claim.epoch == id.epoch; }))
-    return fmt::format(
-        "{} is another run's: it was made with recipe {}, start {} here has recipe {}",
-        folder.string(), manifest.recipe_hash, id.epoch, recipe_hash);
-  throw core::UsageError(folder.string() + " was made with recipe " + manifest.recipe_hash +
-                         ", this run has recipe " + recipe_hash +
-                         ": options or inputs changed; use those of the run or choose another "
-                         "folder");
+                  [&](const Claim& claim) { return claim.epoch == id.epoch; }) ||
+      generation_recipes(run).contains(recipe_hash))
+    return fmt::format("{} is another run's: it was made with recipe {}, this run has recipe {}",
+                       folder.string(), manifest.recipe_hash, recipe_hash);
+  throw core::OtherRecipeError(folder.string() + " was made with recipe " + manifest.recipe_hash +
+                               ", this run has recipe " + recipe_hash +
+                               ": options or inputs changed; use those of the run or choose "
+                               "another folder");
 }
 
 }  // namespace
@@ -101,7 +102,7 @@ std::optional<GenerationId> RunFolder::State::newest(Depth depth) const {
       fault = error.what();
     }
     if (manifest) {
-      fault = foreign_fault(contents, entry.id, *manifest, folder, recipe_hash);
+      fault = foreign_fault(path, contents, entry.id, *manifest, recipe_hash);
       if (fault.empty() && depth == Depth::members) fault = first_fault(folder, *manifest);
     }
     if (fault.empty()) return entry.id;
@@ -117,9 +118,18 @@ void RunFolder::State::clean() const {
     remove_tree(generations_folder(path) / name);
   }
   remove_temporaries(path);
+  const RunContents contents = list_run(path);
+  for (const DamagedClaim& claim : contents.damaged_claims) io::set_aside(claim.path);
+  // Of a start whose generation has this run's recipe: another run's.
+  for (const Claim& claim : contents.claims)
+    if (claim.recipe_hash != recipe_hash &&
+        std::any_of(contents.generations.begin(), contents.generations.end(),
+                    [&](const auto& entry) { return entry.id.epoch == claim.epoch; }))
+      io::set_aside(claims_folder(path) / claim_name(claim.epoch));
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(claims_folder(path), error)) {
-    if (!claim_epoch(entry.path().filename().string())) remove_tree(entry.path());
+    const std::string name = entry.path().filename().string();
+    if (!claim_epoch(name) && !name.ends_with(".bad")) remove_tree(entry.path());
   }
 }
 
@@ -138,7 +148,11 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
     const std::optional<GenerationId> from = state->newest(State::Depth::members);
     const RunContents contents = list_run(path);
     for (const DamagedClaim& claim : contents.damaged_claims)
-      core::log_warning("{}; the starts before it are gone by", claim.why);
+      core::log_warning("{}; a start goes by the claims before it", claim.why);
+    if (!from && std::any_of(contents.claims.begin(), contents.claims.end(),
+                             [](const Claim& claim) { return claim.resumes_from.has_value(); }))
+      core::log_warning("{}: earlier starts resumed from generations that are gone; begins anew",
+                        generations_folder(path).string());
     state->epoch = contents.newest_epoch + 1;
     state->fence->claim(state->epoch, from, recipe_hash);
     // After the claim: a start that lives on and misses a file sees why.

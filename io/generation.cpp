@@ -115,7 +115,7 @@ RunContents list_run(const std::filesystem::path& run) {
         }
         return claim;
       }));
-    } catch (const core::DataError& error) {
+    } catch (const core::Error& error) {  // damaged, or no file that can be read
       contents.damaged_claims.push_back({claims / name, error.what()});
     }
   }
@@ -129,30 +129,40 @@ RunContents list_run(const std::filesystem::path& run, const std::string& recipe
   return contents;
 }
 
-std::string recipe_of_run(const std::filesystem::path& run) {
-  const RunContents contents = list_run(run);
-  struct Votes {
-    int all = 0;
-    int generations = 0;
-    auto operator<=>(const Votes&) const = default;
-  };
-  std::map<std::string, Votes> recipes;
-  for (const Claim& claim : contents.claims) ++recipes[claim.recipe_hash].all;
-  for (const GenerationEntry& entry : contents.generations) {
+std::map<std::string, int> generation_recipes(const std::filesystem::path& run) {
+  std::map<std::string, int> recipes;
+  for (const GenerationEntry& entry : list_run(run).generations) {
     if (entry.set_aside) continue;
     try {
-      Votes& votes =
-          recipes[read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash];
-      ++votes.all;
-      ++votes.generations;
+      ++recipes[read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash];
     } catch (const core::DataError&) {
       // Whoever opens it is told.
     }
   }
-  const auto most =
-      std::max_element(recipes.begin(), recipes.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == recipes.end() ? "" : most->first;
+  return recipes;
+}
+
+bool has_mixed_recipes(const std::filesystem::path& run) {
+  const RunContents contents = list_run(run);
+  auto recipes = generation_recipes(run);
+  if (recipes.empty()) return false;
+  for (const Claim& claim : contents.claims)
+    for (const GenerationEntry& entry : contents.generations)
+      if (!entry.set_aside && entry.id.epoch == claim.epoch) ++recipes[claim.recipe_hash];
+  return recipes.size() > 1;
+}
+
+std::string recipe_of_run(const std::filesystem::path& run) {
+  const auto generations = generation_recipes(run);
+  std::map<std::string, std::pair<int, int>> votes;  // of all, of generations
+  for (const Claim& claim : list_run(run).claims) ++votes[claim.recipe_hash].first;
+  for (const auto& [recipe, count] : generations) {
+    votes[recipe].first += count;
+    votes[recipe].second += count;
+  }
+  const auto most = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == votes.end() ? "" : most->first;
 }
 
 Chain chain_of(const RunContents& contents) {

@@ -100,10 +100,10 @@ std::vector<Recorded> read_records(const std::filesystem::path& folder) {
 
 [[noreturn]] void refuse_recipe(const std::filesystem::path& folder, std::string_view state,
                                 const std::string& was, const std::string& now) {
-  throw core::UsageError(folder.string() + ": holds " + std::string(state) +
-                         " result made with other options or inputs (" + was.substr(0, 12) +
-                         ", now " + now.substr(0, 12) +
-                         "): repeat those, choose another output folder or remove this one");
+  throw core::OtherRecipeError(folder.string() + ": holds " + std::string(state) +
+                               " result made with other options or inputs (" + was.substr(0, 12) +
+                               ", now " + now.substr(0, 12) +
+                               "): repeat those, choose another output folder or remove this one");
 }
 
 }  // namespace

@@ -22,6 +22,7 @@
 #include "io/packed_dataset.h"
 #include "pipeline/file_kinds.h"
 #include "pipeline/job.h"
+#include "pipeline/kept_twice.h"
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
 #include "pipeline/submission_record.h"
@@ -99,6 +100,8 @@ class Checker {
     } else if (io::all_lost(io::chain_of(io::list_run(folder, io::recipe_of_run(folder))))) {
       fault(io::generations_folder(folder), "no start can go on from any generation that was here");
     }
+    if (io::has_mixed_recipes(folder))
+      fault(io::generations_folder(folder), std::string(kMixedGenerations));
     for (const auto& claim : io::list_run(folder).damaged_claims)
       guarded(claim.path, [&] { throw core::DataError(claim.why); });
     std::vector<fs::path> folders;
@@ -181,20 +184,11 @@ class Checker {
     } else if (manifest.kind == "model") {
       guarded(folder, [&] { io::read_model(folder); });
     } else if (manifest.kind == "checkpoint") {
-      guarded(folder, [&] { check_generation(folder, manifest); });
+      guarded(folder, [&] { io::open_generation(folder); });
     } else if (manifest.kind != "section") {
       fault(folder, fmt::format("its manifest has the unknown kind '{}'; use a newer Retort",
                                 manifest.kind));
     }
-  }
-
-  static void check_generation(const fs::path& folder, const io::Manifest& manifest) {
-    io::open_generation(folder);
-    const auto run = folder.parent_path().parent_path();
-    if (folder.parent_path() != io::generations_folder(run)) return;  // looked at by itself
-    if (const auto recipe = io::recipe_of_run(run); manifest.recipe_hash != recipe)
-      throw core::DataError(fmt::format("is another run's: it has recipe {}, this run has {}",
-                                        manifest.recipe_hash, recipe));
   }
 
   void check_member(const fs::path& folder, const io::Member& member) {
@@ -309,26 +303,48 @@ class Checker {
     }
   }
 
+  /// The file and its copy, each for itself; `read`: by either. True if that threw nothing.
+  template <class Read>
+  bool check_twice(const fs::path& path, Read read) {
+    const auto before = report_.faults.size();
+    for (const auto& each : {path, copy_of(path)})
+      if (fs::exists(each))
+        guarded(each, [&] {
+          const auto bytes = io::read_file(each);
+          io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                           each.string());
+        });
+      else if (each == path && fs::exists(copy_of(path)))
+        fault(path, "is missing");
+    if (report_.faults.size() == before) return guarded(path, read);
+    try {
+      read();
+      return true;
+    } catch (const core::Error&) {
+      return false;  // why is among the faults
+    }
+  }
+
   /// The plan's own records against the folders they speak of.
   void check_plan_run(const fs::path& run) {
     found_ = true;
     const auto settings = run / ".plan" / "settings.json";
-    const bool right = guarded(settings, [&] { kept_plan(run); });
+    const bool right = check_twice(settings, [&] { kept_plan(run); });
     if (right && plan_copy_differs(run))
       fault(plan_copy(run),
             "is not the plan that the run was started with, which its settings keep");
     const auto jobs = run / ".slurm" / "jobs.json";
-    guarded(jobs, [&] { read_submission(run); });
+    check_twice(jobs, [&] { read_submission(run); });
     const SectionStates states(run);
     if (right)
       guarded(settings, [&] {
         for (const auto& section : planned_sections(run))
-          if (holds_anything(run / section.name) && !fs::exists(states.record_path(section.name)))
+          if (holds_anything(run / section.name) && !is_kept(states.record_path(section.name)))
             note(run / section.name, "has no record: the next run of the plan makes it anew");
       });
     for (const auto& name : states.names()) {
       std::optional<SectionRecord> record;
-      guarded(states.record_path(name), [&] { record = states.record(name); });
+      check_twice(states.record_path(name), [&] { record = states.record(name); });
       if (!record || record->completion == Completion::started) continue;
       if (!io::has_manifest(run / name)) {
         fault(run / name, "was complete, but its manifest.json is missing");

@@ -8,6 +8,10 @@
 
 namespace retort::pipeline {
 
+/// A fault that a start mends, and `check` cannot: it is not told the run's recipe.
+inline constexpr std::string_view kMixedGenerations =
+    "holds generations or claims of two runs; the next start takes its own and sets others aside";
+
 struct Fault {
   std::string path;
   std::string what;

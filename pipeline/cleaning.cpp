@@ -73,6 +73,7 @@ class Search {
   }
 
   void generations(const fs::path& section, std::uint64_t keep, BestGeneration best) {
+    if (io::has_mixed_recipes(section)) return;  // `retort check` says so; nothing is taken from it
     const auto contents = io::list_run(section, io::recipe_of_run(section));
     const auto folder = io::generations_folder(section);
     for (const auto& name : contents.leftovers)

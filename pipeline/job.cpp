@@ -10,6 +10,7 @@
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "pipeline/agreement.h"
+#include "pipeline/kept_twice.h"
 
 namespace retort::pipeline {
 namespace {
@@ -35,7 +36,11 @@ struct Kept {
 
 Kept kept(const fs::path& run) {
   const auto where = settings_path(run).string();
-  Kept kept{io::parse_sealed(text_of(where), where), ""};
+  Kept kept;
+  if (auto settings = read_twice(settings_path(run)))
+    kept.settings = std::move(*settings);
+  else
+    throw core::DataError(where + " is missing");
   kept.text = io::read_fields(where, [&] {
     const auto text = kept.settings.find("plan");
     return text == kept.settings.end() ? text_of(plan_copy(run)) : text->get<std::string>();
@@ -187,10 +192,7 @@ std::vector<PlannedSection> planned_sections(const fs::path& run) {
   });
 }
 
-bool is_plan_run(const fs::path& folder) {
-  std::error_code code;
-  return fs::exists(settings_path(folder), code);
-}
+bool is_plan_run(const fs::path& folder) { return is_kept(settings_path(folder)); }
 
 std::string kept_plan(const fs::path& run) { return kept(run).text; }
 fs::path plan_copy(const fs::path& run) { return run / "plan.ini"; }
@@ -210,7 +212,7 @@ void store(const Job& job) {
                                    {"variables", job.variables},
                                    {"directory", job.started_in.string()},
                                    {"sections", std::move(sections)}};
-  io::write_file(settings_path(job.place.run), std::string_view(io::sealed_text(settings)));
+  write_twice(settings_path(job.place.run), settings);
 }
 
 }  // namespace retort::pipeline

@@ -88,14 +88,19 @@ Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
       started_ = instance;
       break;
     case Standing::up_to_date:
-      // The process may have died between the section's manifest and this record.
-      if (states_.record(name)->completion == Completion::started)
-        states_.mark_complete(name, *judged.recipe, 0);
-      break;
     case Standing::waiting:
       break;
   }
   return judged;
+}
+
+std::string Judge::replace(std::size_t instance) {
+  const auto& name = job_.graph.instances[instance].name;
+  const auto recipe = states_.record(name)->recipe;
+  const auto old = states_.set_aside(name);
+  start_ = states_.mark_started(name, recipe, AfterRestarts::retry);
+  started_ = instance;
+  return old.string();
 }
 
 void Judge::finished(std::size_t instance, double seconds) {

@@ -31,6 +31,9 @@ class Judge {
   /// the start, or, when the section is up to date, that it is complete. DataError if it was
   /// restarted without progress too often.
   Assessment prepare(std::size_t instance, AfterRestarts after);
+  /// After a section that started found that what is there is not of its recipe: sets it aside and
+  /// starts anew. Where the old output is.
+  std::string replace(std::size_t instance);
   /// After a section returned. UsageError if it left no manifest.
   void finished(std::size_t instance, double seconds);
   /// After a section checkpointed on request.

@@ -18,6 +18,7 @@
 #include "io/posix.h"
 #include "io/run_fence.h"
 #include "pipeline/job.h"
+#include "pipeline/kept_twice.h"
 #include "pipeline/section_state.h"
 
 namespace retort::pipeline {
@@ -173,6 +174,9 @@ class Repair {
       case OwnerKind::generation:
         return mend_generation(folder);
       case OwnerKind::generations:  // all were set aside by a start, which then refused to go on
+        for (const auto& fault : faults)
+          if (fault.what == kMixedGenerations)
+            return report_.left.push_back({fault.path, fault.what});
         io::set_aside(folder);
         return aside(folder, kBeginsAnew);
       case OwnerKind::claim:
@@ -189,6 +193,10 @@ class Repair {
           if (std::any_of(mended.begin(), mended.end(),
                           [&](const Fault& other) { return other.path == fault.path; }))
             continue;
+          if (restore_twice(fault.path)) {
+            aside(fault.path, "it is written again from its copy");
+            continue;
+          }
           if (!fs::exists(fault.path)) {
             left(fault, advice);
             continue;

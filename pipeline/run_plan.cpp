@@ -275,6 +275,18 @@ class PlanRun {
   }
 
   void start(std::size_t index) {
+    try {
+      run_stage(index);
+    } catch (const core::OtherRecipeError& error) {
+      // All ranks were told: the stage looks before it begins.
+      const auto old = from_root(context_.communicator, [&] { return judge_.replace(index); });
+      say(fmt::format("{}: run again ({}; the old output is in {})", place_text(index),
+                      error.what(), old));
+      run_stage(index);
+    }
+  }
+
+  void run_stage(std::size_t index) {
     const core::Stopwatch watch;
     auto bound = bind(job_.plan, job_.graph, job_.graph.instances[index], job_.place);
     stages::StageContext context{.communicator = context_.communicator,

@@ -14,6 +14,7 @@
 #include "io/posix.h"
 #include "io/utf8.h"
 #include "pipeline/folder_progress.h"
+#include "pipeline/kept_twice.h"
 #include "pipeline/natural_order.h"
 #include "stages/section_output.h"
 
@@ -80,25 +81,33 @@ fs::path SectionStates::record_path(const std::string& name) const {
 
 std::vector<std::string> SectionStates::names() const {
   std::vector<std::string> names;
-  std::error_code code;
-  for (auto entry = fs::directory_iterator(run_ / ".plan" / "sections", code);
-       !code && entry != fs::directory_iterator(); entry.increment(code)) {
-    if (entry->path().extension() != ".json") continue;
-    names.push_back(entry->path().stem().string());
-    std::replace(names.back().begin(), names.back().end(), '.', '/');
+  const auto records = run_ / ".plan" / "sections";
+  for (const auto& folder : {records, copy_of(records / "NAME.json").parent_path()}) {
+    std::error_code code;
+    for (auto entry = fs::directory_iterator(folder, code);
+         !code && entry != fs::directory_iterator(); entry.increment(code)) {
+      if (entry->path().extension() != ".json") continue;
+      names.push_back(entry->path().stem().string());
+      std::replace(names.back().begin(), names.back().end(), '.', '/');
+    }
   }
   std::sort(names.begin(), names.end(), natural_less);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 
 std::optional<SectionRecord> SectionStates::record(const std::string& name) const {
   const auto path = record_path(name);
-  if (!fs::exists(path)) return std::nullopt;
   const auto where = path.string();
-  const auto bytes = io::read_file(path);
-  const auto json =
-      io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+  const auto kept = read_twice(path, [&](const nlohmann::json& json) {
+    const auto section =
+        io::read_fields(where, [&] { return json.at("section").get<std::string>(); });
+    if (section != name)
+      throw core::DataError(fmt::format("{} is the record of section {}", where, section));
+  });
+  if (!kept) return std::nullopt;
   return io::read_fields(where, [&] {
+    const auto& json = *kept;
     const int version = json.at("format_version").get<int>();
     if (version != kRecordVersion)
       throw core::DataError(fmt::format("{}: has format version {}, this program reads {}", where,
@@ -132,7 +141,7 @@ void SectionStates::write_record(const std::string& name, const SectionRecord& r
   if (!record.failure.empty()) json["failure"] = record.failure;
   const auto path = record_path(name);
   io::make_folder(path.parent_path());
-  io::write_file(path, std::string_view(io::sealed_text(json)));
+  write_twice(path, json);
 }
 
 Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) const {
@@ -154,6 +163,9 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
       return {Standing::replace, "its manifest is missing", recipe};
     return {Standing::resume, "unfinished", recipe};
   }
+  // Its record was not completed: whether what is there is this recipe's, the stage knows.
+  if (known->completion == Completion::started)
+    return {Standing::resume, "finished, but not on record", recipe};
   const auto fault = quick_fault(folder, known->manifest_sha256);
   if (!fault.empty()) return {Standing::replace, fault, recipe};
   return {Standing::up_to_date, "options, inputs and output are unchanged", recipe};
@@ -237,7 +249,7 @@ void SectionStates::mark_reopened(const std::string& name) const {
 
 fs::path SectionStates::set_aside(const std::string& name) const {
   // What is set aside is deleted two changes later: never a folder that somebody else filled.
-  if (!fs::exists(record_path(name)) && !made_by_retort(run_ / name))
+  if (!is_kept(record_path(name)) && !made_by_retort(run_ / name))
     throw core::UsageError(
         fmt::format("{} holds files that Retort did not make; move them away or choose another "
                     "--out",
@@ -260,7 +272,7 @@ fs::path SectionStates::set_aside(const std::string& name) const {
   };
   const auto target = place(numbers.empty() ? 1 : numbers.back() + 1);
   std::error_code code;
-  fs::remove(record_path(name), code);
+  remove_twice(record_path(name));
   fs::rename(run_ / name, target, code);
   if (code)
     throw core::IoError(fmt::format("can't set {} aside as {}: {}", (run_ / name).string(),

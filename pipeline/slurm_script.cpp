@@ -73,9 +73,9 @@ section() {
       [123]:*:75:*"has not begun"*) ;;
       *) break ;;
     esac
-    still_wanted
     say "$told: tried again in $((5 * attempt)) s"
     sleep $((5 * attempt))
+    still_wanted
   done
   case $decision in
     0) say "section $name is done" ;;
@@ -106,6 +106,7 @@ const std::string& sbatch_path(const std::string& path) {
 
 std::string array_of(const std::vector<std::string>& words) {
   std::vector<std::string> quoted;
+  quoted.reserve(words.size());
   for (const auto& word : words) quoted.push_back(shell_word(word));
   return fmt::format("({})", fmt::join(quoted, " "));
 }

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "pipeline/kept_twice.h"
 
 namespace retort::pipeline {
 namespace {
@@ -20,13 +21,11 @@ fs::path record_path(const fs::path& run) { return run / ".slurm" / "jobs.json";
 
 std::optional<SubmissionRecord> read_submission(const fs::path& run) {
   const auto path = record_path(run);
-  std::error_code code;
-  if (!fs::exists(path, code)) return std::nullopt;
   const auto where = path.string();
-  const auto bytes = io::read_file(path);
-  const auto json =
-      io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where);
+  const auto kept = read_twice(path);
+  if (!kept) return std::nullopt;
   return io::read_fields(where, [&] {
+    const auto& json = *kept;
     if (const int version = json.at("format_version").get<int>(); version != kRecordVersion)
       throw core::DataError(fmt::format("{}: has format version {}, this program reads {}", where,
                                         version, kRecordVersion));
@@ -50,7 +49,7 @@ void write_submission(const fs::path& run, const SubmissionRecord& record) {
                                {"only", record.only},
                                {"jobs", record.jobs}};
   io::make_folder(run / ".slurm");
-  io::write_file(record_path(run), std::string_view(io::sealed_text(json)));
+  write_twice(record_path(run), json);
 }
 
 std::map<std::string, JobState> section_jobs(const SubmissionRecord& record) {

@@ -50,7 +50,7 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
     if (!io::has_manifest(folder)) return;
     const io::Manifest manifest = io::read_manifest(folder);
     if (manifest.kind != kind || manifest.recipe_hash != recipe)
-      throw core::UsageError(fmt::format(
+      throw core::OtherRecipeError(fmt::format(
           "{}: holds a finished result made with other options or inputs ({} {:.12}, now {:.12}): "
           "choose another --out or remove the folder",
           folder.string(), manifest.kind, manifest.recipe_hash, recipe));

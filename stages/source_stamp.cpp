@@ -20,7 +20,7 @@ bool same_source_stamp(const fs::path& folder, const std::string& stamp) {
 
 void check_source_stamp(const fs::path& folder, const fs::path& source, const std::string& stamp) {
   if (!same_source_stamp(folder, stamp))
-    throw core::UsageError(
+    throw core::OtherRecipeError(
         fmt::format("{}: was packed from {}, whose files have changed since (sizes or times): "
                     "choose another --out or remove the folder",
                     folder.string(), source.string()));

@@ -86,9 +86,9 @@ section() {
       [123]:*:75:*"has not begun"*) ;;
       *) break ;;
     esac
-    still_wanted
     say "$told: tried again in $((5 * attempt)) s"
     sleep $((5 * attempt))
+    still_wanted
   done
   case $decision in
     0) say "section $name is done" ;;

@@ -23,7 +23,6 @@ using nn::error;
 using nn::kTolerance;
 using nn::Problem;
 using nn::Reference;
-using nn::TailMode;
 using nn::Target;
 using nn::Targets;
 using tests::ranks;

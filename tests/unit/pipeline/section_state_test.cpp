@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "io/companions.h"
 #include "io/manifest.h"
+#include "pipeline/kept_twice.h"
 #include "tests/unit/core/temporary_folder.h"
 
 namespace retort::pipeline {
@@ -99,7 +100,8 @@ TEST_F(SectionStateTest, FromNothingToUpToDate) {
 TEST_F(SectionStateTest, DeathBetweenManifestAndRecordCostsNothing) {
   states_.mark_started("teacher", recipe("0.1"));
   finish("teacher");
-  EXPECT_EQ(assess().standing, Standing::up_to_date);
+  // Whether it is this recipe's, the stage knows, which then has nothing to do.
+  EXPECT_EQ(assess().standing, Standing::resume);
 }
 
 TEST_F(SectionStateTest, AnotherRecipeReplacesAndSaysWhatDiffers) {
@@ -149,12 +151,39 @@ TEST_F(SectionStateTest, EveryFlippedBitOfARecordIsFound) {
   states_.mark_started("teacher", recipe("0.1"));
   const auto path = run() / ".plan" / "sections" / "teacher.json";
   const auto bytes = io::read_file(path);
+  ASSERT_EQ(io::read_file(copy_of(path)), bytes);
   for (std::size_t i = 0; i < bytes.size(); i += 7) {
     auto damaged = bytes;
     damaged[i] ^= std::byte{4};
     io::write_file(path, damaged);
+    EXPECT_TRUE(states_.record("teacher")) << i;  // by its copy
+    io::write_file(copy_of(path), damaged);
     EXPECT_THROW(states_.record("teacher"), core::DataError) << i;
+    io::write_file(copy_of(path), bytes);
   }
+  fs::remove(path);
+  EXPECT_TRUE(states_.record("teacher"));
+  EXPECT_TRUE(restore_twice(path));
+  EXPECT_EQ(io::read_file(path), bytes);
+  io::write_file(copy_of(path), std::string_view("{}"));
+  EXPECT_TRUE(restore_twice(copy_of(path)));
+  EXPECT_EQ(io::read_file(copy_of(path)), bytes);
+  io::write_file(path, std::string_view("{}"));
+  fs::remove(copy_of(path));
+  EXPECT_FALSE(restore_twice(path));
+  remove_twice(path);
+  EXPECT_FALSE(states_.record("teacher"));
+}
+
+TEST_F(SectionStateTest, ARecordOfAnotherSectionIsNone) {
+  states_.mark_started("teacher", recipe("0.1"));
+  states_.mark_started("student", recipe("0.2"));
+  const auto folder = run() / ".plan" / "sections";
+  const auto bytes = io::read_file(folder / "student.json");
+  io::write_file(folder / "teacher.json", bytes);
+  EXPECT_EQ(states_.record("teacher")->recipe, recipe("0.1"));  // by its copy
+  io::write_file(copy_of(folder / "teacher.json"), bytes);
+  EXPECT_THROW(states_.record("teacher"), core::DataError);
 }
 
 TEST_F(SectionStateTest, SetAsideKeepsTheNewestTwo) {

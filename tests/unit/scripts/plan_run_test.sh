@@ -79,7 +79,7 @@ silent_about "done in"
 truncate -s -1 runs/tiny/score/details.json
 run 0 run tiny.ini
 says "score: run again (its file details.json has"
-rm runs/tiny/.plan/sections/score.json
+rm runs/tiny/.plan/sections/{,.copies/}score.json
 run 0 run tiny.ini
 says "score: run again (its output was not made by this plan"
 [ "$(digest runs/tiny)" = "$result" ] || fail "another result"
