@@ -142,14 +142,27 @@ std::map<std::string, int> generation_recipes(const std::filesystem::path& run) 
   return recipes;
 }
 
-bool has_mixed_recipes(const std::filesystem::path& run) {
+std::vector<Claim> foreign_claims(const std::filesystem::path& run) {
   const RunContents contents = list_run(run);
-  auto recipes = generation_recipes(run);
-  if (recipes.empty()) return false;
+  const auto contradicts = [&](const Claim& claim, const GenerationEntry& entry) {
+    if (entry.set_aside || entry.id.epoch != claim.epoch) return false;
+    try {
+      return read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash !=
+             claim.recipe_hash;
+    } catch (const core::DataError&) {
+      return false;  // whoever opens it is told
+    }
+  };
+  std::vector<Claim> foreign;
   for (const Claim& claim : contents.claims)
-    for (const GenerationEntry& entry : contents.generations)
-      if (!entry.set_aside && entry.id.epoch == claim.epoch) ++recipes[claim.recipe_hash];
-  return recipes.size() > 1;
+    if (std::any_of(contents.generations.begin(), contents.generations.end(),
+                    [&](const auto& entry) { return contradicts(claim, entry); }))
+      foreign.push_back(claim);
+  return foreign;
+}
+
+bool has_mixed_recipes(const std::filesystem::path& run) {
+  return generation_recipes(run).size() > 1 || !foreign_claims(run).empty();
 }
 
 std::string recipe_of_run(const std::filesystem::path& run) {

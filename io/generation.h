@@ -56,8 +56,10 @@ RunContents list_run(const std::filesystem::path& run);
 RunContents list_run(const std::filesystem::path& run, const std::string& recipe_hash);
 /// Recipes of the generations whose manifests can be read, and how many have each.
 std::map<std::string, int> generation_recipes(const std::filesystem::path& run);
-/// Whether its generations, with the claims of the starts that they name, name more than one: then
-/// only a start, which knows its own, can tell which are the run's.
+/// Claims of starts whose generations have another recipe than they say.
+std::vector<Claim> foreign_claims(const std::filesystem::path& run);
+/// Whether its generations and such claims name more than one: then only a start, which knows its
+/// own, can tell which are the run's.
 bool has_mixed_recipes(const std::filesystem::path& run);
 /// For those who are not told the recipe of a run: the one that most of its generations and claims
 /// name, in doubt that of generations. Empty: they name none.

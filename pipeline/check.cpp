@@ -100,8 +100,11 @@ class Checker {
     } else if (io::all_lost(io::chain_of(io::list_run(folder, io::recipe_of_run(folder))))) {
       fault(io::generations_folder(folder), "no start can go on from any generation that was here");
     }
-    if (io::has_mixed_recipes(folder))
+    if (io::generation_recipes(folder).size() > 1)
       fault(io::generations_folder(folder), std::string(kMixedGenerations));
+    for (const auto& claim : io::foreign_claims(folder))
+      fault(io::claims_folder(folder) / io::claim_name(claim.epoch),
+            "names another recipe than the generations of its start have");
     for (const auto& claim : io::list_run(folder).damaged_claims)
       guarded(claim.path, [&] { throw core::DataError(claim.why); });
     std::vector<fs::path> folders;

@@ -10,7 +10,7 @@ namespace retort::pipeline {
 
 /// A fault that a start mends, and `check` cannot: it is not told the run's recipe.
 inline constexpr std::string_view kMixedGenerations =
-    "holds generations or claims of two runs; the next start takes its own and sets others aside";
+    "holds generations of two runs; the next start takes its own and sets others aside";
 
 struct Fault {
   std::string path;

@@ -1,6 +1,8 @@
 #include "pipeline/kept_twice.h"
 
-#include <fstream>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <set>
 #include <string>
 
@@ -33,21 +35,27 @@ nlohmann::json read_right(const fs::path& path, const Accept& accept) {
   return json;
 }
 
-/// No fault points and no fsync: a copy that is missing or torn is only one less. Under its name
-/// only when it is whole.
+/// True: all of it is on the disk.
+bool write_durably(const fs::path& path, const std::string& text) {
+  const io::Descriptor file = io::open_descriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!file.valid()) return false;
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t wrote = ::write(file.get(), text.data() + done, text.size() - done);
+    if (wrote <= 0) return false;
+    done += static_cast<std::size_t>(wrote);
+  }
+  return ::fsync(file.get()) == 0;
+}
+
+/// No fault points: a copy that is missing is only one less. Under its name only when it is whole.
 void write_copy(const fs::path& path, const std::string& text) {
   const fs::path copy = copy_of(path), temporary = io::temporary_of(copy);
   std::error_code code;
   fs::create_directories(copy.parent_path(), code);
-  {
-    std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
-    stream << text;
-    if (!stream.flush()) {
-      fs::remove(temporary, code);
-      return;
-    }
-  }
-  fs::rename(temporary, copy, code);
+  if (write_durably(temporary, text))
+    fs::rename(temporary, copy, code);
+  else
+    fs::remove(temporary, code);
 }
 
 }  // namespace

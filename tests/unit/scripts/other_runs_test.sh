@@ -105,7 +105,7 @@ for claims in '' 1 2 '1 2' another; do
       fi
     done
     run 65 check r
-    says "fault  r/teacher/checkpoints: holds generations or claims of two runs"
+    says "fault  r/teacher/checkpoints: holds generations of two runs"
     [ $repair = no ] || run 65 check r --repair
     run 0 clean r --keep 1
     run 0 resume r
