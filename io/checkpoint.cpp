@@ -89,11 +89,16 @@ std::string foreign_fault(const std::filesystem::path& run, const RunContents& o
 }  // namespace
 
 std::optional<GenerationId> RunFolder::State::newest(Depth depth) const {
-  const RunContents contents = list_run(path, recipe_hash);
-  const Chain chain = chain_of(contents);
-  for (const GenerationEntry& entry : chain) {
-    if (entry.set_aside) continue;
-    const std::filesystem::path folder = folder_of(entry.id);
+  while (true) {  // what is set aside changes which generations follow
+    const RunContents contents = list_run(path, recipe_hash);
+    const Chain chain = chain_of(contents);
+    const auto next = std::find_if(chain.begin(), chain.end(),
+                                   [](const GenerationEntry& entry) { return !entry.set_aside; });
+    if (next == chain.end()) {
+      require_fresh(path, chain);
+      return std::nullopt;
+    }
+    const std::filesystem::path folder = folder_of(next->id);
     std::optional<Manifest> manifest;
     std::string fault;
     try {
@@ -102,14 +107,12 @@ std::optional<GenerationId> RunFolder::State::newest(Depth depth) const {
       fault = error.what();
     }
     if (manifest) {
-      fault = foreign_fault(path, contents, entry.id, *manifest, recipe_hash);
+      fault = foreign_fault(path, contents, next->id, *manifest, recipe_hash);
       if (fault.empty() && depth == Depth::members) fault = first_fault(folder, *manifest);
     }
-    if (fault.empty()) return entry.id;
+    if (fault.empty()) return next->id;
     set_aside(folder, fault);
   }
-  require_fresh(path, chain);
-  return std::nullopt;
 }
 
 void RunFolder::State::clean() const {
@@ -119,12 +122,14 @@ void RunFolder::State::clean() const {
   }
   remove_temporaries(path);
   const RunContents contents = list_run(path);
-  for (const DamagedClaim& claim : contents.damaged_claims) io::set_aside(claim.path);
-  // Of a start whose generation has this run's recipe: another run's.
+  for (const DamagedClaim& claim : contents.damaged_claims)
+    if (claim.lasting) io::set_aside(claim.path);
+  // Of a start that went on to write generations here with another recipe than it says.
   for (const Claim& claim : contents.claims)
     if (claim.recipe_hash != recipe_hash &&
-        std::any_of(contents.generations.begin(), contents.generations.end(),
-                    [&](const auto& entry) { return entry.id.epoch == claim.epoch; }))
+        std::any_of(
+            contents.generations.begin(), contents.generations.end(),
+            [&](const auto& entry) { return !entry.set_aside && entry.id.epoch == claim.epoch; }))
       io::set_aside(claims_folder(path) / claim_name(claim.epoch));
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(claims_folder(path), error)) {
@@ -218,15 +223,25 @@ StoredCheckpoint open_generation(const std::filesystem::path& folder) {
 
 std::optional<StoredCheckpoint> open_newest(const std::filesystem::path& run_folder) {
   const std::string recipe = recipe_of_run(run_folder);
-  const Chain chain = chain_of(list_run(run_folder, recipe));
+  RunContents contents = list_run(run_folder, recipe);
+  std::erase_if(contents.generations, [&](const GenerationEntry& entry) {
+    if (entry.set_aside) return false;
+    const std::filesystem::path folder = generations_folder(run_folder) / name_of(entry.id);
+    try {
+      const std::string own = checkpoint_manifest(folder).recipe_hash;
+      if (own == recipe) return false;
+      core::log_warning("{} is another run's: it was made with recipe {}, this run has recipe {}",
+                        folder.string(), own, recipe);
+      return true;
+    } catch (const core::DataError&) {
+      return false;  // is told below
+    }
+  });
+  const Chain chain = chain_of(contents);
   for (const GenerationEntry& entry : chain) {
     if (entry.set_aside) continue;
     const std::filesystem::path folder = generations_folder(run_folder) / name_of(entry.id);
     try {
-      if (const std::string own = checkpoint_manifest(folder).recipe_hash; own != recipe)
-        throw core::DataError(
-            fmt::format("{} is another run's: it was made with recipe {}, this run has recipe {}",
-                        folder.string(), own, recipe));
       return open_generation(folder);
     } catch (const core::DataError& error) {
       core::log_warning("{}; an older generation is tried", error.what());

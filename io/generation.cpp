@@ -65,6 +65,11 @@ std::optional<std::uint32_t> claim_epoch(std::string_view name) {
   return value;
 }
 
+std::optional<std::uint32_t> set_aside_claim(std::string_view name) {
+  if (!name.ends_with(kBad)) return std::nullopt;
+  return claim_epoch(name.substr(0, name.size() - kBad.size()));
+}
+
 std::filesystem::path generations_folder(const std::filesystem::path& run) {
   return run / "checkpoints";
 }
@@ -95,7 +100,12 @@ RunContents list_run(const std::filesystem::path& run) {
   const std::filesystem::path claims = claims_folder(run);
   for (const std::string& name : names_in(claims)) {
     const auto epoch = claim_epoch(name);
-    if (!epoch) continue;
+    if (!epoch) {
+      // One that was set aside keeps its number.
+      if (const auto bad = set_aside_claim(name))
+        contents.newest_epoch = std::max(contents.newest_epoch, *bad);
+      continue;
+    }
     contents.newest_epoch = std::max(contents.newest_epoch, *epoch);
     const std::string where = (claims / name).string();
     try {
@@ -116,7 +126,10 @@ RunContents list_run(const std::filesystem::path& run) {
         return claim;
       }));
     } catch (const core::Error& error) {  // damaged, or no file that can be read
-      contents.damaged_claims.push_back({claims / name, error.what()});
+      std::error_code code;
+      const bool file = std::filesystem::is_regular_file(claims / name, code);
+      contents.damaged_claims.push_back(
+          {claims / name, error.what(), !file || error.code() == core::ExitCode::data});
     }
   }
   return contents;
@@ -135,7 +148,7 @@ std::map<std::string, int> generation_recipes(const std::filesystem::path& run) 
     if (entry.set_aside) continue;
     try {
       ++recipes[read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash];
-    } catch (const core::DataError&) {
+    } catch (const core::Error&) {
       // Whoever opens it is told.
     }
   }
@@ -149,7 +162,7 @@ std::vector<Claim> foreign_claims(const std::filesystem::path& run) {
     try {
       return read_manifest(generations_folder(run) / name_of(entry.id)).recipe_hash !=
              claim.recipe_hash;
-    } catch (const core::DataError&) {
+    } catch (const core::Error&) {
       return false;  // whoever opens it is told
     }
   };
@@ -167,12 +180,9 @@ bool has_mixed_recipes(const std::filesystem::path& run) {
 
 std::string recipe_of_run(const std::filesystem::path& run) {
   const auto generations = generation_recipes(run);
-  std::map<std::string, std::pair<int, int>> votes;  // of all, of generations
-  for (const Claim& claim : list_run(run).claims) ++votes[claim.recipe_hash].first;
-  for (const auto& [recipe, count] : generations) {
-    votes[recipe].first += count;
-    votes[recipe].second += count;
-  }
+  std::map<std::string, std::pair<int, int>> votes;  // of generations, of claims
+  for (const auto& [recipe, count] : generations) votes[recipe].first = count;
+  for (const Claim& claim : list_run(run).claims) ++votes[claim.recipe_hash].second;
   const auto most = std::max_element(
       votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == votes.end() ? "" : most->first;
@@ -197,8 +207,9 @@ Chain chain_of(const RunContents& contents) {
     const auto start = starts.find(epoch);
     if (start == starts.end() || !start->second) {
       // It resumed from one that is not newer than its own oldest; whose, nobody knows.
-      if (!chain.empty() && (!last_step || chain.back().id.step < *last_step))
-        last_step = chain.back().id.step;
+      for (const GenerationEntry& entry : chain)
+        if (!entry.set_aside && (!last_step || entry.id.step < *last_step))
+          last_step = entry.id.step;
       const auto next = starts.lower_bound(epoch);
       epoch = next == starts.begin() ? 0 : std::prev(next)->first;
       continue;

@@ -37,10 +37,13 @@ struct Claim {
 };
 std::string claim_name(std::uint32_t epoch);  // "epoch-0002"
 std::optional<std::uint32_t> claim_epoch(std::string_view name);
+/// Of "epoch-0002.bad".
+std::optional<std::uint32_t> set_aside_claim(std::string_view name);
 
 struct DamagedClaim {
   std::filesystem::path path;
-  std::string why;  // a line that names it
+  std::string why;       // a line that names it
+  bool lasting = false;  // false: a read failed, which may pass
 };
 
 /// What a run folder holds.
@@ -61,8 +64,8 @@ std::vector<Claim> foreign_claims(const std::filesystem::path& run);
 /// Whether its generations and such claims name more than one: then only a start, which knows its
 /// own, can tell which are the run's.
 bool has_mixed_recipes(const std::filesystem::path& run);
-/// For those who are not told the recipe of a run: the one that most of its generations and claims
-/// name, in doubt that of generations. Empty: they name none.
+/// For those who are not told the recipe of a run: the one that most of its generations name, in
+/// doubt most of its claims. Empty: they name none.
 std::string recipe_of_run(const std::filesystem::path& run);
 
 /// Generations that may be resumed from, newest first: those of the newest start; then those that

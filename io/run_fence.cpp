@@ -98,7 +98,9 @@ struct RunFence::State {
     const std::filesystem::path folder = claims_folder(run);
     for (auto entry = std::filesystem::directory_iterator(folder, error);
          !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-      const auto other = claim_epoch(entry->path().filename().string());
+      const std::string name = entry->path().filename().string();
+      const auto known = claim_epoch(name);
+      const auto other = known ? known : set_aside_claim(name);
       if (other && *other > own) return other;
     }
     if (error) throw_io_error("list", folder, error.value());

@@ -100,8 +100,7 @@ class Checker {
     } else if (io::all_lost(io::chain_of(io::list_run(folder, io::recipe_of_run(folder))))) {
       fault(io::generations_folder(folder), "no start can go on from any generation that was here");
     }
-    if (io::generation_recipes(folder).size() > 1)
-      fault(io::generations_folder(folder), std::string(kMixedGenerations));
+    check_recipes(folder);
     for (const auto& claim : io::foreign_claims(folder))
       fault(io::claims_folder(folder) / io::claim_name(claim.epoch),
             "names another recipe than the generations of its start have");
@@ -124,6 +123,27 @@ class Checker {
       }
     }
     for (const auto& path : folders) check_folder(path);
+  }
+
+  /// Generations of other runs: those of a finished section by their names.
+  void check_recipes(const fs::path& folder) {
+    std::string own;
+    if (io::has_manifest(folder)) try {
+        own = io::read_manifest(folder).recipe_hash;
+      } catch (const core::DataError&) {
+        return;  // is told elsewhere
+      }
+    if (own.empty() && io::generation_recipes(folder).size() > 1)
+      fault(io::generations_folder(folder), std::string(kMixedGenerations));
+    if (own.empty()) return;
+    for (const auto& entry : io::list_run(folder).generations) {
+      const auto generation = io::generations_folder(folder) / io::name_of(entry.id);
+      if (!entry.set_aside)
+        guarded(generation, [&] {
+          if (io::read_manifest(generation).recipe_hash != own)
+            throw core::DataError("is another run's");
+        });
+    }
   }
 
   static std::vector<fs::path> listing(const fs::path& folder) {

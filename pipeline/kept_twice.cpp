@@ -52,10 +52,8 @@ void write_copy(const fs::path& path, const std::string& text) {
   const fs::path copy = copy_of(path), temporary = io::temporary_of(copy);
   std::error_code code;
   fs::create_directories(copy.parent_path(), code);
-  if (write_durably(temporary, text))
-    fs::rename(temporary, copy, code);
-  else
-    fs::remove(temporary, code);
+  if (write_durably(temporary, text)) fs::rename(temporary, copy, code);
+  fs::remove(temporary, code);  // where that failed
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "io/packed_shard.h"
 #include "pipeline/folder_progress.h"
 #include "pipeline/job.h"
+#include "pipeline/kept_twice.h"
 #include "pipeline/natural_order.h"
 #include "pipeline/report.h"
 #include "pipeline/section_state.h"
@@ -163,7 +164,8 @@ std::vector<ReportSection> planned(const fs::path& run, Report& report) {
   std::vector<ReportSection> sections;
   noting(report.notes, [&] {
     const auto settings_file = run / ".plan" / "settings.json";
-    const auto settings = io::parse_sealed(text_of(settings_file), settings_file.string());
+    const auto kept = read_twice(settings_file);
+    const auto settings = kept ? *kept : nlohmann::json::object();
     report.base = settings.value("directory", "");
     report.plan = kept_plan(run);
     for (const auto& item : settings.value("set", nlohmann::json::array()))

@@ -147,14 +147,20 @@ void SectionStates::write_record(const std::string& name, const SectionRecord& r
 Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) const {
   const auto folder = run_ / name;
   if (!holds_anything(folder)) return {Standing::start, "no output yet", recipe};
+  // Whether what is there is this recipe's, the stage knows; whether it is whole, it does not look.
+  const auto unrecorded = [&](const char* why) -> Assessment {
+    const auto fault = io::has_manifest(folder) ? quick_fault(folder, "") : "";
+    if (!fault.empty()) return {Standing::replace, fault, recipe};
+    return {Standing::resume, why, recipe};
+  };
   std::optional<SectionRecord> known;
   try {
     known = record(name);
   } catch (const core::DataError&) {
-    return {Standing::resume, "its record is damaged; what is there is kept", recipe};
+    return unrecorded("its record is damaged; what is there is kept");
   }
   if (!known && io::is_set_aside(record_path(name)))
-    return {Standing::resume, "its record was damaged; what is there is kept", recipe};
+    return unrecorded("its record was damaged; what is there is kept");
   if (!known) return {Standing::replace, "its output was not made by this plan", recipe};
   if (known->recipe != recipe)
     return {Standing::replace, difference(known->recipe, recipe), recipe};
@@ -163,9 +169,7 @@ Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) 
       return {Standing::replace, "its manifest is missing", recipe};
     return {Standing::resume, "unfinished", recipe};
   }
-  // Its record was not completed: whether what is there is this recipe's, the stage knows.
-  if (known->completion == Completion::started)
-    return {Standing::resume, "finished, but not on record", recipe};
+  if (known->completion == Completion::started) return unrecorded("finished, but not on record");
   const auto fault = quick_fault(folder, known->manifest_sha256);
   if (!fault.empty()) return {Standing::replace, fault, recipe};
   return {Standing::up_to_date, "options, inputs and output are unchanged", recipe};
@@ -272,8 +276,8 @@ fs::path SectionStates::set_aside(const std::string& name) const {
   };
   const auto target = place(numbers.empty() ? 1 : numbers.back() + 1);
   std::error_code code;
-  remove_twice(record_path(name));
   fs::rename(run_ / name, target, code);
+  if (!code) remove_twice(record_path(name));  // a record without a folder is no harm
   if (code)
     throw core::IoError(fmt::format("can't set {} aside as {}: {}", (run_ / name).string(),
                                     target.string(), code.message()));

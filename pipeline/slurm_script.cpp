@@ -67,9 +67,10 @@ section() {
       sleep 10
     done
     # Once more, if the ranks did not even start: a node that was killed and is back may still hold
-    # what a step of this number left there, the next srun's has another. Not after wrong options.
+    # what a step of this number left there, the next srun's has another. Not after wrong options, nor
+    # after a stop: the next start is to have the time.
     case $attempt:$code:$decision:$told in
-      [123]:6[45]:*) break ;;
+      [123]:6[45]:*|[123]:75:*|[123]:14[03]:*) break ;;
       [123]:*:75:*"has not begun"*) ;;
       *) break ;;
     esac

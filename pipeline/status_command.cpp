@@ -153,7 +153,12 @@ class Status : public stages::Stage {
     StartHistory last;
     std::vector<StartHistory> others;
     for (const auto& section : judge.states().names()) {
-      const auto record = judge.states().record(section);
+      std::optional<SectionRecord> record;
+      try {
+        record = judge.states().record(section);
+      } catch (const core::DataError&) {
+        // Damaged with its copy: nothing is known of its starts.
+      }
       if (!record) continue;
       if (section == name)
         last = record->starts;

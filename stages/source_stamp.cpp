@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "io/companions.h"
 #include "io/json_text.h"
+#include "io/manifest.h"
 
 namespace retort::stages {
 
@@ -13,7 +14,13 @@ namespace fs = std::filesystem;
 bool same_source_stamp(const fs::path& folder, const std::string& stamp) {
   std::error_code error;
   if (stamp.empty() || !fs::exists(folder / kSourceStampName, error)) return true;
-  const nlohmann::json kept = io::read_sealed(folder, kSourceStampName);
+  nlohmann::json kept;
+  try {
+    kept = io::read_sealed(folder, kSourceStampName);
+  } catch (const core::DataError&) {
+    if (io::has_manifest(folder)) throw;
+    return false;  // unfinished: it is made anew
+  }
   return stamp == io::read_fields((folder / kSourceStampName).string(),
                                   [&] { return kept.at("stamp").get<std::string>(); });
 }

@@ -29,7 +29,7 @@ T* of_bytes(const at::Tensor& bytes) {
 struct DeviceHead::Piece {
   core::Range tiles;
   std::int64_t classes = 0;  // that take part
-  at::Tensor places;         // int64, of own classes; undefined: all of them, in one run
+  at::Tensor places;         // int64, of own classes
   at::Tensor tile_begin, ids;
   at::Tensor given, factor;  // weights as they are, and as factors of products
   at::Tensor bias;

@@ -14,6 +14,7 @@
 #include "io/atomic_file.h"
 #include "io/generation.h"
 #include "io/manifest.h"
+#include "io/posix.h"
 #include "tests/unit/core/in_child.h"
 #include "tests/unit/io/checkpoint_case.h"
 
@@ -198,6 +199,37 @@ TEST_F(CheckpointTest, AnotherRunsGenerationIsSetAside) {
   expect_state(open_newest(run_), 20);
   RunFolder folder = open();
   expect_state(folder.load(), 20);
+}
+
+TEST_F(CheckpointTest, AnotherRunsGenerationOfALaterStartHidesNone) {
+  start({10, 20}, 3);
+  start({30}, 3);
+  const auto own = run_;
+  run_ = run_.parent_path() / "other";
+  for (const std::uint64_t step : {4, 5, 15}) {  // starts 1 to 3
+    RunFolder other = open("recipe-2");
+    commit(other, step);
+  }
+  std::filesystem::copy(generation("gen-0000000015-e0003"),
+                        own / "checkpoints/gen-0000000015-e0003",
+                        std::filesystem::copy_options::recursive);
+  run_ = own;
+  expect_state(open_newest(run_), 30);
+  RunFolder folder = open();
+  EXPECT_EQ(folder.epoch(), 4u);
+  expect_state(folder.load(), 30);
+  EXPECT_THAT(generations(), ElementsAre("gen-0000000010-e0001", "gen-0000000015-e0003.bad",
+                                         "gen-0000000020-e0001", "gen-0000000030-e0002"));
+}
+
+TEST_F(CheckpointTest, AClaimThatWasSetAsideKeepsItsNumber) {
+  start({10});
+  { RunFolder folder = open(); }
+  std::ofstream(claims_folder(run_) / claim_name(2), std::ios::app) << " ";
+  set_aside(claims_folder(run_) / claim_name(2));
+  RunFolder folder = open();
+  EXPECT_EQ(folder.epoch(), 3u);
+  expect_state(folder.load(), 10);
 }
 
 TEST_F(CheckpointTest, ALateCommitOfAnOlderStartIsNeverPicked) {
