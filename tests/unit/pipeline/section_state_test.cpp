@@ -100,8 +100,11 @@ TEST_F(SectionStateTest, FromNothingToUpToDate) {
 TEST_F(SectionStateTest, DeathBetweenManifestAndRecordCostsNothing) {
   states_.mark_started("teacher", recipe("0.1"));
   finish("teacher");
-  // Whether it is this recipe's, the stage knows, which then has nothing to do.
+  // Whether it is this recipe's, the stage knows, which then has nothing to do; whether it is
+  // whole, the stage does not look.
   EXPECT_EQ(assess().standing, Standing::resume);
+  fs::resize_file(run() / "teacher" / "model.bin", 3);
+  EXPECT_EQ(assess().standing, Standing::replace);
 }
 
 TEST_F(SectionStateTest, AnotherRecipeReplacesAndSaysWhatDiffers) {
