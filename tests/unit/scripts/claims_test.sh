@@ -4,15 +4,6 @@
 . "$(dirname "$0")/tiny_plan.sh"
 run 0 run tiny.ini --out whole
 whole=$(digest whole)
-killed() { # FOLDER OPTIONS...: two starts, each of which ends after a generation
-  local folder=$1
-  shift
-  for commit in 3 2; do
-    RETORT_FAULT_POINT=checkpoint-manifest:$commit:kill "$RETORT" run tiny.ini --out "$folder" "$@" \
-      >out 2>err
-    [ $? = 137 ] || fail "not killed"
-  done
-}
 killed begun
 killed another --set teacher.seed=5
 claims() { ls "$1/teacher/claims"; }

@@ -8,15 +8,6 @@ run 0 run tiny.ini --out five --set teacher.seed=5
 whole=$(digest whole)
 five=$(digest five)
 [ "$whole" != "$five" ] || fail "the seed changes nothing"
-killed() { # FOLDER OPTIONS...: two starts, each of which ends after a generation
-  local folder=$1
-  shift
-  for commit in 3 2; do
-    RETORT_FAULT_POINT=checkpoint-manifest:$commit:kill "$RETORT" run tiny.ini --out "$folder" "$@" \
-      >out 2>err
-    [ $? = 137 ] || fail "not killed"
-  done
-}
 killed begun
 killed another --set teacher.seed=5
 newest=$(basename "$(dirname "$(ls begun/teacher/checkpoints/gen-*/manifest.json | tail -n 1)")")

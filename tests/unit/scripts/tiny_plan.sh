@@ -63,3 +63,13 @@ stage = evaluate
 data = @data
 model = @student
 PLAN
+# killed FOLDER OPTIONS...: two starts of tiny.ini, each of which ends after a generation of the teacher.
+killed() {
+  local folder=$1 commit
+  shift
+  for commit in 3 2; do
+    RETORT_FAULT_POINT=checkpoint-manifest:$commit:kill "$RETORT" run tiny.ini --out "$folder" "$@" \
+      >out 2>err
+    [ $? = 137 ] || fail "not killed"
+  done
+}
