@@ -186,8 +186,15 @@ at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
   const at::Tensor weight = weight_channels_last(parameter(pass, conv.weight), pass.precision);
-  const at::Tensor y =
-      at::conv2d(x.to(weight.scalar_type()), weight, {}, conv.stride, conv.padding);
+  at::Tensor input = x.to(weight.scalar_type());
+  std::int64_t stride = conv.stride;
+  // oneDNN's AVX2 kernel for the gradient of such a weight writes behind it (LibTorch 2.11.0): the
+  // pixels that count are taken out first.
+  if (stride > 1 && weight.size(2) == 1 && weight.size(1) % 8 != 0 && !input.is_cuda()) {
+    input = input.slice(2, 0, input.size(2), stride).slice(3, 0, input.size(3), stride);
+    stride = 1;
+  }
+  const at::Tensor y = at::conv2d(input, weight, {}, stride, conv.padding);
   // Answers of a GPU stay in bf16 from layer to layer: BatchNorm there takes them as they are.
   return pass.accelerator != nullptr && !pass.training ? y : y.to(at::kFloat);
 }
