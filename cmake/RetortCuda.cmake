@@ -29,6 +29,7 @@ find_library(RETORT_NCCL NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR
 # By name, not as a target: all sources but *_cuda.cpp keep the flags that they have without CUDA,
 # and with them their objects in ccache.
 get_target_property(RETORT_CUDART_SHARED CUDA::cudart IMPORTED_LOCATION)
+get_target_property(RETORT_CUBLAS CUDA::cublas IMPORTED_LOCATION)  # the one that LibTorch loads, too
 function(retort_use_cuda_headers)
   foreach(folder ${CUDAToolkit_INCLUDE_DIRS} ${RETORT_NCCL_INCLUDE})
     set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -isystem ${folder})

@@ -64,7 +64,8 @@ if(RETORT_CUDA)
   find_library(RETORT_TORCH_CUDA torch_cuda PATHS ${RETORT_TORCH_ROOT}/lib REQUIRED NO_DEFAULT_PATH)
   find_library(RETORT_C10_CUDA c10_cuda PATHS ${RETORT_TORCH_ROOT}/lib REQUIRED NO_DEFAULT_PATH)
   add_library(retort_torch_cuda INTERFACE)
-  target_link_libraries(retort_torch_cuda INTERFACE ${RETORT_CUDART_SHARED} ${RETORT_C10_CUDA}
+  target_link_libraries(retort_torch_cuda INTERFACE ${RETORT_CUDART_SHARED} ${RETORT_CUBLAS}
+                        ${RETORT_C10_CUDA}
                         "-Wl,--no-as-needed,${RETORT_TORCH_CUDA},--as-needed")
   target_link_options(retort_torch_cuda INTERFACE -Wl,--allow-shlib-undefined)
   get_filename_component(folder ${RETORT_NCCL} DIRECTORY)

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "core/counter_random.h"
+
 namespace retort::core {
 
 /// What a stream is for; keeps streams with equal numbers apart. Values are part of file contracts:
@@ -57,12 +59,10 @@ class Permutation {
   Permutation(std::uint64_t n, std::uint64_t seed, RandomUse use,
               std::initializer_list<std::uint64_t> words);
   std::uint64_t operator()(std::uint64_t i) const;
-  std::uint64_t size() const { return n_; }
+  std::uint64_t size() const { return network_.n; }
 
  private:
-  std::uint64_t n_;
-  int half_bits_;
-  std::array<std::uint32_t, 2> key_;
+  FeistelNetwork network_;
 };
 
 }  // namespace retort::core

@@ -51,6 +51,11 @@ class Accelerator {
   /// Queues to[0, n) = from[0, n), bytes of staging() and of the device in either direction, beside
   /// what this thread's stream holds: the stream goes on after it, it starts after `after`.
   virtual void copy_beside(const at::Tensor& from, const at::Tensor& to, Mark& after) = 0;
+  /// Queues out = a b, or out += a b: matrices whose rows or columns lie one number after another,
+  /// of bf16 numbers, or of fp32 ones that are rounded to TF32 (nn/kernels/class_rows.h, split());
+  /// sums and `out` in fp32, its rows one number after another.
+  virtual void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                        bool add) const = 0;
   virtual std::unique_ptr<Mark> make_mark() = 0;
   /// Runs `work` twice to warm up and records it the third time. Null where it cannot be recorded
   /// (work that waits for the GPU or copies from plain memory); says why on the debug log.

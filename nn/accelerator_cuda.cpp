@@ -1,7 +1,9 @@
+#include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
 #include <utility>
 
+#include <ATen/cuda/CUDAContextLight.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -59,6 +61,17 @@ class CudaGraphWork final : public RecordedWork {
   std::unique_ptr<at::cuda::CUDAGraph> graph_;
 };
 
+struct BlasFactor {
+  cublasOperation_t operation = CUBLAS_OP_N;
+  int stride = 0;
+};
+/// Of the transposed of a matrix, as cuBLAS, which counts columns first, sees its memory.
+BlasFactor factor_of(const at::Tensor& matrix) {
+  if (matrix.stride(1) == 1) return {CUBLAS_OP_N, static_cast<int>(matrix.stride(0))};
+  if (matrix.stride(0) == 1) return {CUBLAS_OP_T, static_cast<int>(matrix.stride(1))};
+  throw core::InternalError("a product of a matrix whose numbers lie apart");
+}
+
 class CudaAccelerator final : public Accelerator {
  public:
   explicit CudaAccelerator(int gpu)
@@ -86,6 +99,22 @@ class CudaAccelerator final : public Accelerator {
     CudaMark done;
     done.set_on(beside);
     done.hold(c10::cuda::getCurrentCUDAStream(index()));
+  }
+  void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                bool add) const override {
+    // cuBLAS counts columns first: out^T = b^T a^T.
+    const BlasFactor left = factor_of(b), right = factor_of(a);
+    const bool fp32 = a.scalar_type() == at::kFloat;
+    const cudaDataType type = fp32 ? CUDA_R_32F : CUDA_R_16BF;
+    const float one = 1, beta = add ? 1 : 0;
+    const cublasStatus_t status = cublasGemmEx(
+        at::cuda::getCurrentCUDABlasHandle(), left.operation, right.operation,
+        static_cast<int>(out.size(1)), static_cast<int>(out.size(0)), static_cast<int>(a.size(1)),
+        &one, b.const_data_ptr(), type, left.stride, a.const_data_ptr(), type, right.stride, &beta,
+        out.mutable_data_ptr(), CUDA_R_32F, static_cast<int>(out.stride(0)),
+        fp32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+    if (status != CUBLAS_STATUS_SUCCESS)
+      throw core::InternalError(std::string("cuBLAS: ") + cublasGetStatusString(status));
   }
   std::unique_ptr<Mark> make_mark() override { return std::make_unique<CudaMark>(); }
 

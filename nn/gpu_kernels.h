@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
+#include "nn/head_kernels.h"
 #include "nn/kernels/channel_rows.h"
 #include "nn/kernels/flat_update.h"
-#include "nn/kernels/head_tile.h"
 #include "nn/kernels/row_loss.h"
 #include "nn/kernels/row_top_k.h"
 
@@ -131,55 +131,16 @@ struct FlatNorm {
   double* norm = nullptr;
 };
 
-/// Some tiles of a head's classes, one after another, and the rows of a batch, at most 65,535.
-struct HeadTiles {
-  std::uint64_t rows = 0, tiles = 0, classes = 0;
-  float* products = nullptr;                        // [rows, classes]
-  const std::uint64_t* tile_begin = nullptr;        // [tiles + 1]: places in the three below
-  const std::uint32_t* ids = nullptr;               // [classes], ascending
-  const float *scale = nullptr, *offset = nullptr;  // [classes]; or null
-  const std::uint64_t* listed_begin = nullptr;      // [rows + 1]
-  const std::uint32_t* listed = nullptr;            // ascending in each row
-
-  bool empty() const { return rows == 0 || tiles == 0; }
-  RETORT_DEVICE HeadTileRow row_of(std::uint64_t tile, std::uint64_t row) const {
-    const std::uint64_t begin = tile_begin[tile];
-    HeadTileRow of;
-    of.products = products + row * classes + begin;
-    of.classes = tile_begin[tile + 1] - begin;
-    of.ids = ids + begin;
-    if (scale != nullptr) of.scale = scale + begin;
-    if (offset != nullptr) of.offset = offset + begin;
-    of.listed = listed + listed_begin[row];
-    of.listed_count = static_cast<std::uint32_t>(listed_begin[row + 1] - listed_begin[row]);
-    return of;
-  }
-};
-struct HeadSumsBatch {
-  HeadTiles tiles;
-  float inverse_temperature = 1;    // of the second sum; 1: it stays 0
-  HeadTileSums* sums = nullptr;     // [tiles, rows]
-  double* listed_logits = nullptr;  // by place in `listed`: of classes that take part here
-};
-/// Products become gradients on them.
-struct HeadGradientsBatch {
-  HeadTiles tiles;
-  float inverse_temperature = 1;
-  const UnlistedGradient* dense = nullptr;  // [rows]
-  const float* listed_gradients = nullptr;  // by place in `listed`
-};
-
 struct GpuKernels {
   void (*row_losses)(void* stream, const LossBatch&);
   void (*top_k)(void* stream, const TopKBatch&);
   void (*norm_forward)(void* stream, const NormForward&);
   void (*norm_backward)(void* stream, const NormBackward&);
   void (*scale_rows)(void* stream, const ScaleRows&);
-  void (*head_sums)(void* stream, const HeadSumsBatch&);
-  void (*head_gradients)(void* stream, const HeadGradientsBatch&);
   void (*norm)(void* stream, const FlatNorm&);
   void (*sgd)(void* stream, const SgdStep&);
   void (*adamw)(void* stream, const AdamWStep&);
+  HeadKernels head;
 };
 /// nullptr: built without CUDA.
 const GpuKernels* gpu_kernels();

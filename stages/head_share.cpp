@@ -71,6 +71,12 @@ std::vector<HeadShare::Named> HeadShare::vectors() const {
   return all;
 }
 
+HeadShare::Trained HeadShare::trained() const {
+  Trained trained{parameters_, average_, {}};
+  for (auto& [name, flat] : optimiser_->state()) trained.optimiser.push_back(flat);
+  return trained;
+}
+
 bool HeadShare::owns(const std::string& tensor) const {
   const std::string_view name = std::string_view(tensor).substr(tensor.rfind('/') + 1);
   return std::any_of(layout_.specs().begin(), layout_.specs().end(),

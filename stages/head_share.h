@@ -35,6 +35,14 @@ class HeadShare {
   /// threads at once, for different classes.
   void step(const nn::ClassGradients& gradients, float factor, double rate, std::uint64_t step);
 
+  /// What steps change, flat and shared: for those who take them elsewhere (device_head_share.h).
+  struct Trained {
+    at::Tensor parameters, average;     // average: undefined if there is none
+    std::vector<at::Tensor> optimiser;  // in the order of Optimiser::state()
+  };
+  Trained trained() const;
+  const nn::ParameterLayout& layout() const { return layout_; }
+
   /// Whether a tensor of a checkpoint, or of a model, is of the head.
   bool owns(const std::string& tensor) const;
   /// The rows of those that this rank needs.

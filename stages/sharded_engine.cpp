@@ -14,6 +14,7 @@
 #include "nn/backward.h"
 #include "stages/gathered.h"
 #include "stages/gradient_exchange.h"
+#include "stages/head_losses.h"
 #include "stages/micro_batches.h"
 #include "stages/sharded_head.h"
 #include "stages/sharded_scoring.h"
@@ -32,13 +33,9 @@ nn::HeadSettings head_settings(const TrainingJob& job) {
 namespace {
 
 /// A micro-shard between its forward and its backward pass.
-struct Part {
-  io::MicroBatch batch;
+struct Part : ShardRows {
   nn::BatchStatistics statistics;
-  std::unique_ptr<BatchTargets> targets;
   std::optional<nn::EmbeddingPass> pass;
-  nn::LossSums loss{};
-  std::uint64_t first_row = 0;  // among this rank's
 };
 
 /// Squares of the head's gradients: tile by tile in the order of classes, whoever computes a tile.
@@ -102,9 +99,8 @@ class ShardedEngine final : public TrainingEngine {
     const io::BatchPlan::Step cut = plan_.step(state.step);
     std::vector<std::optional<Part>> parts = forward(state, cut, source);
     auto clock = PhaseClock::of_rank(times_);
-    const std::uint64_t rows = place_rows(parts);
     const nn::HeadWeights weights = state.head->weights();
-    solve(state.step, parts, rows, weights);
+    solve(state.step, parts, weights);
     // A clipped step needs the whole norm first, and then the head's gradients once more.
     const bool clip = options_.optimiser.clip_norm > 0;
     squares_.clear();
@@ -194,43 +190,26 @@ class ShardedEngine final : public TrainingEngine {
     return parts;
   }
 
-  static std::uint64_t place_rows(std::vector<std::optional<Part>>& parts) {
-    std::uint64_t rows = 0;
-    for (auto& part : parts) {
-      part->first_row = rows;
-      rows += part->batch.samples.size();
-    }
-    return rows;
+  static std::vector<ShardRows*> rows_of(std::vector<std::optional<Part>>& parts) {
+    std::vector<ShardRows*> shards;
+    for (auto& part : parts) shards.push_back(&*part);
+    return shards;
   }
 
   /// Collective. The losses of all parts.
-  void solve(std::uint64_t step, std::vector<std::optional<Part>>& parts, std::uint64_t rows,
+  void solve(std::uint64_t step, std::vector<std::optional<Part>>& parts,
              const nn::HeadWeights& weights) {
-    std::vector<float> embeddings(rows * features());
-    std::vector<nn::ListedLoss<float>> losses;
-    std::vector<std::pair<Part*, bool>> owners;  // and whether its rows have labels
-    const std::uint64_t classes = head_.classes();
+    const std::vector<ShardRows*> shards = rows_of(parts);
+    std::vector<float> embeddings(place_rows(shards) * features());
     for (auto& part : parts) {
       const at::Tensor& own = part->pass->embeddings();
       std::memcpy(embeddings.data() + part->first_row * features(), own.const_data_ptr<float>(),
                   own.nbytes());
-      for (const bool labelled : {true, false}) {
-        const auto& targets = labelled ? part->targets->labelled : part->targets->unlabelled;
-        if (targets.rows == 0) continue;
-        losses.emplace_back(targets, classes, margin_);
-        owners.emplace_back(&*part, labelled);
-      }
     }
-    const auto sums = head_.solve<float>(step, embeddings, losses, weights);
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      nn::LossSums& loss = owners[i].first->loss;
-      if (owners[i].second)
-        loss += sums[i];
-      else
-        loss.unlabelled += sums[i].soft;
-    }
-    for (auto& part : parts)
-      require_finite_loss(part->loss, step, communicator_.rank(), part->batch);
+    solve_losses(shards, head_.classes(), margin_, step, communicator_.rank(),
+                 [&](std::span<nn::ListedLoss<float>> losses) {
+                   return head_.solve<float>(step, embeddings, losses, weights);
+                 });
   }
 
   void backward(std::vector<std::optional<Part>>& parts, const std::vector<float>& gradient) {

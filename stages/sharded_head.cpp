@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
 #include "core/error.h"
@@ -47,8 +48,8 @@ nn::ClassHead own_head(const nn::HeadSettings& settings, const comm::Communicato
 
 /// What the losses of a rank's rows want to know of other classes.
 template <class T>
-nn::ClassHead::Wanted wanted_by(std::span<const nn::ListedLoss<T>> losses) {
-  nn::ClassHead::Wanted wanted;
+nn::HeadPart::Wanted wanted_by(std::span<const nn::ListedLoss<T>> losses) {
+  nn::HeadPart::Wanted wanted;
   for (const auto& loss : losses) {
     if (loss.soft_temperature() != 1) wanted.soft_temperature = loss.soft_temperature();
     wanted.totals |= loss.needs_totals();
@@ -64,21 +65,26 @@ core::Range own_head_classes(const nn::HeadSettings& settings,
 }
 
 ShardedHead::ShardedHead(comm::Communicator& communicator, Workers& workers,
-                         const nn::HeadSettings& settings)
+                         const nn::HeadSettings& settings, const nn::Accelerator* accelerator)
     : communicator_(communicator),
       settings_(settings),
       head_(own_head(settings, communicator, workers)),
       all_classes_(own_head(with_all_classes(settings), communicator, workers)),
-      reducer_(communicator, tiles_for(settings, communicator.size())) {}
+      accelerator_(accelerator),
+      reducer_(communicator, tiles_for(settings, communicator.size())) {
+  if (accelerator != nullptr)
+    device_.emplace(settings, own_tiles(settings, communicator), *accelerator);
+}
 ShardedHead::~ShardedHead() = default;
 
 struct ShardedHead::Batch {
   std::uint64_t first = 0, own = 0;      // this rank's rows
   std::vector<core::Range> gradients{};  // of each rank's rows, in elements
   std::optional<nn::UnitRows> unit;      // this rank's, where the head normalises them
-  nn::HeadRows rows;
+  std::vector<float> embeddings;         // of all ranks
+  std::optional<nn::HeadRows> rows{};    // the same
   nn::ListedClasses listed;
-  nn::ClassHead::Wanted wanted;
+  nn::HeadPart::Wanted wanted;
   // Over all ranks' classes.
   std::vector<std::uint64_t> highest{};
   std::vector<double> sums{};  // the logits of listed classes at the end
@@ -89,7 +95,7 @@ struct ShardedHead::Batch {
 };
 
 void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClasses& listed,
-                         nn::ClassHead::Wanted wanted) {
+                         nn::HeadPart::Wanted wanted) {
   // What one rank's rows want, all ranks sum. A temperature above 0 is larger, the larger its bits.
   std::vector<std::uint64_t> most{
       wanted.soft_temperature == 1 ? 0 : std::bit_cast<std::uint64_t>(wanted.soft_temperature),
@@ -107,15 +113,13 @@ void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClas
   }
   std::optional<nn::UnitRows> unit;
   if (settings_.form.normalised) embeddings = unit.emplace(settings_.features, embeddings).rows();
-  batch_.reset(
-      new Batch{.first = first,
-                .own = listed.rows(),
-                .gradients = std::move(gradients),
-                .unit = std::move(unit),
-                .rows = nn::HeadRows(all, settings_.features, gathered(communicator_, embeddings),
-                                     settings_.form.precision),
-                .listed = {},
-                .wanted = wanted});
+  batch_.reset(new Batch{.first = first,
+                         .own = listed.rows(),
+                         .gradients = std::move(gradients),
+                         .unit = std::move(unit),
+                         .embeddings = gathered(communicator_, embeddings),
+                         .listed = {},
+                         .wanted = wanted});
   std::vector<std::uint64_t> counts(listed.rows());
   auto& begin = batch_->listed.begin;
   begin.reserve(all + 1);
@@ -125,9 +129,28 @@ void ShardedHead::gather(std::span<const float> embeddings, const nn::ListedClas
   batch_->listed.ids = gathered(communicator_, std::span<const std::uint32_t>(listed.ids));
 }
 
+template <class T>
+void ShardedHead::gather(std::span<const float> embeddings,
+                         std::span<const nn::ListedLoss<T>> losses) {
+  nn::ListedClasses listed;
+  for (const auto& loss : losses) listed.append(loss.listed());
+  gather(embeddings, listed, wanted_by(losses));
+}
+
+const nn::HeadRows& ShardedHead::rows() {
+  if (!batch_->rows)
+    batch_->rows.emplace(batch_->listed.rows(), settings_.features, batch_->embeddings,
+                         settings_.form.precision);
+  return *batch_->rows;
+}
+
 void ShardedHead::add_up(nn::ClassHead& head, std::uint64_t step, const nn::HeadWeights& weights) {
-  head.begin(step, batch_->rows, batch_->listed);
+  head.begin(step, rows(), batch_->listed);
   head.sums(weights, batch_->wanted);
+  reduce_sums(head);
+}
+
+void ShardedHead::reduce_sums(const nn::HeadPart& head) {
   batch_->highest = head.highest();
   communicator_.all_reduce_max(batch_->highest);
   const std::vector<comm::TreeNode> nodes = reducer_.nodes(tiles());
@@ -159,10 +182,26 @@ template <class T>
 std::vector<nn::LossSums> ShardedHead::solve(std::uint64_t step, std::span<const float> embeddings,
                                              std::span<nn::ListedLoss<T>> losses,
                                              const nn::HeadWeights& weights) {
-  nn::ListedClasses listed;
-  for (const auto& loss : losses) listed.append(loss.listed());
-  gather(embeddings, listed, wanted_by(std::span<const nn::ListedLoss<T>>(losses)));
+  gather(embeddings, std::span<const nn::ListedLoss<T>>(losses));
   add_up(head_, step, weights);
+  return solve_own(losses);
+}
+
+std::vector<nn::LossSums> ShardedHead::solve(std::uint64_t step, std::span<const float> embeddings,
+                                             std::span<nn::ListedLoss<float>> losses,
+                                             const nn::DeviceHeadWeights& weights) {
+  gather(embeddings, std::span<const nn::ListedLoss<float>>(losses));
+  const auto features = static_cast<std::int64_t>(settings_.features);
+  const at::Tensor all = at::from_blob(
+      batch_->embeddings.data(), {static_cast<std::int64_t>(batch_->listed.rows()), features});
+  device_->begin(step, all.to(accelerator_->device(), false, /*copy=*/true), batch_->listed);
+  device_->sums(weights, batch_->wanted);
+  reduce_sums(*device_);
+  return solve_own(losses);
+}
+
+template <class T>
+std::vector<nn::LossSums> ShardedHead::solve_own(std::span<nn::ListedLoss<T>> losses) {
   Batch& batch = *batch_;
   for (std::uint64_t row = batch.first; row < batch.first + batch.own; ++row)
     if (batch.listed.of(row).size() == batch.taking_part && batch.taking_part < settings_.classes)
@@ -193,13 +232,32 @@ std::vector<float> ShardedHead::gradients(const nn::HeadWeights& weights,
   auto node_gradients =
       head_.gradients(weights, reducer_.nodes(tiles()),
                       {batch.dense, batch.listed_gradients, batch.wanted.soft_temperature}, take);
-  const std::size_t size = static_cast<std::size_t>(batch.rows.rows()) * settings_.features;
   std::vector<std::span<float>> parts;
   parts.reserve(node_gradients.size());
-  for (auto& gradient : node_gradients) parts.emplace_back(gradient.data(), size);
-  std::vector<float> own(batch.own * settings_.features);
-  reducer_.scatter(tiles(), std::move(parts), batch.gradients, own).wait();
-  if (batch.unit) batch.unit->to_given(own);
+  for (auto& gradient : node_gradients)
+    parts.emplace_back(gradient.data(), batch.embeddings.size());
+  return scatter(std::move(parts));
+}
+
+std::vector<float> ShardedHead::gradients(const nn::DeviceHeadWeights& weights,
+                                          const nn::TakeDeviceGradients& take) {
+  const Batch& batch = *batch_;
+  std::vector<at::Tensor> node_gradients = device_->gradients(
+      weights, reducer_.nodes(tiles()),
+      {batch.dense, batch.listed_gradients, batch.wanted.soft_temperature}, take);
+  std::vector<std::span<float>> parts;
+  parts.reserve(node_gradients.size());
+  for (at::Tensor& gradient : node_gradients) {
+    gradient = gradient.cpu();
+    parts.emplace_back(gradient.data_ptr<float>(), batch.embeddings.size());
+  }
+  return scatter(std::move(parts));
+}
+
+std::vector<float> ShardedHead::scatter(std::vector<std::span<float>> parts) {
+  std::vector<float> own(batch_->own * settings_.features);
+  reducer_.scatter(tiles(), std::move(parts), batch_->gradients, own).wait();
+  if (batch_->unit) batch_->unit->to_given(own);
   return own;
 }
 
@@ -216,7 +274,7 @@ std::vector<ShardedHead::Score> ShardedHead::score(std::span<const float> embedd
   const Batch& batch = *batch_;
   const nn::BatchSums all = sums();
   // Of each row, the gold class that comes first; every rank needs those of all rows.
-  std::vector<nn::HighestLogit> best(static_cast<std::size_t>(batch.rows.rows()));
+  std::vector<nn::HighestLogit> best(batch.listed.rows());
   for (std::size_t row = 0; row < best.size(); ++row) {
     nn::HighestLogit& first = best[row];
     first = {std::numeric_limits<float>::infinity(), 0};
@@ -248,7 +306,7 @@ ShardedHead::Best ShardedHead::best(std::span<const float> embeddings, std::uint
   none.begin.resize(embeddings.size() / settings_.features + 1, 0);
   gather(embeddings, none, {});
   Batch& batch = *batch_;
-  all_classes_.begin(0, batch.rows, batch.listed);
+  all_classes_.begin(0, rows(), batch.listed);
   const std::vector<std::uint64_t> own_best = all_classes_.best(weights, k);
   const auto candidates = gathered(communicator_, std::span<const std::uint64_t>(own_best));
   // The winners of all rows, on every rank: the sums over the others leave them out.

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "comm/tree_reducer.h"
 #include "nn/class_head/class_head.h"
+#include "nn/class_head/device_head.h"
 #include "nn/class_head/row_solution.h"
 #include "stages/workers.h"
 
@@ -24,8 +26,9 @@ core::Range own_head_classes(const nn::HeadSettings& settings,
 class ShardedHead {
  public:
   /// Collective. UsageError: more ranks than tiles of classes; a sample rate outside (0, 1]. The
-  /// communicator and the workers outlive this.
-  ShardedHead(comm::Communicator& communicator, Workers& workers, const nn::HeadSettings& settings);
+  /// communicator, the workers and the accelerator, for those that compute on one, outlive this.
+  ShardedHead(comm::Communicator& communicator, Workers& workers, const nn::HeadSettings& settings,
+              const nn::Accelerator* accelerator = nullptr);
   ~ShardedHead();
 
   /// The classes whose weights this rank owns.
@@ -47,6 +50,13 @@ class ShardedHead {
   /// gets the gradient of each class of this rank that takes part, over all ranks' rows; it may
   /// change its weights. The same bits as above.
   std::vector<float> gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take);
+  /// Both halves on the accelerator, where the weights are: the same numbers up to rounding, the
+  /// same bits on the same number of ranks.
+  std::vector<nn::LossSums> solve(std::uint64_t step, std::span<const float> embeddings,
+                                  std::span<nn::ListedLoss<float>> losses,
+                                  const nn::DeviceHeadWeights& weights);
+  std::vector<float> gradients(const nn::DeviceHeadWeights& weights,
+                               const nn::TakeDeviceGradients& take);
   /// The gradients of this rank's classes once more, before their weights change. Not collective.
   void weight_gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take);
 
@@ -75,14 +85,24 @@ class ShardedHead {
  private:
   struct Batch;  // what all ranks know of each other's rows
   void gather(std::span<const float> embeddings, const nn::ListedClasses& listed,
-              nn::ClassHead::Wanted wanted);
+              nn::HeadPart::Wanted wanted);
+  template <class T>
+  void gather(std::span<const float> embeddings, std::span<const nn::ListedLoss<T>> losses);
+  /// The embeddings of all ranks, laid out for the CPU's products.
+  const nn::HeadRows& rows();
   void add_up(nn::ClassHead& head, std::uint64_t step, const nn::HeadWeights& weights);
+  void reduce_sums(const nn::HeadPart& head);
+  template <class T>
+  std::vector<nn::LossSums> solve_own(std::span<nn::ListedLoss<T>> losses);
+  std::vector<float> scatter(std::vector<std::span<float>> parts);
   nn::BatchSums sums() const;
 
   comm::Communicator& communicator_;
   nn::HeadSettings settings_;
   nn::ClassHead head_;
   nn::ClassHead all_classes_;  // none left out
+  const nn::Accelerator* accelerator_;
+  std::optional<nn::DeviceHead> device_;  // where there is an accelerator
   comm::TreeReducer reducer_;
   std::unique_ptr<Batch> batch_;
 };

@@ -75,14 +75,18 @@ std::unique_ptr<TrainingEngine> make_cpu_engine(const EngineJob& job) {
 std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job) {
   std::string obstacle =
       gpu_obstacle(job.training.description.text ? nn::InputKind::text : nn::InputKind::pictures);
-  if (obstacle.empty()) obstacle = job.training.objective.gpu_obstacle();
   const bool sharded = job.training.options.head == HeadPlacement::sharded;
+  // A head divided by classes asks each loss as the CPU does.
+  if (obstacle.empty())
+    obstacle = sharded ? device_sharded_obstacle(job.training.options)
+                       : job.training.objective.gpu_obstacle();
   const bool chunked = job.training.options.head == HeadPlacement::chunked;
   if (chunked) require_chunkable(job.training.model);
-  if (obstacle.empty() && (sharded || chunked))
-    obstacle = "a head whose logits are kept nowhere is computed on the CPU alone";
+  if (obstacle.empty() && chunked) obstacle = "--head chunked is computed on the CPU alone";
   const nn::Device device = place(job.communicator, job.training.options.device, obstacle);
-  if (device.cuda()) return make_device_engine(job, nn::make_accelerator(device));
+  if (device.cuda())
+    return sharded ? make_device_sharded_engine(job, nn::make_accelerator(device))
+                   : make_device_engine(job, nn::make_accelerator(device));
   if (const std::string warning = nn::precision_warning(job.training.options.precision);
       !warning.empty())
     core::log_warning("{}", warning);

@@ -54,6 +54,11 @@ nn::HeadSettings head_settings(const TrainingJob& job);
 /// On `accelerator`. For work without an obstacle (stages/placement.h, Objective).
 std::unique_ptr<TrainingEngine> make_device_engine(const EngineJob& job,
                                                    std::unique_ptr<nn::Accelerator> accelerator);
+/// Both: with the head divided by classes, on `accelerator`.
+std::unique_ptr<TrainingEngine> make_device_sharded_engine(
+    const EngineJob& job, std::unique_ptr<nn::Accelerator> accelerator);
+/// Why these options keep such a head on the CPU; empty: they do not.
+std::string device_sharded_obstacle(const TrainingOptions& options);
 /// As --device says.
 std::unique_ptr<TrainingEngine> make_engine(const EngineJob& job);
 

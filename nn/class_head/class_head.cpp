@@ -39,7 +39,25 @@ void ClassHead::begin(std::uint64_t step, const HeadRows& rows, const ListedClas
       static_cast<std::uint64_t>(rows.features()) != settings_.features)
     throw core::InternalError("head: a batch of another shape");
   rows_ = &rows;
-  begin_step(step, listed);
+  begin_step(listed, 0);
+  taking_part_ = own_classes().size();
+  if (settings_.sampling.all()) return;
+  taking_part_ = 0;
+  samples_.assign(own_.size(), {});
+  for (std::uint64_t tile = own_.begin; tile < own_.end; ++tile) {
+    std::vector<std::uint32_t> ids;
+    for (const auto& entry : listed_of(tile))
+      if (ids.empty() || ids.back() != entry.id) ids.push_back(entry.id);
+    std::vector<std::uint32_t>& sample = samples_[tile - own_.begin];
+    sample = sample_classes(settings_.sampling, step, tile, tiles_.classes_of(tile), ids);
+    taking_part_ += sample.size();
+  }
+}
+
+TileClasses ClassHead::classes_of(std::uint64_t tile) const {
+  const core::Range range = tiles_.classes_of(tile);
+  if (settings_.sampling.all()) return {.first = range.begin, .count = range.size()};
+  return {.sampled = samples_[tile - own_.begin]};
 }
 
 void ClassHead::sums(const HeadWeights& weights, const Wanted& wanted) {

@@ -64,13 +64,15 @@ class ClassHead : public HeadPart {
       std::span<const comm::TreeNode> nodes,
       const std::function<void(std::uint64_t tile, TilePass& pass, std::span<float> sum)>& of_tile);
   KeptLogits kept_of(std::uint64_t tile);
+  TileClasses classes_of(std::uint64_t tile) const;
   void for_each_task(std::size_t count, const std::function<void(std::size_t, TilePass&)>& work);
 
   int workers_;
   Run run_;
   // Of the step.
   const HeadRows* rows_ = nullptr;
-  Aligned<float> kept_;  // [own classes, TilePass::kept_row()]
+  std::vector<std::vector<std::uint32_t>> samples_;  // by own tile; empty: all
+  Aligned<float> kept_;                              // [own classes, TilePass::kept_row()]
 };
 
 }  // namespace retort::nn

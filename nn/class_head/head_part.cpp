@@ -15,40 +15,32 @@ HeadPart::HeadPart(const HeadSettings& settings, core::Range tiles)
     throw core::InternalError("a head got tiles that there are not");
 }
 
-TileClasses HeadPart::classes_of(std::uint64_t tile) const {
-  const core::Range range = tiles_.classes_of(tile);
-  if (settings_.sampling.all()) return {.first = range.begin, .count = range.size()};
-  return {.sampled = samples_[tile - own_.begin]};
-}
-
 std::span<const ListedByClass::Entry> HeadPart::listed_of(std::uint64_t tile) const {
   return listed_->within(tiles_.classes_of(tile));
 }
 
-void HeadPart::begin_step(std::uint64_t step, const ListedClasses& listed) {
+std::vector<comm::TreeNode> HeadPart::split(core::Range tiles, int level) {
+  std::vector<comm::TreeNode> nodes;
+  for (const comm::TreeNode& node : comm::cover(tiles)) {
+    const int parts = std::max(node.level - level, 0);
+    for (std::uint32_t i = 0; i < std::uint32_t{1} << parts; ++i)
+      nodes.push_back({node.level - parts, (node.index << parts) + i});
+  }
+  return nodes;
+}
+
+void HeadPart::begin_step(const ListedClasses& listed, int leaf_level) {
   rows_of_step_ = listed.rows();
   listed_ = std::make_unique<ListedByClass>(listed, own_classes());
   logits_.assign(listed.ids.size(), 0.0);
-  samples_.assign(settings_.sampling.all() ? 0 : own_.size(), {});
-  for (std::uint64_t i = 0; i < samples_.size(); ++i) {
-    const std::uint64_t tile = own_.begin + i;
-    std::vector<std::uint32_t> ids;
-    for (const auto& entry : listed_of(tile))
-      if (ids.empty() || ids.back() != entry.id) ids.push_back(entry.id);
-    samples_[i] = sample_classes(settings_.sampling, step, tile, tiles_.classes_of(tile), ids);
-  }
-}
-
-std::uint64_t HeadPart::taking_part() const {
-  if (settings_.sampling.all()) return own_classes().size();
-  std::uint64_t count = 0;
-  for (const auto& sample : samples_) count += sample.size();
-  return count;
+  if (!leaves_.empty() && leaf_level == leaf_level_) return;
+  leaves_ = split(own_, leaf_level);
+  leaf_level_ = leaf_level;
 }
 
 void HeadPart::want(const Wanted& wanted) {
   wanted_ = wanted;
-  const std::size_t all = own_.size() * rows_of_step_;
+  const std::size_t all = leaves_.size() * rows_of_step_;
   highest_.resize(all);
   first_.resize(all);
   exp_sum_.resize(all);
@@ -75,22 +67,26 @@ std::vector<std::uint64_t> HeadPart::highest() const {
 std::vector<double> HeadPart::node_sums(const comm::TreeNode& node,
                                         std::span<const std::uint64_t> highest) const {
   const std::size_t rows = rows_of_step_;
-  if (node.level > 0) {
+  if (node.level > leaf_level_) {
     std::vector<double> sum = node_sums({node.level - 1, 2 * node.index}, highest);
     comm::add_in_place(std::span(sum), node_sums({node.level - 1, 2 * node.index + 1}, highest));
     return sum;
   }
-  const std::size_t first = (node.index - own_.begin) * rows;
+  const auto leaf = std::lower_bound(
+      leaves_.begin(), leaves_.end(), node.leaves().begin,
+      [](const comm::TreeNode& a, std::uint64_t tile) { return a.leaves().begin < tile; });
+  if (leaf == leaves_.end() || *leaf != node) throw core::InternalError("sums of another part");
+  const std::size_t first = static_cast<std::size_t>(leaf - leaves_.begin()) * rows;
   std::vector<double> sum;
   sum.reserve(3 * rows);
-  const auto append = [&](const std::vector<double>& of_tile, double temperature) {
+  const auto append = [&](const std::vector<double>& of_leaf, double temperature) {
     for (std::size_t row = 0; row < rows; ++row) {
       const auto above = static_cast<double>(HighestLogit::of_key(highest[row]).logit);
       const auto own = static_cast<double>(highest_[first + row]);
-      // No such class in this tile: exp(-inf - -inf) would be a NaN.
-      sum.push_back(of_tile[first + row] == 0
+      // No such class in this leaf: exp(-inf - -inf) would be a NaN.
+      sum.push_back(of_leaf[first + row] == 0
                         ? 0.0
-                        : of_tile[first + row] * std::exp((own - above) / temperature));
+                        : of_leaf[first + row] * std::exp((own - above) / temperature));
     }
   };
   append(exp_sum_, 1);

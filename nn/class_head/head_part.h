@@ -28,7 +28,7 @@ class HeadPart {
   core::Range own_tiles() const { return own_; }
   core::Range own_classes() const { return tiles_.classes_of(own_); }
   /// How many of this rank's classes take part. After begin().
-  std::uint64_t taking_part() const;
+  std::uint64_t taking_part() const { return taking_part_; }
 
   struct Wanted {
     double soft_temperature = 1;  // of the second sum; 1: no second sum
@@ -51,12 +51,16 @@ class HeadPart {
   HeadPart(const HeadSettings& settings, core::Range tiles);
   ~HeadPart() = default;
 
-  void begin_step(std::uint64_t step, const ListedClasses& listed);
+  /// `leaf_level`: that of the nodes whose sums are found at once, 0: tiles.
+  void begin_step(const ListedClasses& listed, int leaf_level);
+  /// Nodes of at most that level that cover a range of tiles, left to right.
+  static std::vector<comm::TreeNode> split(core::Range tiles, int level);
+  /// Of this rank's tiles: whose sums are found at once.
+  std::span<const comm::TreeNode> leaves() const { return leaves_; }
   /// Room for the sums of a pass.
   void want(const Wanted& wanted);
-  /// Of the tile number `index` of this rank's.
+  /// Of the leaf number `index`.
   TileSums sums_of(std::size_t index);
-  TileClasses classes_of(std::uint64_t tile) const;
   std::span<const ListedByClass::Entry> listed_of(std::uint64_t tile) const;
 
   HeadSettings settings_;
@@ -65,12 +69,14 @@ class HeadPart {
   // Of the step.
   std::size_t rows_of_step_ = 0;
   std::unique_ptr<ListedByClass> listed_;
-  std::vector<std::vector<std::uint32_t>> samples_;  // by own tile; empty: all
+  std::uint64_t taking_part_ = 0;
   Wanted wanted_;
   std::vector<double> logits_;
 
  private:
-  // [own tiles, rows]
+  std::vector<comm::TreeNode> leaves_;
+  int leaf_level_ = 0;
+  // [leaves, rows]
   std::vector<float> highest_;
   std::vector<std::uint32_t> first_;
   std::vector<double> exp_sum_, soft_exp_sum_, total_;

@@ -50,6 +50,9 @@ RETORT_DEVICE inline float lowest_float() { return -INFINITY; }
 
 class DeviceBlock {
  public:
+  /// What a thread keeps between two steps of a block: T kept[kOwn], each thread its own().
+  static constexpr int kOwn = 1;
+  __device__ static int own(int) { return 0; }
   /// `scratch`: kReduceScratch bytes of shared memory, aligned to 8.
   __device__ explicit DeviceBlock(unsigned char* scratch) : scratch_(scratch) {}
   __device__ int threads() const { return static_cast<int>(blockDim.x); }
@@ -99,6 +102,8 @@ class DeviceBlock {
 /// The same block, its threads one after another.
 class HostBlock {
  public:
+  static constexpr int kOwn = kMostThreads;
+  static int own(int thread) { return thread; }
   /// `threads`: a multiple of kWarp, at most kMostThreads.
   explicit HostBlock(int threads) : threads_(threads) {}
   int threads() const { return threads_; }

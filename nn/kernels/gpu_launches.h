@@ -10,10 +10,9 @@ void launch_top_k(void* stream, const TopKBatch& batch);
 void launch_norm_forward(void* stream, const NormForward& norm);
 void launch_norm_backward(void* stream, const NormBackward& norm);
 void launch_scale_rows(void* stream, const ScaleRows& rows);
-void launch_head_sums(void* stream, const HeadSumsBatch& batch);
-void launch_head_gradients(void* stream, const HeadGradientsBatch& batch);
 void launch_flat_norm(void* stream, const FlatNorm& norm);
 void launch_sgd(void* stream, const SgdStep& step);
 void launch_adamw(void* stream, const AdamWStep& step);
+const HeadKernels& head_kernels();
 
 }  // namespace retort::nn

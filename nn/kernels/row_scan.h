@@ -43,15 +43,22 @@ struct RunningExp {
   float recent = 0;  // not yet in `sum`
   float max = lowest_float();
 
-  RETORT_DEVICE void add(float x, float scale) {
-    if (x > max) {
-      const float shrink = expf((max - x) * scale);  // 0 at the first element
-      sum *= static_cast<double>(shrink);
-      recent *= shrink;
-      max = x;
-    }
+  /// A new maximum, if x is one.
+  RETORT_DEVICE void raise(float x, float scale) {
+    if (!(x > max)) return;
+    const float shrink = expf((max - x) * scale);  // 0 at the first element
+    sum *= static_cast<double>(shrink);
+    recent *= shrink;
+    max = x;
+  }
+  /// Of an x that is no new maximum.
+  RETORT_DEVICE void add_below(float x, float scale) {
     // -inf adds nothing, also before the first finite element, where the difference is no number.
     if (x != lowest_float()) recent += expf((x - max) * scale);
+  }
+  RETORT_DEVICE void add(float x, float scale) {
+    raise(x, scale);
+    add_below(x, scale);
   }
   RETORT_DEVICE void flush() {
     sum += static_cast<double>(recent);

@@ -11,7 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/mpi/mpi_main.h"
-#include "tests/unit/nn/head_cases.h"
+#include "tests/unit/nn/device_head_case.h"
+#include "tests/unit/nn/host_accelerator.h"
 
 namespace retort::stages {
 namespace {
@@ -37,10 +38,11 @@ nn::HeadSettings settings_of(const Case& what) {
 }
 
 /// One step on the ranks of `communicator`; the last rank but one of several has no rows.
-Outcome run(comm::Communicator& communicator, int workers, const Problem& p) {
+Outcome run(comm::Communicator& communicator, int workers, const Problem& p,
+            const nn::Accelerator* accelerator = nullptr) {
   const Case& what = p.what;
   Workers threads(workers);
-  ShardedHead head(communicator, threads, settings_of(what));
+  ShardedHead head(communicator, threads, settings_of(what), accelerator);
   const int size = communicator.size(), rank = communicator.rank();
   const int idle = size > 1 ? size - 2 : -1;
   Range rows{0, 0};
@@ -59,25 +61,39 @@ Outcome run(comm::Communicator& communicator, int workers, const Problem& p) {
   std::mutex mutex;
   const nn::HeadWeights weights{own.begin, p.weight.data() + own.begin * what.features,
                                 what.bias ? p.bias.data() + own.begin : nullptr};
-  outcome.sums =
-      head.solve<float>(3,
-                        std::span(p.embeddings)
-                            .subspan(rows.begin * what.features, rows.size() * what.features),
-                        {&loss, 1}, weights)
-          .front();
-  const auto gradient = head.gradients(weights, [&](const nn::ClassGradients& gradients) {
-    std::lock_guard lock(mutex);
-    for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
-      const std::uint64_t at = gradients.classes[i] - own.begin;
-      ++taken[at];
-      std::copy_n(gradients.weight + static_cast<std::int64_t>(i) * gradients.row, what.features,
-                  weight_gradient.data() + at * what.features);
-      if (gradients.bias != nullptr) bias_gradient[at] = gradients.bias[i];
+  const auto embeddings =
+      std::span(p.embeddings).subspan(rows.begin * what.features, rows.size() * what.features);
+  std::vector<float> gradient;
+  if (accelerator != nullptr) {
+    const auto classes = static_cast<std::int64_t>(own.size());
+    const auto features = static_cast<std::int64_t>(what.features);
+    const auto view = [](const float* data, at::IntArrayRef shape) {
+      return at::from_blob(const_cast<float*>(data), shape, at::kFloat);
+    };
+    const nn::DeviceHeadWeights there{view(weights.weight, {classes, features}),
+                                      what.bias ? view(weights.bias, {classes}) : at::Tensor()};
+    at::Tensor weight = view(weight_gradient.data(), {classes, features}),
+               bias = view(bias_gradient.data(), {classes});
+    outcome.sums = head.solve(3, embeddings, {&loss, 1}, there).front();
+    gradient = head.gradients(there, [&](const nn::DeviceClassGradients& gradients) {
+      nn::keep_gradients(*accelerator, gradients, there, weight, bias);
+    });
+  } else {
+    outcome.sums = head.solve<float>(3, embeddings, {&loss, 1}, weights).front();
+    gradient = head.gradients(weights, [&](const nn::ClassGradients& gradients) {
+      std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < gradients.classes.size(); ++i) {
+        const std::uint64_t at = gradients.classes[i] - own.begin;
+        ++taken[at];
+        std::copy_n(gradients.weight + static_cast<std::int64_t>(i) * gradients.row, what.features,
+                    weight_gradient.data() + at * what.features);
+        if (gradients.bias != nullptr) bias_gradient[at] = gradients.bias[i];
+      }
+    });
+    EXPECT_LE(*std::max_element(taken.begin(), taken.end()), 1);
+    if (what.rate == 1) {
+      EXPECT_EQ(*std::min_element(taken.begin(), taken.end()), 1);
     }
-  });
-  EXPECT_LE(*std::max_element(taken.begin(), taken.end()), 1);
-  if (what.rate == 1) {
-    EXPECT_EQ(*std::min_element(taken.begin(), taken.end()), 1);
   }
   const auto all = [&](const std::vector<float>& own_part) {
     std::vector<float> whole;
@@ -96,9 +112,8 @@ Outcome run(comm::Communicator& communicator, int workers, const Problem& p) {
 
 class EveryCase : public ::testing::TestWithParam<Case> {};
 
-TEST_P(EveryCase, EqualsTheDenseReference) {
-  const Problem p = make_problem(GetParam());
-  const Outcome got = run(ranks(), 1, p);
+/// `got`: of the ranks together.
+void expect_reference_of_all(const Outcome& got, const Problem& p) {
   const Reference want = reference(p);
   // Sums of losses are of this rank's rows; together they are those of the batch.
   std::vector<double> sums{got.sums.hard, got.sums.soft, got.sums.kl,
@@ -116,14 +131,26 @@ TEST_P(EveryCase, EqualsTheDenseReference) {
   EXPECT_NEAR(sums[0], want.sums.hard, kTolerance * std::abs(want.sums.hard));
   EXPECT_NEAR(sums[1], want.sums.soft, kTolerance * std::abs(want.sums.soft));
   EXPECT_NEAR(sums[2], want.sums.kl, kTolerance * (1e-3 + std::abs(want.sums.soft)));
-  if (GetParam().margin.none()) {
+  if (p.what.margin.none()) {
     EXPECT_EQ(sums[3], static_cast<double>(want.sums.correct));
   }
   EXPECT_LE(error(got.embeddings, want.embeddings), kTolerance);
   EXPECT_LE(error(got.weight, want.weight), kTolerance);
-  if (GetParam().bias) {
+  if (p.what.bias) {
     EXPECT_LE(error(got.bias, want.bias), kTolerance);
   }
+}
+
+TEST_P(EveryCase, EqualsTheDenseReference) {
+  const Problem p = make_problem(GetParam());
+  expect_reference_of_all(run(ranks(), 1, p), p);
+}
+
+// What a GPU computes, its kernels run on the CPU.
+TEST_P(EveryCase, EqualsTheDenseReferenceOnAccelerators) {
+  const nn::HostAccelerator accelerator;
+  const Problem p = make_problem(GetParam());
+  expect_reference_of_all(run(ranks(), 1, p, &accelerator), p);
 }
 
 TEST_P(EveryCase, HasTheBitsOfOneRankAndWorker) {

@@ -19,6 +19,33 @@ struct HeadOutcome {
   std::vector<float> embeddings, weight, bias;  // gradients
 };
 
+inline at::Tensor places_of(const ClassPlaces& classes, const Accelerator& accelerator) {
+  const at::TensorOptions there = at::TensorOptions(at::kLong).device(accelerator.device());
+  const auto from = static_cast<std::int64_t>(classes.from);
+  const auto count = static_cast<std::int64_t>(classes.count);
+  if (classes.places == nullptr) return at::arange(from, from + count, there);
+  return at::from_blob(const_cast<std::int64_t*>(classes.places), {count}, there);
+}
+
+/// Puts the gradients of some classes at their places, by a step whose momentum is the gradient.
+inline void keep_gradients(const Accelerator& accelerator, const DeviceClassGradients& gradients,
+                           const DeviceHeadWeights& weights, at::Tensor& weight, at::Tensor& bias) {
+  at::Tensor same = weights.weight.clone();
+  SgdClassStep step;
+  step.momentum = weight.data_ptr<float>();
+  step.rows.classes = gradients.classes;
+  step.rows.features = static_cast<std::uint64_t>(weight.size(1));
+  step.rows.gradient = gradients.weight.const_data_ptr<float>();
+  step.rows.parameters = same.data_ptr<float>();
+  if (gradients.inverse_norm.defined())
+    step.rows.inverse_norm = gradients.inverse_norm.const_data_ptr<double>();
+  accelerator.kernels().head.sgd(accelerator.stream(), step);
+  EXPECT_TRUE(same.equal(weights.weight));
+  ASSERT_EQ(gradients.bias.defined(), weights.bias.defined());
+  if (gradients.bias.defined())
+    bias.index_add_(0, places_of(gradients.classes, accelerator).cpu(), gradients.bias.cpu());
+}
+
 /// One step of a rank that owns all classes, its tiles in the tree's nodes for `parts` ranks.
 inline HeadOutcome run_on(const Accelerator& accelerator, const Problem& p, int parts = 1) {
   const Case& what = p.what;
@@ -68,10 +95,7 @@ inline HeadOutcome run_on(const Accelerator& accelerator, const Problem& p, int 
   const auto sums =
       head.gradients(weights, nodes, {solved.dense, solved.listed, wanted.soft_temperature},
                      [&](const DeviceClassGradients& gradients) {
-                       weight.index_add_(0, gradients.places, gradients.weight);
-                       EXPECT_EQ(gradients.bias.defined(), what.bias);
-                       if (gradients.bias.defined())
-                         bias.index_add_(0, gradients.places.cpu(), gradients.bias.cpu());
+                       keep_gradients(accelerator, gradients, weights, weight, bias);
                      });
   at::Tensor on_embeddings = sums.front();
   for (std::size_t i = 1; i < sums.size(); ++i) on_embeddings = on_embeddings + sums[i];

@@ -40,6 +40,38 @@ TEST(DeviceHead, InBf16StaysWithinItsRounding) {
   EXPECT_LE(error(got.embeddings, want.embeddings), 4 * kBf16Rounding);
 }
 
+TEST(DeviceHead, DrawsTheClassesThatTheCpuDraws) {
+  const HostAccelerator accelerator;
+  struct Draw {
+    std::uint64_t classes;
+    double rate;
+    core::Range tiles;
+  };
+  for (const Draw& d : {Draw{100, 0.3, {0, 64}}, Draw{5000, 0.013, {3, 40}},
+                        Draw{70'001, 0.5, {0, 128}}, Draw{300'007, 0.97, {250, 512}}}) {
+    const ClassSampling sampling{d.rate, 17};
+    DeviceHead head({d.classes, 4, {}, sampling}, d.tiles, accelerator);
+    const ClassTiles tiles(d.classes);
+    // Rows list neighbours, the same class twice, and classes of other ranks.
+    const auto last = static_cast<std::uint32_t>(tiles.classes_of(d.tiles).end - 1);
+    ListedClasses listed;
+    listed.append({0, last});
+    listed.append({last, last - 1, static_cast<std::uint32_t>(d.classes / 2)});
+    head.begin(9, at::zeros({2, 4}), listed);
+    std::vector<std::uint32_t> want;
+    const ListedByClass by_class(listed, head.own_classes());
+    for (std::uint64_t tile = d.tiles.begin; tile < d.tiles.end; ++tile) {
+      std::vector<std::uint32_t> ids;
+      for (const auto& entry : by_class.within(tiles.classes_of(tile)))
+        if (ids.empty() || ids.back() != entry.id) ids.push_back(entry.id);
+      const auto of_tile = sample_classes(sampling, 9, tile, tiles.classes_of(tile), ids);
+      want.insert(want.end(), of_tile.begin(), of_tile.end());
+    }
+    EXPECT_EQ(head.classes(), want) << d.classes;
+    EXPECT_EQ(head.taking_part(), want.size());
+  }
+}
+
 TEST(DeviceHead, ABatchOfAnotherShapeIsRefused) {
   const HostAccelerator accelerator;
   DeviceHead head({100, 8, {}, {}}, {0, 64}, accelerator);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
 
 #include "comm/tree_reducer.h"
 #include "nn/accelerator.h"
@@ -70,6 +71,15 @@ class HostAccelerator final : public Accelerator {
   }
   void copy_beside(const at::Tensor& from, const at::Tensor& to, Mark&) override {
     std::memcpy(to.data_ptr(), from.data_ptr(), from.nbytes());
+  }
+  void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                bool add) const override {
+    at::Tensor to = out;
+    const at::Tensor product = at::mm(a.to(at::kFloat), b.to(at::kFloat));
+    if (add)
+      to.add_(product);
+    else
+      to.copy_(product);
   }
   std::unique_ptr<Mark> make_mark() override {
     struct Nothing final : Mark {

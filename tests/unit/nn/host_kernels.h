@@ -10,6 +10,7 @@
 
 #include "nn/gpu_kernels.h"
 #include "nn/optimiser.h"
+#include "tests/unit/nn/host_head_kernels.h"
 
 namespace retort::nn::host_kernels {
 
@@ -211,37 +212,16 @@ inline void adamw(void*, const AdamWStep& step) {
   });
 }
 
-inline void head_sums(void*, const HeadSumsBatch& batch) {
-  for (std::uint64_t tile = 0; tile < batch.tiles.tiles; ++tile)
-    for (std::uint64_t row = 0; row < batch.tiles.rows; ++row) {
-      HostBlock block(128);
-      HeadTileKernel kernel(block, batch.tiles.row_of(tile, row));
-      batch.sums[tile * batch.tiles.rows + row] = kernel.sums(
-          batch.inverse_temperature, batch.listed_logits + batch.tiles.listed_begin[row]);
-    }
-}
-
-inline void head_gradients(void*, const HeadGradientsBatch& batch) {
-  for (std::uint64_t tile = 0; tile < batch.tiles.tiles; ++tile)
-    for (std::uint64_t row = 0; row < batch.tiles.rows; ++row) {
-      HostBlock block(128);
-      HeadTileKernel kernel(block, batch.tiles.row_of(tile, row));
-      kernel.gradients(batch.dense[row], batch.inverse_temperature,
-                       batch.listed_gradients + batch.tiles.listed_begin[row]);
-    }
-}
-
 inline const GpuKernels& table() {
-  static constexpr GpuKernels kKernels{.row_losses = row_losses,
-                                       .top_k = top_k,
-                                       .norm_forward = norm_forward,
-                                       .norm_backward = norm_backward,
-                                       .scale_rows = scale_rows,
-                                       .head_sums = head_sums,
-                                       .head_gradients = head_gradients,
-                                       .norm = norm,
-                                       .sgd = sgd,
-                                       .adamw = adamw};
+  static const GpuKernels kKernels{.row_losses = row_losses,
+                                   .top_k = top_k,
+                                   .norm_forward = norm_forward,
+                                   .norm_backward = norm_backward,
+                                   .scale_rows = scale_rows,
+                                   .norm = norm,
+                                   .sgd = sgd,
+                                   .adamw = adamw,
+                                   .head = head_table()};
   return kKernels;
 }
 

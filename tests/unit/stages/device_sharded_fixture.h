@@ -1,0 +1,73 @@
+// Steps with the head divided by classes on an accelerator against the CPU's: for the CPU in the
+// unit tests and for a GPU in those labelled gpu.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "nn/accelerator.h"
+#include "tests/unit/stages/sharded_fixture.h"
+
+namespace retort::stages {
+
+class DeviceShardedFixture : public ShardedFixture {
+ protected:
+  virtual std::unique_ptr<nn::Accelerator> make_accelerator() = 0;
+
+  Outcome on_device(std::uint64_t steps) {
+    return run(HeadPlacement::sharded, steps, [this](const EngineJob& job) {
+      return make_device_sharded_engine(job, make_accelerator());
+    });
+  }
+  void expect_the_cpus_steps(double bound) {
+    for (const std::uint64_t steps : {0, 1, 4})
+      expect_near(on_device(steps), run(HeadPlacement::sharded, steps), bound);
+  }
+  void expect_equal_bits_twice() {
+    const Outcome once = on_device(3), again = on_device(3);
+    for (const auto& [name, tensor] : once.tensors)
+      EXPECT_EQ(again.tensors.at(name).bytes, tensor.bytes) << name;
+    EXPECT_EQ(once.sums.hard, again.sums.hard);
+    EXPECT_EQ(once.norm, again.norm);
+  }
+
+  void plain(double bound) {
+    expect_the_cpus_steps(bound);
+    expect_equal_bits_twice();
+  }
+  void convolutions_and_averages(double bound) {
+    build("convnet", {{"channels", "8,12"}, {"strides", "1,2"}});
+    options_.optimiser.nesterov = true;
+    options_.optimiser.average_decay = 0.9;
+    options_.batch = 50;  // micro-shards of 12 and 13 samples
+    expect_the_cpus_steps(bound);
+  }
+  void margins_and_sampled_classes(double bound) {
+    build("mlp", {{"hidden", "24"}, {"logit-form", "cosine"}, {"logit-scale", "12"}});
+    options_.margin.angle = 0.5;
+    expect_the_cpus_steps(bound);
+    options_.sample_rate = 0.4;
+    expect_the_cpus_steps(bound);
+    expect_equal_bits_twice();
+  }
+  void adamw(double bound) {
+    options_.optimiser.kind = nn::OptimiserKind::adamw;
+    options_.optimiser.weight_decay = 0.05;
+    expect_the_cpus_steps(bound);
+  }
+  void bf16(double bound) {
+    options_.precision = nn::Precision::bf16;
+    expect_the_cpus_steps(bound);
+  }
+};
+
+/// Each case of the fixture, as tests of `Fixture`: rounding, and AdamW's, whose first steps take
+/// whole steps of rounding.
+#define RETORT_DEVICE_SHARDED_TESTS(Fixture, Bound, AdamWBound, Guard)                    \
+  TEST_F(Fixture, StepsAreThoseOfTheCpuAndRepeatTheirBits) { Guard plain(Bound); }        \
+  TEST_F(Fixture, ConvolutionsAndAverages) { Guard convolutions_and_averages(Bound); }    \
+  TEST_F(Fixture, MarginsAndSampledClasses) { Guard margins_and_sampled_classes(Bound); } \
+  TEST_F(Fixture, AdamW) { Guard adamw(AdamWBound); }                                     \
+  TEST_F(Fixture, InBf16) { Guard bf16(3e-2); }
+
+}  // namespace retort::stages
