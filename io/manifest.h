@@ -69,7 +69,9 @@ std::vector<MemberFault> verify_members(const std::filesystem::path& folder,
 /// ledger-remove, and those of AtomicFile.
 class MemberLedger {
  public:
-  MemberLedger(std::filesystem::path folder, std::string recipe_hash);
+  /// `origin`: what the recipe does not cover, such as the times of source files; members on record
+  /// with another one are made anew. Empty: nothing.
+  MemberLedger(std::filesystem::path folder, std::string recipe_hash, std::string origin = {});
   /// That of a folder which is there, with the recipe of its manifest or records.
   static MemberLedger existing(const std::filesystem::path& folder);
   /// Writes the member's bytes and then its record. Any rank, distinct names.
@@ -95,7 +97,7 @@ class MemberLedger {
 
  private:
   std::filesystem::path folder_;
-  std::string recipe_hash_;
+  std::string recipe_hash_, origin_;
 };
 
 }  // namespace retort::io

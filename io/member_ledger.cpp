@@ -22,9 +22,10 @@ std::filesystem::path record_path(const std::filesystem::path& folder, const std
 }
 
 void write_record(const std::filesystem::path& folder, const std::string& recipe_hash,
-                  const Member& member) {
+                  const std::string& origin, const Member& member) {
   nlohmann::json object = member_json(member);
   object["recipe_hash"] = recipe_hash;
+  if (!origin.empty()) object["origin"] = origin;
   const std::filesystem::path path = record_path(folder, member.name);
   make_folder(path.parent_path());
   write_file(path, sealed_text(std::move(object)));
@@ -47,15 +48,15 @@ void set_aside(const std::filesystem::path& folder, const Member& member,
 
 // Not complete any more: back to records, then the manifest goes.
 void unseal(const std::filesystem::path& folder, const std::string& recipe_hash,
-            const std::vector<Member>& good) {
-  for (const Member& member : good) write_record(folder, recipe_hash, member);
+            const std::string& origin, const std::vector<Member>& good) {
+  for (const Member& member : good) write_record(folder, recipe_hash, origin, member);
   remove_manifest(folder);
 }
 
 // A member as its record has it, and the recipe that it was made with.
 struct Recorded {
   Member member;
-  std::string recipe;
+  std::string recipe, origin;
 };
 
 // All records of a folder. Damaged ones are removed.
@@ -85,6 +86,7 @@ std::vector<Recorded> read_records(const std::filesystem::path& folder) {
       record.member = member_from_json(object, where);
       record.recipe =
           read_fields(where, [&] { return object.at("recipe_hash").get<std::string>(); });
+      record.origin = read_fields(where, [&] { return object.value("origin", ""); });
       if (record.member.name != name)
         throw_bad_fields(where, "it names the member " + record.member.name);
     } catch (const core::DataError& fault) {
@@ -108,8 +110,11 @@ std::vector<Recorded> read_records(const std::filesystem::path& folder) {
 
 }  // namespace
 
-MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash)
-    : folder_(std::move(folder)), recipe_hash_(std::move(recipe_hash)) {}
+MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash,
+                           std::string origin)
+    : folder_(std::move(folder)),
+      recipe_hash_(std::move(recipe_hash)),
+      origin_(std::move(origin)) {}
 
 MemberLedger MemberLedger::existing(const std::filesystem::path& folder) {
   if (has_manifest(folder)) return {folder, read_manifest(folder).recipe_hash};
@@ -137,7 +142,7 @@ void MemberLedger::commit(const std::string& name, std::span<const std::byte> by
   const std::filesystem::path path = folder_ / name;
   make_folder(path.parent_path());
   Member member{name, write_file(path, bytes), std::move(facts)};
-  write_record(folder_, recipe_hash_, member);
+  write_record(folder_, recipe_hash_, origin_, member);
 }
 
 std::vector<Member> MemberLedger::records() const {
@@ -172,6 +177,10 @@ void MemberLedger::discard() const {
 
 std::vector<Member> MemberLedger::adopt() const {
   remove_temporaries(folder_);
+  for (const Recorded& record : read_records(folder_))
+    if (record.recipe == recipe_hash_ && !record.origin.empty() && !origin_.empty() &&
+        record.origin != origin_)
+      set_aside(folder_, record.member, "was made from other source files");
   std::vector<Member> candidates = records();
   std::optional<Manifest> manifest;
   if (has_manifest(folder_)) {
@@ -191,14 +200,14 @@ std::vector<Member> MemberLedger::adopt() const {
     }
   }
   if (bad.empty()) return good;
-  if (manifest) unseal(folder_, recipe_hash_, good);
+  if (manifest) unseal(folder_, recipe_hash_, origin_, good);
   for (const auto& [member, fault] : bad) set_aside(folder_, member, fault);
   return good;
 }
 
 std::vector<Member> MemberLedger::reopen() const {
   std::vector<Member> good = adopt();
-  if (has_manifest(folder_)) unseal(folder_, recipe_hash_, good);
+  if (has_manifest(folder_)) unseal(folder_, recipe_hash_, origin_, good);
   return good;
 }
 

@@ -37,7 +37,8 @@ std::string environment_name(std::string_view option) {
 bool reserved_variable(std::string_view name) {
   constexpr std::array kNames = {"RETORT_DATA",         "RETORT_SOURCE",       "RETORT_ROOT",
                                  "RETORT_EVENT_FOLDER", "RETORT_KILLS",        "RETORT_NVCC",
-                                 "RETORT_SKIP_SETUP",   "RETORT_TIDY_SECONDS", "RETORT_PEERS"};
+                                 "RETORT_SKIP_SETUP",   "RETORT_TIDY_SECONDS", "RETORT_PEERS",
+                                 "RETORT_TESTCLUSTER"};
   constexpr std::array kPrefixes = {"RETORT_FAULT_", "RETORT_LOCAL_", "RETORT_TEST_",
                                     "RETORT_BENCH_"};
   constexpr std::array kSuffixes = {"_ENV", "_GOLDEN"};

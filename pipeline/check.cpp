@@ -332,11 +332,7 @@ class Checker {
     const auto before = report_.faults.size();
     for (const auto& each : {path, copy_of(path)})
       if (fs::exists(each))
-        guarded(each, [&] {
-          const auto bytes = io::read_file(each);
-          io::parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                           each.string());
-        });
+        guarded(each, [&] { require_right(each); });
       else if (each == path && fs::exists(copy_of(path)))
         fault(path, "is missing");
     if (report_.faults.size() == before) return guarded(path, read);

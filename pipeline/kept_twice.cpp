@@ -3,8 +3,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
+#include <random>
 #include <set>
 #include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -18,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCopies = ".copies";
+constexpr const char* kIdentity = "run";  // in each file
 
 bool is_there(const fs::path& path) {
   std::error_code code;
@@ -29,8 +36,88 @@ std::string text_of(const fs::path& path) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-nlohmann::json read_right(const fs::path& path, const Accept& accept) {
+/// The run folder that a file, or its copy, belongs to; empty: none.
+fs::path run_of(const fs::path& path) {
+  for (fs::path folder = path.parent_path(); folder.has_filename(); folder = folder.parent_path())
+    if (folder.filename() == ".plan" || folder.filename() == ".slurm") return folder.parent_path();
+  return {};
+}
+
+/// Every kept file of a run, and every copy.
+std::vector<fs::path> kept_files(const fs::path& run) {
+  std::vector<fs::path> files;
+  for (const fs::path& file : {run / ".plan" / "settings.json", run / ".slurm" / "jobs.json"})
+    files.insert(files.end(), {file, copy_of(file)});
+  const fs::path records = run / ".plan" / "sections";
+  for (const fs::path& folder : {records, records / kCopies}) {
+    std::error_code code;
+    for (auto entry = fs::directory_iterator(folder, code);
+         !code && entry != fs::directory_iterator(); entry.increment(code))
+      if (entry->path().extension() == ".json") files.push_back(entry->path());
+  }
+  return files;
+}
+
+std::string identity_in(const nlohmann::json& json) {
+  const auto found = json.find(kIdentity);
+  return found == json.end() || !found->is_string() ? "" : found->get<std::string>();
+}
+
+/// What most of the run's files say; empty: none says anything, or two say it equally often.
+std::string voted_identity(const fs::path& run) {
+  std::map<std::string, int> votes;
+  for (const fs::path& file : kept_files(run)) {
+    try {
+      if (is_there(file))
+        if (const auto identity = identity_in(io::parse_sealed(text_of(file), file.string()));
+            !identity.empty())
+          ++votes[identity];
+    } catch (const core::Error&) {
+      // A damaged file has no voice.
+    }
+  }
+  std::string most;
+  int count = 0, next = 0;
+  for (const auto& [identity, number] : votes) {
+    if (number > count) {
+      next = count;
+      count = number;
+      most = identity;
+    } else {
+      next = std::max(next, number);
+    }
+  }
+  if (count > 0 && count == next)
+    throw core::DataError(fmt::format(
+        "{}: as many of its records are of one run as of another one: take the others' files out, "
+        "or start the plan again by `retort run`, with its --set options",
+        run.string()));
+  return most;
+}
+
+/// Asked once in a process: a run's identity never changes. Empty: it has none yet.
+std::string& known_identity(const fs::path& run) {
+  static std::map<fs::path, std::string> known;
+  return known[fs::absolute(run).lexically_normal()];
+}
+std::string identity_of(const fs::path& run) {
+  std::string& identity = known_identity(run);
+  if (identity.empty()) identity = voted_identity(run);
+  return identity;
+}
+
+std::string new_identity() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+/// Files of earlier programs name no run: they are taken as they are.
+nlohmann::json read_right(const fs::path& path, const Accept& accept = {}) {
   nlohmann::json json = io::parse_sealed(text_of(path), path.string());
+  const fs::path run = run_of(path);
+  const std::string identity = identity_in(json);
+  if (!identity.empty() && !run.empty() && identity != identity_of(run))
+    throw core::DataError(path.string() + ": is of another run");
   if (accept) accept(json);
   return json;
 }
@@ -74,7 +161,8 @@ std::optional<nlohmann::json> read_twice(const fs::path& path, const Accept& acc
       nlohmann::json json = read_right(copy, accept);
       static std::set<fs::path> told;  // once, however often it is read
       if (told.insert(path).second)
-        core::log_warning("{} is damaged or lost; its copy is right and is used", path.string());
+        core::log_warning("{} is damaged, lost or another run's; its copy is right and is used",
+                          path.string());
       return json;
     } catch (const core::Error&) {
       // The first error says what is wrong.
@@ -83,8 +171,20 @@ std::optional<nlohmann::json> read_twice(const fs::path& path, const Accept& acc
   }
 }
 
-void write_twice(const fs::path& path, const nlohmann::json& json) {
-  const std::string text = io::sealed_text(json);
+void require_right(const fs::path& path) { read_right(path); }
+
+void write_twice(const fs::path& path, nlohmann::json json) {
+  if (const fs::path run = run_of(path); !run.empty()) {
+    std::string& identity = known_identity(run);
+    try {
+      identity = identity_of(run);
+    } catch (const core::DataError&) {
+      identity.clear();  // two runs' files: from here on neither's
+    }
+    if (identity.empty()) identity = new_identity();
+    json[kIdentity] = identity;
+  }
+  const std::string text = io::sealed_text(std::move(json));
   std::error_code code;
   fs::remove(copy_of(path), code);  // never an older one beside a newer file
   io::write_file(path, std::string_view(text));
@@ -101,8 +201,9 @@ bool restore_twice(const fs::path& path) {
   const bool is_copy = path.parent_path().filename() == kCopies;
   const fs::path file = is_copy ? path.parent_path().parent_path() / path.filename() : path;
   try {
-    const std::string text = text_of(is_copy ? file : copy_of(file));
-    io::parse_sealed(text, path.string());
+    const fs::path right = is_copy ? file : copy_of(file);
+    read_right(right);
+    const std::string text = text_of(right);
     io::set_aside(path);
     if (is_copy)
       write_copy(file, text);

@@ -1,6 +1,8 @@
 // Small sealed JSON files that a whole run depends on: the plan's records, its settings, its jobs.
 // Each has a copy in a folder `.copies` beside it, so that a bit that flips in one of them, or one
-// that is lost, costs nothing.
+// that is lost, costs nothing. Each names its run by a number that the first of them drew: one that
+// came from another run, right in itself, counts as damaged. What most of them say is the run's; as
+// many of one run as of another is a DataError.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +22,10 @@ using Accept = std::function<void(const nlohmann::json&)>;
 /// DataError about the file: neither is right.
 std::optional<nlohmann::json> read_twice(const std::filesystem::path& path,
                                          const Accept& accept = {});
+/// DataError: this one, the file or its copy, is damaged or another run's.
+void require_right(const std::filesystem::path& path);
 /// The file as a whole, with fault points; then its copy, which no failure makes an error.
-void write_twice(const std::filesystem::path& path, const nlohmann::json& json);
+void write_twice(const std::filesystem::path& path, nlohmann::json json);
 /// Both. No error if there is none.
 void remove_twice(const std::filesystem::path& path);
 /// Of a file that is damaged or lost while the other of the two is right: written again from that

@@ -128,7 +128,12 @@ class Status : public stages::Stage {
   /// what it is to do next.
   static void require_jobs(const std::filesystem::path& run,
                            const std::vector<std::string>& sections) {
-    const auto record = read_submission(run);
+    std::optional<SubmissionRecord> record;
+    try {
+      record = read_submission(run);
+    } catch (const core::DataError& error) {
+      core::log_warning("{}", error.what());  // the sections' own records decide
+    }
     if (!record || !has_slurm() || std::getenv("SLURM_JOB_ID") != nullptr) return;
     std::map<std::string, JobState> states;
     try {

@@ -86,6 +86,9 @@ class Submission {
     std::vector<Call> calls;
     {
       const auto fence = claim_plan(context_.communicator, job_.place.run, take_over);
+      // First, so that a run whose submission is killed is submitted by whoever resumes it. What an
+      // earlier submission knew of sections that are done now is of no use.
+      write_submission(run_, record_);
       store(job_);
       for (const auto& line : judge_.clear_ways()) core::log_info("{}", line);
       calls = calls_for(wanted(after_restarts));
@@ -94,8 +97,6 @@ class Submission {
       for (const auto& call : calls) io::write_file(call.script, std::string_view(call.text));
       std::error_code code;
       fs::remove(cancel_mark(run_), code);
-      // What an earlier submission knew of sections that are done now is of no use.
-      write_submission(run_, record_);
     }
     send(calls);
     print();

@@ -210,6 +210,7 @@ StageOutcome Pack::run(StageContext& context) {
     list_text = listed.serialise();
     stamp = listed.stamp;
   });
+  stamp = communicator.broadcast(stamp);
   const io::Catalogue catalogue = io::Catalogue::parse(communicator.broadcast(list_text));
   std::string().swap(list_text);
   const io::PackForm form = form_for(catalogue);
@@ -226,7 +227,7 @@ StageOutcome Pack::run(StageContext& context) {
   const auto live = io::RunFolder::open(
       communicator, options_.out, recipe,
       context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
-  io::MemberLedger ledger(options_.out, recipe);
+  io::MemberLedger ledger(options_.out, recipe, stamp);
   io::on_root(communicator, [&] {
     clear_failed_pack(options_.out, ledger, stamp);
     keep_source_stamp(options_.out, options_.source, stamp);

@@ -192,6 +192,7 @@ class ShardedEngine final : public TrainingEngine {
 
   static std::vector<ShardRows*> rows_of(std::vector<std::optional<Part>>& parts) {
     std::vector<ShardRows*> shards;
+    shards.reserve(parts.size());
     for (auto& part : parts) shards.push_back(&*part);
     return shards;
   }

@@ -74,12 +74,11 @@ class HostAccelerator final : public Accelerator {
   }
   void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                 bool add) const override {
-    at::Tensor to = out;
     const at::Tensor product = at::mm(a.to(at::kFloat), b.to(at::kFloat));
     if (add)
-      to.add_(product);
+      out.add_(product);
     else
-      to.copy_(product);
+      out.copy_(product);
   }
   std::unique_ptr<Mark> make_mark() override {
     struct Nothing final : Mark {

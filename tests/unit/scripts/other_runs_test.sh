@@ -161,3 +161,62 @@ for file in .plan/settings.json .plan/sections/data.json .plan/sections/teacher.
     gives "$whole" "$file $damage"
   done
 done
+
+# What keeps a run, of another run and right in itself: its copy counts; where that is the other's, too,
+# it says so, and the plan can be taken again.
+for state in whole begun; do
+  for file in .plan/settings.json .plan/sections/teacher.json; do
+    from $state
+    cp "five/$file" "r/$file"
+    run 65 check r
+    says "fault  r/$file: is of another run"
+    run 0 resume r
+    warns "its copy is right and is used"
+    [ "$(digest r)" = "$whole" ] || fail "another run's $file, $state: another result"
+    from $state
+    cp "five/$file" "r/$file"
+    run 0 check r --repair
+    run 0 resume r
+    silent_about "its copy"
+    gives "$whole" "another run's $file, repaired, $state"
+    from $state
+    cp "five/$file" "r/$file"
+    cp "five/$file" "r/$(dirname "$file")/.copies/"
+    run 65 check r
+    if [ "$file" = .plan/settings.json ]; then
+      run 65 resume r
+      warns "settings.json: is of another run"
+      run 0 run tiny.ini --out r
+    else
+      run 0 resume r
+    fi
+    gives "$whole" "another run's $file and copy, $state"
+  done
+done
+# As many of one run as of another.
+from whole
+rm -r r/.plan/sections
+cp five/.plan/settings.json r/.plan/
+run 65 resume r
+warns "as many of its records are of one run as of another"
+run 0 run tiny.ini --out r
+gives "$whole" "no records, and settings of two runs"
+
+# Shards of a source with the same names and sizes.
+cp -r pictures others
+for file in pictures/*/*.pgm; do tr 1 2 <"$file" >"others/${file#pictures/}"; done
+sed 's/^source = .*/source = others/' tiny.ini >others.ini
+grep -q 'source = others' others.ini || fail "the plan names its source in another way"
+for plan in tiny others; do
+  RETORT_FAULT_POINT='atomic-rename@data/manifest.json:1:kill' "$RETORT" run $plan.ini --out packed-$plan \
+    >out 2>err
+  [ -d packed-$plan/data/members ] || fail "$plan: not killed while packing"
+done
+shard=$(cd packed-others/data/members && find . -name '*.json' | sort | head -n 1)
+[ -n "$shard" ] || fail "no shard is on record"
+from packed-tiny
+cp "packed-others/data/members/$shard" "r/data/members/$shard"
+cp "packed-others/data/${shard%.json}" "r/data/${shard%.json}"
+run 0 resume r
+warns "was made from other source files"
+gives "$whole" "a shard of another source"
