@@ -9,6 +9,17 @@ void declare_precision(core::OptionTable& table, Precision* precision) {
                               "weights, sums, BatchNorm and losses are fp32 either way");
 }
 
+bool has_bf16_convolutions() {
+#if defined(__x86_64__)
+  static const bool has = __builtin_cpu_supports("avx512bw") != 0 &&
+                          __builtin_cpu_supports("avx512vl") != 0 &&
+                          __builtin_cpu_supports("avx512dq") != 0;
+  return has;
+#else
+  return false;
+#endif
+}
+
 std::string precision_warning(Precision precision) {
   if (precision == Precision::fp32) return {};
 #if defined(__x86_64__)

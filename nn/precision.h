@@ -19,6 +19,10 @@ inline constexpr double kBf16Rounding = 1.0 / 256;
 /// Declares --precision.
 void declare_precision(core::OptionTable& table, Precision* precision);
 
+/// Whether LibTorch sums the products of a bf16 convolution in fp32 on this CPU. Without AVX-512 it
+/// does not: there the rounded numbers are computed with in fp32.
+bool has_bf16_convolutions();
+
 /// A line to warn with if `precision` is computed without instructions for it on this CPU; empty
 /// otherwise.
 std::string precision_warning(Precision precision);

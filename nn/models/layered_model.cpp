@@ -185,8 +185,14 @@ at::Tensor LayeredModel::forward(const Input& input, Pass& pass) const {
 }
 
 at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass& pass) const {
-  const at::Tensor weight = weight_channels_last(parameter(pass, conv.weight), pass.precision);
+  at::Tensor weight = weight_channels_last(parameter(pass, conv.weight), pass.precision);
   at::Tensor input = x.to(weight.scalar_type());
+  const bool widened =
+      pass.precision == Precision::bf16 && !input.is_cuda() && !has_bf16_convolutions();
+  if (widened) {
+    weight = weight.to(at::kFloat);
+    input = input.to(at::kFloat);
+  }
   std::int64_t stride = conv.stride;
   // oneDNN's AVX2 kernel for the gradient of such a weight writes behind it (LibTorch 2.11.0): the
   // pixels that count are taken out first.
@@ -194,7 +200,8 @@ at::Tensor LayeredModel::apply(const Conv& conv, const at::Tensor& x, const Pass
     input = input.slice(2, 0, input.size(2), stride).slice(3, 0, input.size(3), stride);
     stride = 1;
   }
-  const at::Tensor y = at::conv2d(input, weight, {}, stride, conv.padding);
+  at::Tensor y = at::conv2d(input, weight, {}, stride, conv.padding);
+  if (widened) y = y.to(at::kBFloat16);
   // Answers of a GPU stay in bf16 from layer to layer: BatchNorm there takes them as they are.
   return pass.accelerator != nullptr && !pass.training ? y : y.to(at::kFloat);
 }
