@@ -177,10 +177,10 @@ void MemberLedger::discard() const {
 
 std::vector<Member> MemberLedger::adopt() const {
   remove_temporaries(folder_);
-  for (const Recorded& record : read_records(folder_))
-    if (record.recipe == recipe_hash_ && !record.origin.empty() && !origin_.empty() &&
-        record.origin != origin_)
-      set_aside(folder_, record.member, "was made from other source files");
+  if (!origin_.empty())
+    for (const Recorded& record : read_records(folder_))
+      if (record.recipe == recipe_hash_ && !record.origin.empty() && record.origin != origin_)
+        set_aside(folder_, record.member, "was made from other source files");
   std::vector<Member> candidates = records();
   std::optional<Manifest> manifest;
   if (has_manifest(folder_)) {

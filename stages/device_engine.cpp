@@ -15,8 +15,8 @@
 
 #include "core/error.h"
 #include "nn/backward.h"
-#include "nn/device_optimiser.h"
 #include "stages/device_launch.h"
+#include "stages/device_vectors.h"
 #include "stages/step_sums.h"
 #include "stages/training_engine.h"
 
@@ -49,7 +49,7 @@ class DeviceEngine final : public TrainingEngine {
         launcher_(*accelerator_, job.training, job.loader.seed),
         reducer_(
             accelerator_->make_reducer(job.communicator, job.plan.shards(), options_.gpu_order)),
-        optimiser_(*accelerator_, options_.optimiser, model_.parameters()) {
+        vectors_(*accelerator_, options_.optimiser, model_.parameters()) {
     accelerator_->take_stream();
     for (Ticket& ticket : tickets_) {
       ticket.norm = accelerator_->staging(sizeof(double));
@@ -59,14 +59,8 @@ class DeviceEngine final : public TrainingEngine {
   }
 
   void start(TrainingState& state) override {
-    const at::Device device = accelerator_->device();
-    parameters_ = state.parameters.to(device, at::kFloat, false, /*copy=*/true);
-    if (state.average.defined())
-      average_ = state.average.to(device, at::kFloat, false, /*copy=*/true);
-    const auto host = state.optimiser->state();
-    const auto own = optimiser_.state();
-    for (std::size_t i = 0; i < own.size(); ++i) own[i].second.copy_(host[i].second);
-    launcher_.use(parameters_);
+    vectors_.take(state);
+    launcher_.use(vectors_.parameters());
   }
 
   void step(TrainingState& state, double rate, io::Loader& source) override {
@@ -83,18 +77,13 @@ class DeviceEngine final : public TrainingEngine {
     collect(first, state);
     collect(second, state);
     auto clock = PhaseClock::of_rank(times_);
-    state.parameters.copy_(parameters_);
-    if (average_.defined()) state.average.copy_(average_);
-    const auto host = state.optimiser->state();
-    const auto own = optimiser_.state();
-    for (std::size_t i = 0; i < own.size(); ++i) host[i].second.copy_(own[i].second);
+    vectors_.give_back(state);
     clock.mark(Phase::device);
   }
 
   std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
                                  const io::ModelDescription& description) override {
-    const auto parameters =
-        nn::views(model_.parameters(), average_.defined() ? average_ : parameters_);
+    const auto parameters = nn::views(model_.parameters(), vectors_.evaluated());
     const auto buffers = nn::views(model_.buffers(), state.buffers.to(accelerator_->device()));
     return score_split(communicator_, workers_,
                        {model_, parameters, buffers, options_.precision, accelerator_.get()}, data,
@@ -129,7 +118,7 @@ class DeviceEngine final : public TrainingEngine {
     reducer_->start(cut.active, std::span<float* const>(pointers), total_.mutable_data_ptr<float>(),
                     static_cast<std::size_t>(total_.numel()), accelerator_->stream());
     reducer_->join(accelerator_->stream());
-    optimiser_.queue_step(rate, step, parameters_, total_, average_, norm_);
+    vectors_.queue_step(rate, step, total_, norm_);
     queue_download(*accelerator_, norm_, ticket.norm);
     ticket.done->set();
     clock.mark(Phase::device);
@@ -209,11 +198,11 @@ class DeviceEngine final : public TrainingEngine {
   StepSums sums_;
   DeviceLauncher launcher_;
   std::unique_ptr<comm::GpuReducer> reducer_;
-  nn::DeviceOptimiser optimiser_;
-  at::Tensor parameters_, average_, total_, norm_;  // on the device, flat
-  std::vector<comm::TreeNode> nodes_;               // this rank's, of this step
-  std::vector<at::Tensor> leaves_;                  // on the device, flat
-  std::vector<char> fresh_;                         // by leaf: nothing was added yet in this step
+  DeviceVectors vectors_;
+  at::Tensor total_, norm_;            // on the device, flat
+  std::vector<comm::TreeNode> nodes_;  // this rank's, of this step
+  std::vector<at::Tensor> leaves_;     // on the device, flat
+  std::vector<char> fresh_;            // by leaf: nothing was added yet in this step
   std::uint64_t first_leaf_ = 0;
   std::array<Ticket, 2> tickets_;
 };

@@ -11,8 +11,8 @@
 
 #include "core/error.h"
 #include "nn/backward.h"
-#include "nn/device_optimiser.h"
 #include "stages/device_head_share.h"
+#include "stages/device_vectors.h"
 #include "stages/gathered.h"
 #include "stages/head_losses.h"
 #include "stages/sharded_scoring.h"
@@ -53,7 +53,7 @@ class DeviceShardedEngine final : public TrainingEngine {
               model_.statistics_size()),
         reducer_(accelerator_->make_reducer(job.communicator, job.plan.shards(),
                                             comm::GpuOrder::fixed_world)),
-        optimiser_(*accelerator_, options_.optimiser, body_) {
+        vectors_(*accelerator_, options_.optimiser, body_) {
     margin_.scale = model_.head().logits.scale;
     accelerator_->take_stream();
     gradient_ = zeros(static_cast<std::int64_t>(body_.flat_size()), at::kFloat);
@@ -62,13 +62,7 @@ class DeviceShardedEngine final : public TrainingEngine {
   }
 
   void start(TrainingState& state) override {
-    const at::Device device = accelerator_->device();
-    parameters_ = state.parameters.to(device, at::kFloat, false, /*copy=*/true);
-    if (state.average.defined())
-      average_ = state.average.to(device, at::kFloat, false, /*copy=*/true);
-    const auto host = state.optimiser->state();
-    const auto own = optimiser_.state();
-    for (std::size_t i = 0; i < own.size(); ++i) own[i].second.copy_(host[i].second);
+    vectors_.take(state);
     share_.emplace(*accelerator_, *state.head, options_.optimiser);
   }
 
@@ -84,7 +78,7 @@ class DeviceShardedEngine final : public TrainingEngine {
     reducer_->start(cut.active, std::span<float* const>(parts), total_.data_ptr<float>(),
                     static_cast<std::size_t>(total_.numel()), accelerator_->stream());
     reducer_->join(accelerator_->stream());
-    optimiser_.queue_step(rate, state.step, parameters_, total_, average_, norm_);
+    vectors_.queue_step(rate, state.step, total_, norm_);
     clock.mark(Phase::device);
 
     std::vector<std::vector<double>> sums;
@@ -107,11 +101,7 @@ class DeviceShardedEngine final : public TrainingEngine {
 
   void settle(TrainingState& state) override {
     auto clock = PhaseClock::of_rank(times_);
-    state.parameters.copy_(parameters_);
-    if (average_.defined()) state.average.copy_(average_);
-    const auto host = state.optimiser->state();
-    const auto own = optimiser_.state();
-    for (std::size_t i = 0; i < own.size(); ++i) host[i].second.copy_(own[i].second);
+    vectors_.give_back(state);
     share_->to_host();
     clock.mark(Phase::device);
   }
@@ -119,7 +109,7 @@ class DeviceShardedEngine final : public TrainingEngine {
   // Embeddings on the accelerator, the head on the host.
   std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
                                  const io::ModelDescription& description) override {
-    const std::vector<at::Tensor> parameters = views(average_.defined() ? average_ : parameters_);
+    const std::vector<at::Tensor> parameters = views(vectors_.evaluated());
     const auto buffers = nn::views(model_.buffers(), state.buffers.to(accelerator_->device()));
     return score_split_sharded(
                communicator_, workers_,
@@ -170,7 +160,7 @@ class DeviceShardedEngine final : public TrainingEngine {
                                 at::TensorOptions(accelerator_->device()).dtype(at::kDouble));
       nn::BatchStatistics statistics;
       statistics.device = to.statistics;
-      const std::vector<at::Tensor> parameters = views(parameters_);
+      const std::vector<at::Tensor> parameters = views(vectors_.parameters());
       nn::Pass pass;
       pass.training = true;
       pass.parameters = parameters;
@@ -260,9 +250,9 @@ class DeviceShardedEngine final : public TrainingEngine {
   ShardedHead head_;
   StepSums sums_;
   std::unique_ptr<comm::GpuReducer> reducer_;
-  nn::DeviceOptimiser optimiser_;
+  DeviceVectors vectors_;
   std::optional<DeviceHeadShare> share_;
-  at::Tensor parameters_, average_, gradient_, total_, norm_;  // on the device, flat
+  at::Tensor gradient_, total_, norm_;  // on the device, flat
 };
 
 }  // namespace
