@@ -94,30 +94,97 @@ RETORT_WIDE void wide(const DotBlock<float>& block, const BlockQuestion& questio
   for (int p = 0; p < kPanels; ++p) _mm512_storeu_si512(answer.column_units + 16 * p, columns[p]);
 }
 #undef RETORT_WIDE
+
+#define RETORT_NARROW __attribute__((target("avx2,fma")))
+
+constexpr int kLane = 8;  // numbers of a register
+constexpr int kLines = static_cast<int>(kDotColumns<float>) / kLane;
+
+template <UnitWeight kWeight>
+RETORT_NARROW __m256i narrow_units(__m256 c, __m256 floor, __m256 allowed) {
+  const __m256 one = _mm256_set1_ps(1.0F);
+  __m256 weight = _mm256_min_ps(c, one);
+  if constexpr (kWeight == UnitWeight::clamp) {
+    allowed = _mm256_and_ps(allowed, _mm256_cmp_ps(c, floor, _CMP_GT_OQ));
+  } else {
+    weight = _mm256_max_ps(weight, _mm256_set1_ps(-1.0F));
+    weight = _mm256_mul_ps(_mm256_add_ps(one, weight), _mm256_set1_ps(0.5F));
+  }
+  const __m256 scaled = _mm256_fmadd_ps(weight, _mm256_set1_ps(kScale), _mm256_set1_ps(0.5F));
+  return _mm256_and_si256(_mm256_castps_si256(allowed), _mm256_cvttps_epi32(scaled));
+}
+
+RETORT_NARROW std::int32_t sum_of_lanes(__m256i x) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+}
+
+// Flags of lanes as bits from 8 line on.
+RETORT_NARROW std::uint64_t bits_of(__m256 flags, int line) {
+  return static_cast<std::uint64_t>(_mm256_movemask_ps(flags)) << (kLane * line);
+}
+
+template <UnitWeight kWeight>
+RETORT_NARROW void narrow(const DotBlock<float>& block, const BlockQuestion& question,
+                          BlockAnswer& answer) {
+  const __m256 floor = _mm256_set1_ps(question.floor);
+  const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i columns[kLines];
+  for (__m256i& column : columns) column = _mm256_setzero_si256();
+  for (std::uint64_t r = 0; r < kDotRows; ++r) {
+    const __m256 row_threshold = _mm256_set1_ps(question.row_threshold[r]);
+    __m256i row = _mm256_setzero_si256();
+    std::uint64_t row_hits = 0, column_hits = 0;
+#pragma GCC unroll 6
+    for (int l = 0; l < kLines; ++l) {
+      const __m256i flags =
+          _mm256_set1_epi32(static_cast<int>(question.allowed[r] >> (kLane * l) & 0xff));
+      const __m256 allowed =
+          _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(flags, bits), bits));
+      const __m256 c = _mm256_load_ps(block.dot[r] + kLane * l);
+      if constexpr (kWeight != UnitWeight::none) {
+        const __m256i units = narrow_units<kWeight>(c, floor, allowed);
+        row = _mm256_add_epi32(row, units);
+        columns[l] = _mm256_add_epi32(columns[l], units);
+      }
+      const __m256 of_row = _mm256_cmp_ps(c, row_threshold, _CMP_GE_OQ);
+      const __m256 of_column =
+          _mm256_cmp_ps(c, _mm256_loadu_ps(question.column_threshold + kLane * l), _CMP_GE_OQ);
+      row_hits |= bits_of(_mm256_and_ps(allowed, of_row), l);
+      column_hits |= bits_of(_mm256_and_ps(allowed, of_column), l);
+    }
+    answer.row_units[r] = sum_of_lanes(row);
+    answer.row_hits[r] = row_hits;
+    answer.column_hits[r] = column_hits;
+  }
+  for (int l = 0; l < kLines; ++l)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(answer.column_units + kLane * l), columns[l]);
+}
+#undef RETORT_NARROW
 #pragma GCC diagnostic pop
 #endif
 
-}  // namespace
+using Weigh = void (*)(const DotBlock<float>&, const BlockQuestion&, BlockAnswer&);
 
-void block_weights_anywhere(const DotBlock<float>& block, const BlockQuestion& question,
-                            BlockAnswer& answer) {
-  plain(block, question, answer);
+Weigh kernel([[maybe_unused]] CpuKind kind, [[maybe_unused]] UnitWeight weight) {
+#if defined(__x86_64__)
+  const auto of = [weight](Weigh none, Weigh clamp, Weigh shift) {
+    return weight == UnitWeight::clamp ? clamp : weight == UnitWeight::shift ? shift : none;
+  };
+  if (kind == CpuKind::avx512)
+    return of(wide<UnitWeight::none>, wide<UnitWeight::clamp>, wide<UnitWeight::shift>);
+  if (kind == CpuKind::avx2)
+    return of(narrow<UnitWeight::none>, narrow<UnitWeight::clamp>, narrow<UnitWeight::shift>);
+#endif
+  return plain;
 }
 
-void block_weights(const DotBlock<float>& block, const BlockQuestion& question,
-                   BlockAnswer& answer) {
-#if defined(__x86_64__)
-  static const bool has_wide =
-      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0;
-  if (has_wide) {
-    if (question.weight == UnitWeight::clamp)
-      return wide<UnitWeight::clamp>(block, question, answer);
-    if (question.weight == UnitWeight::shift)
-      return wide<UnitWeight::shift>(block, question, answer);
-    return wide<UnitWeight::none>(block, question, answer);
-  }
-#endif
-  plain(block, question, answer);
+}  // namespace
+
+void block_weights(const DotBlock<float>& block, const BlockQuestion& question, BlockAnswer& answer,
+                   CpuKind kind) {
+  kernel(kind, question.weight)(block, question, answer);
 }
 
 }  // namespace retort::nn

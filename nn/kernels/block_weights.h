@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "nn/kernels/cpu_kind.h"
 #include "nn/kernels/panel_dots.h"
 
 namespace retort::nn {
@@ -29,10 +30,7 @@ struct BlockAnswer {
   std::uint64_t column_hits[kDotRows];  // or their own
 };
 
-void block_weights(const DotBlock<float>& block, const BlockQuestion& question,
-                   BlockAnswer& answer);
-/// The same by what every CPU has: for tests.
-void block_weights_anywhere(const DotBlock<float>& block, const BlockQuestion& question,
-                            BlockAnswer& answer);
+void block_weights(const DotBlock<float>& block, const BlockQuestion& question, BlockAnswer& answer,
+                   CpuKind kind = cpu_kind());
 
 }  // namespace retort::nn

@@ -29,8 +29,8 @@ void plain(std::uint64_t from, std::uint64_t features, const float* own,
 constexpr std::uint64_t kLanes = 8;
 
 // Eight features of eight vectors, turned: line n holds feature n of all eight.
-__attribute__((target("avx512f"))) inline void turned(const float* const* others, std::uint64_t n,
-                                                      __m256 (&lines)[kLanes]) {
+__attribute__((target("avx2,fma"))) inline void turned(const float* const* others, std::uint64_t n,
+                                                       __m256 (&lines)[kLanes]) {
   __m256 a[kLanes], b[kLanes];
   for (std::uint64_t k = 0; k < kLanes; ++k) a[k] = _mm256_loadu_ps(others[k] + n);
   for (std::uint64_t k = 0; k < kLanes; k += 2) {
@@ -71,25 +71,48 @@ __attribute__((target("avx512f"))) void wide(std::uint64_t features, const float
   _mm512_storeu_pd(dots + kLanes, high);
   plain(whole, features, own, others, dots);
 }
+
+__attribute__((target("avx2,fma"))) void narrow(std::uint64_t features, const float* own,
+                                                const float* const (&others)[kSideBySide],
+                                                const float* const (&next)[kSideBySide],
+                                                double (&dots)[kSideBySide]) {
+  constexpr std::uint64_t kHalf = kLanes / 2, kSums = kSideBySide / kHalf;
+  __m256d sums[kSums];
+  for (__m256d& sum : sums) sum = _mm256_setzero_pd();
+  const std::uint64_t whole = features / kLanes * kLanes;
+  for (std::uint64_t n = 0; n < whole; n += kLanes) {
+    if (n % (2 * kLanes) == 0)
+      for (const float* vector : next) __builtin_prefetch(vector + n);
+#pragma GCC unroll 2
+    for (std::uint64_t half = 0; half < 2; ++half) {
+      __m256 lines[kLanes];
+      turned(others + half * kLanes, n, lines);
+#pragma GCC unroll 8
+      for (std::uint64_t k = 0; k < kLanes; ++k) {
+        const __m256d x = _mm256_set1_pd(static_cast<double>(own[n + k]));
+        __m256d &low = sums[2 * half], &high = sums[2 * half + 1];
+        low = _mm256_fmadd_pd(x, _mm256_cvtps_pd(_mm256_castps256_ps128(lines[k])), low);
+        high = _mm256_fmadd_pd(x, _mm256_cvtps_pd(_mm256_extractf128_ps(lines[k], 1)), high);
+      }
+    }
+  }
+  for (std::uint64_t s = 0; s < kSums; ++s) _mm256_storeu_pd(dots + s * kHalf, sums[s]);
+  plain(whole, features, own, others, dots);
+}
 #pragma GCC diagnostic pop
 #endif
 
 }  // namespace
 
-void exact_dots_anywhere(std::uint64_t features, const float* own,
-                         const float* const (&others)[kSideBySide], double (&dots)[kSideBySide]) {
-  std::fill(dots, dots + kSideBySide, 0.0);
-  plain(0, features, own, others, dots);
-}
-
 void exact_dots(std::uint64_t features, const float* own, const float* const (&others)[kSideBySide],
                 [[maybe_unused]] const float* const (&next)[kSideBySide],
-                double (&dots)[kSideBySide]) {
+                double (&dots)[kSideBySide], [[maybe_unused]] CpuKind kind) {
 #if defined(__x86_64__)
-  static const bool has_wide = __builtin_cpu_supports("avx512f") != 0;
-  if (has_wide) return wide(features, own, others, next, dots);
+  if (kind == CpuKind::avx512) return wide(features, own, others, next, dots);
+  if (kind == CpuKind::avx2) return narrow(features, own, others, next, dots);
 #endif
-  exact_dots_anywhere(features, own, others, dots);
+  std::fill(dots, dots + kSideBySide, 0.0);
+  plain(0, features, own, others, dots);
 }
 
 }  // namespace retort::nn

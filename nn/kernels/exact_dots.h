@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "nn/kernels/cpu_kind.h"
+
 namespace retort::nn {
 
 inline constexpr std::uint64_t kSideBySide = 16;
@@ -12,9 +14,7 @@ inline constexpr std::uint64_t kSideBySide = 16;
 /// dots[k]: `own` with others[k], each of so many numbers. `next`: those of the next call, which
 /// lie anywhere: they are fetched meanwhile.
 void exact_dots(std::uint64_t features, const float* own, const float* const (&others)[kSideBySide],
-                const float* const (&next)[kSideBySide], double (&dots)[kSideBySide]);
-/// The same by what every CPU has: for tests.
-void exact_dots_anywhere(std::uint64_t features, const float* own,
-                         const float* const (&others)[kSideBySide], double (&dots)[kSideBySide]);
+                const float* const (&next)[kSideBySide], double (&dots)[kSideBySide],
+                CpuKind kind = cpu_kind());
 
 }  // namespace retort::nn

@@ -100,15 +100,95 @@ RETORT_WIDE void wide_block(std::uint64_t features, const T* rows, const PanelLi
 }
 #undef RETORT_WIDE
 
-bool has_wide() { return __builtin_cpu_supports("avx512f") != 0; }
+#define RETORT_NARROW __attribute__((target("avx2,fma")))
+
+template <class T>
+struct Narrow;
+template <>
+struct Narrow<float> {
+  using Register = __m256;
+  RETORT_NARROW static Register load(const float* from) { return _mm256_load_ps(from); }
+  RETORT_NARROW static void store(float* to, Register x) { _mm256_store_ps(to, x); }
+  RETORT_NARROW static Register all(const float* x) { return _mm256_broadcast_ss(x); }
+  RETORT_NARROW static Register add(Register x, Register y, Register sum) {
+    return _mm256_fmadd_ps(x, y, sum);
+  }
+};
+template <>
+struct Narrow<double> {
+  using Register = __m256d;
+  RETORT_NARROW static Register load(const double* from) { return _mm256_load_pd(from); }
+  RETORT_NARROW static void store(double* to, Register x) { _mm256_store_pd(to, x); }
+  RETORT_NARROW static Register all(const double* x) { return _mm256_broadcast_sd(x); }
+  RETORT_NARROW static Register add(Register x, Register y, Register sum) {
+    return _mm256_fmadd_pd(x, y, sum);
+  }
+};
+
+// 4 rows of half panels [kFirst, kFirst + kCount) of a line in 12 registers at most, 3 for the
+// line's numbers, one for a number of a row.
+template <class T, std::uint64_t kFirst, std::uint64_t kCount>
+RETORT_NARROW void narrow_half(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                               std::uint64_t stride, DotBlock<T>& block, std::uint64_t row) {
+  using Register = typename Narrow<T>::Register;
+  constexpr std::uint64_t kWidth = kPanelWidth<T>, kHalf = kWidth / 2;
+  Register sums[kSmallRows][kCount];
+#pragma GCC unroll 4
+  for (std::uint64_t r = 0; r < kSmallRows; ++r)
+#pragma GCC unroll 3
+    for (std::uint64_t h = 0; h < kCount; ++h)
+      sums[r][h] = Narrow<T>::load(block.dot[row + r] + (kFirst + h) * kHalf);
+  for (std::uint64_t n = 0; n < features; ++n) {
+    Register line[kCount];
+#pragma GCC unroll 3
+    for (std::uint64_t h = 0; h < kCount; ++h)
+      line[h] =
+          Narrow<T>::load(columns[(kFirst + h) / 2 * stride + n].value + (kFirst + h) % 2 * kHalf);
+#pragma GCC unroll 4
+    for (std::uint64_t r = 0; r < kSmallRows; ++r) {
+      const Register number = Narrow<T>::all(rows + n * kWidth + row + r);
+#pragma GCC unroll 3
+      for (std::uint64_t h = 0; h < kCount; ++h)
+        sums[r][h] = Narrow<T>::add(number, line[h], sums[r][h]);
+    }
+  }
+#pragma GCC unroll 4
+  for (std::uint64_t r = 0; r < kSmallRows; ++r)
+#pragma GCC unroll 3
+    for (std::uint64_t h = 0; h < kCount; ++h)
+      Narrow<T>::store(block.dot[row + r] + (kFirst + h) * kHalf, sums[r][h]);
+}
+#undef RETORT_NARROW
+
+template <class T, std::uint64_t kPanels>
+void narrow_block(std::uint64_t features, const T* rows, const PanelLine<T>* columns,
+                  std::uint64_t stride, DotBlock<T>& block) {
+  for (std::uint64_t r = 0; r < kDotRows; r += kSmallRows) {
+    if constexpr (kPanels == 3) {
+      narrow_half<T, 0, 3>(features, rows, columns, stride, block, r);
+      narrow_half<T, 3, 3>(features, rows, columns, stride, block, r);
+    } else {
+      narrow_half<T, 0, 2>(features, rows, columns, stride, block, r);
+      if constexpr (kPanels == 2) narrow_half<T, 2, 2>(features, rows, columns, stride, block, r);
+    }
+  }
+}
+
 template <class T>
 AddBlock<T> wide_of(std::uint64_t panels) {
   return panels == 3 ? wide_block<T, 3> : panels == 2 ? wide_block<T, 2> : wide_block<T, 1>;
 }
+template <class T>
+AddBlock<T> narrow_of(std::uint64_t panels) {
+  return panels == 3 ? narrow_block<T, 3> : panels == 2 ? narrow_block<T, 2> : narrow_block<T, 1>;
+}
 #else
-bool has_wide() { return false; }
 template <class T>
 AddBlock<T> wide_of(std::uint64_t) {
+  return nullptr;
+}
+template <class T>
+AddBlock<T> narrow_of(std::uint64_t) {
   return nullptr;
 }
 #endif
@@ -137,27 +217,20 @@ void all_blocks(AddBlock<T> add, const Panels<T>& rows, std::uint64_t first,
 }  // namespace
 
 template <class T>
-void panel_dots_anywhere(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
-                         std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks) {
-  all_blocks(plain_of<T>(panels), rows, first, columns, panel, blocks);
-}
-
-template <class T>
 void panel_dots(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
-                std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks) {
-  static const auto choose = has_wide() ? wide_of<T> : plain_of<T>;
+                std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks,
+                CpuKind kind) {
+  const auto choose = kind == CpuKind::avx512 ? wide_of<T>
+                      : kind == CpuKind::avx2 ? narrow_of<T>
+                                              : plain_of<T>;
   all_blocks(choose(panels), rows, first, columns, panel, blocks);
 }
 
 #define RETORT_INSTANTIATE(T)                                                                   \
   template void panel_dots<T>(const Panels<T>&, std::uint64_t, const Panels<T>&, std::uint64_t, \
-                              std::uint64_t, std::span<DotBlock<T>>);                           \
-  template void panel_dots_anywhere<T>(const Panels<T>&, std::uint64_t, const Panels<T>&,       \
-                                       std::uint64_t, std::uint64_t, std::span<DotBlock<T>>);
+                              std::uint64_t, std::span<DotBlock<T>>, CpuKind);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)
 #undef RETORT_INSTANTIATE
-
-std::string_view panel_dots_kind() { return has_wide() ? "avx512" : "fma"; }
 
 }  // namespace retort::nn

@@ -6,8 +6,9 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
+
+#include "nn/kernels/cpu_kind.h"
 
 namespace retort::nn {
 
@@ -54,12 +55,7 @@ struct DotBlock {
 /// blocks at once keep the columns in the first level's cache.
 template <class T>
 void panel_dots(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
-                std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks);
-/// The same by what every CPU has, where panel_dots() takes more: for tests.
-template <class T>
-void panel_dots_anywhere(const Panels<T>& rows, std::uint64_t first, const Panels<T>& columns,
-                         std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks);
-/// What this CPU computes them with: "avx512", "fma".
-std::string_view panel_dots_kind();
+                std::uint64_t panel, std::uint64_t panels, std::span<DotBlock<T>> blocks,
+                CpuKind kind = cpu_kind());
 
 }  // namespace retort::nn

@@ -114,10 +114,10 @@ RETORT_WIDE void wide_block(const Block& block) {
 #undef RETORT_WIDE
 
 constexpr int kWideRows = 6, kWideLines = 4;
-using WideBlock = void (*)(const Block&);
+using BlockOfShape = void (*)(const Block&);
 
 template <int... kIndex>
-constexpr std::array<WideBlock, sizeof...(kIndex)> wide_blocks(
+constexpr std::array<BlockOfShape, sizeof...(kIndex)> wide_blocks(
     std::integer_sequence<int, kIndex...>) {
   return {wide_block<kIndex / kWideLines + 1, kIndex % kWideLines + 1>...};
 }
@@ -128,10 +128,86 @@ void any_wide_block(std::int64_t rows, const Block& block) {
   kWideBlocks[static_cast<std::size_t>((rows - 1) * kWideLines + lines - 1)](block);
 }
 constexpr Shape kWide{kWideRows, kWideLines* kLine, any_wide_block};
-bool has_wide() { return __builtin_cpu_supports("avx512f") != 0; }
+
+#define RETORT_NARROW __attribute__((target("avx2,fma")))
+
+constexpr std::int64_t kShortLine = 8;
+
+// Flags of the first `columns` of a line.
+RETORT_NARROW __m256i first_of_line(std::int64_t columns) {
+  const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(columns)), places);
+}
+
+// kRows rows of kLines lines in up to 12 registers; the last line is short if kShort.
+template <int kRows, int kLines, bool kShort>
+RETORT_NARROW void narrow_block(const Block& block) {
+  const __m256i last = first_of_line(block.columns - (kLines - 1) * kShortLine);
+  const auto is_short = [](int line) { return kShort && line + 1 == kLines; };
+  const std::int64_t left_row = block.left.row, left_inner = block.left.inner;
+  const std::int64_t right_row = block.right.row, inner = block.inner;
+  __m256 sums[kRows][kLines];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int l = 0; l < kLines; ++l) {
+      const float* from = block.result.data + r * block.result.row + l * kShortLine;
+      sums[r][l] = block.start == ProductStart::zero ? _mm256_setzero_ps()
+                   : is_short(l)                     ? _mm256_maskload_ps(from, last)
+                                                     : _mm256_loadu_ps(from);
+    }
+  }
+  const float* left = block.left.data;
+  const float* right = block.right.data;
+  for (std::int64_t i = 0; i < inner; ++i) {
+    __m256 line[kLines];
+#pragma GCC unroll 2
+    for (int l = 0; l < kLines; ++l)
+      line[l] = is_short(l) ? _mm256_maskload_ps(right + l * kShortLine, last)
+                            : _mm256_loadu_ps(right + l * kShortLine);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 number = _mm256_broadcast_ss(left + r * left_row);
+#pragma GCC unroll 2
+      for (int l = 0; l < kLines; ++l) sums[r][l] = _mm256_fmadd_ps(number, line[l], sums[r][l]);
+    }
+    left += left_inner;
+    right += right_row;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int l = 0; l < kLines; ++l) {
+      float* to = block.result.data + r * block.result.row + l * kShortLine;
+      if (is_short(l))
+        _mm256_maskstore_ps(to, last, sums[r][l]);
+      else
+        _mm256_storeu_ps(to, sums[r][l]);
+    }
+  }
+}
+#undef RETORT_NARROW
+
+constexpr int kNarrowRows = 6, kNarrowLines = 2;
+
+// By rows, lines, and whether the last one is short.
+template <int... kIndex>
+constexpr std::array<BlockOfShape, sizeof...(kIndex)> narrow_blocks(
+    std::integer_sequence<int, kIndex...>) {
+  return {narrow_block<kIndex / 4 + 1, kIndex / 2 % kNarrowLines + 1, kIndex % 2 == 1>...};
+}
+constexpr auto kNarrowBlocks =
+    narrow_blocks(std::make_integer_sequence<int, kNarrowRows * kNarrowLines * 2>());
+
+void any_narrow_block(std::int64_t rows, const Block& block) {
+  const std::int64_t lines = (block.columns + kShortLine - 1) / kShortLine;
+  const std::int64_t is_short = block.columns % kShortLine != 0 ? 1 : 0;
+  kNarrowBlocks[static_cast<std::size_t>(((rows - 1) * kNarrowLines + lines - 1) * 2 + is_short)](
+      block);
+}
+constexpr Shape kNarrow{kNarrowRows, kNarrowLines* kShortLine, any_narrow_block};
 #else
-constexpr Shape kWide = kPlain;
-bool has_wide() { return false; }
+constexpr Shape kWide = kPlain, kNarrow = kPlain;
 #endif
 
 // A block of the right factor side by side, so that it fills the sets of the cache evenly.
@@ -170,17 +246,12 @@ void all_blocks(const Shape& blocks, const ProductShape& shape, const ProductLef
 }  // namespace
 
 void product(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
-             const ProductResult& result, ProductStart start) {
-  static const bool wide = has_wide();
-  all_blocks(wide ? kWide : kPlain, shape, left, right, result, start);
+             const ProductResult& result, ProductStart start, CpuKind kind) {
+  all_blocks(kind == CpuKind::avx512 ? kWide
+             : kind == CpuKind::avx2 ? kNarrow
+                                     : kPlain,
+             shape, left, right, result, start);
 }
-
-void product_anywhere(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
-                      const ProductResult& result, ProductStart start) {
-  all_blocks(kPlain, shape, left, right, result, start);
-}
-
-std::string_view product_kind() { return has_wide() ? "avx512" : "fma"; }
 
 void transpose(std::int64_t rows, std::int64_t columns, const float* from, std::int64_t from_row,
                float* to, std::int64_t to_row) {

@@ -5,7 +5,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+
+#include "nn/kernels/cpu_kind.h"
 
 namespace retort::nn {
 
@@ -32,12 +33,7 @@ enum class ProductStart { zero, result };
 
 /// One thread. The result overlaps neither factor.
 void product(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
-             const ProductResult& result, ProductStart start);
-/// The same by what every CPU has, where product() takes more: for tests.
-void product_anywhere(const ProductShape& shape, const ProductLeft& left, const ProductRight& right,
-                      const ProductResult& result, ProductStart start);
-/// What this CPU computes them with: "avx512", "fma".
-std::string_view product_kind();
+             const ProductResult& result, ProductStart start, CpuKind kind = cpu_kind());
 
 /// to[c][r] = from[r][c] for `rows` x `columns`; `from_row`, `to_row`: numbers from one row to the
 /// next.

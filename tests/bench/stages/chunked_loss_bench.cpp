@@ -211,7 +211,7 @@ int run_all(const std::string& program) {
         classes, hard, dense, top, own_mb / torch_mb, hard_ms, top_ms, torch_ms, dense_ms, own_mb,
         top_mb, torch_mb, dense_mb, error,
         3 * 2.0 * kRows * kFeatures * static_cast<double>(classes) / hard_ms / 1e6,
-        nn::product_kind(), kThreads);
+        nn::name_of(nn::cpu_kind()), kThreads);
     std::fflush(stdout);
   }
   return 0;

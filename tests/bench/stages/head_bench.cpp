@@ -240,14 +240,14 @@ int run_all(const std::string& program) {
           "\"threads\":1}}\n",
           row.classes, rate, kept.ratio, plain.ratio, own.extra / port.extra, kept.own_ms,
           kept.port_ms, plain.own_ms, plain.port_ms, own.extra, port.extra,
-          std::max(kept.error, kept.gradient_error), nn::product_kind());
+          std::max(kept.error, kept.gradient_error), nn::name_of(nn::cpu_kind()));
       std::fflush(stdout);
     }
   const Figures most = run(program, 1, "10000000 64 64 1 kept own 3");
   fmt::print(
       "{{\"bench\":\"head\",\"case\":\"10000000x64 ranks=1 rate=1, alone\",\"own_ms\":{:.1f},"
       "\"own_mb\":{:.1f},\"peak_mb\":{:.0f},\"kernel\":\"{}\",\"dtype\":\"fp32\",\"threads\":1}}\n",
-      most.own_ms, most.extra, most.peak, nn::product_kind());
+      most.own_ms, most.extra, most.peak, nn::name_of(nn::cpu_kind()));
   return 0;
 }
 

@@ -170,7 +170,7 @@ int one_run(char** arguments) {
       "\"kernel\": \"{}\", "
       "\"extra_mb\": {:.0f}, \"columns_mb\": {:.0f}, \"wrong_rows\": {}, \"rows_compared\": {}}}\n",
       seconds, flops / seconds / 1e9, fma_peak(threads), kernel_rate(features, threads),
-      nn::panel_dots_kind(), peak_mb() - before,
+      nn::name_of(nn::cpu_kind()), peak_mb() - before,
       static_cast<double>(classes * features * 4) / 1048576, wrong, kSampled);
   return wrong == 0 ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/random.h"
@@ -12,11 +13,13 @@
 #include "nn/similarity/label_rows.h"
 #include "nn/similarity/label_target.h"
 #include "nn/similarity/tile_pair.h"
+#include "tests/unit/nn/kinds_here.h"
 
 namespace retort::nn {
 namespace {
 
 using core::Range;
+using ::testing::ElementsAreArray;
 
 struct Case {
   std::uint64_t classes, features;
@@ -128,24 +131,24 @@ TYPED_TEST(PanelDots, AreChainsOfFusedMultiplyAddsInEitherOrder) {
   core::RandomStream random(3, core::RandomUse::test, {1});
   for (std::uint64_t k = 0; k < kVectors; ++k)
     for (std::uint64_t n = 0; n < kFeatures; ++n) panels.at(k, n) = static_cast<T>(random.normal());
-  std::vector<DotBlock<T>> wide(3), plain(3);
-  for (std::uint64_t first = 0; first < kVectors; first += 3 * kDotRows)
-    for (std::uint64_t panel = 0; panel < panels.count(); ++panel) {
-      const std::uint64_t count = std::min(kDotPanels, panels.count() - panel);
-      const std::uint64_t blocks =
-          std::min<std::uint64_t>(3, (kVectors - first + kDotRows - 1) / kDotRows);
-      panel_dots<T>(panels, first, panels, panel, count, std::span(wide).first(blocks));
-      panel_dots_anywhere<T>(panels, first, panels, panel, count, std::span(plain).first(blocks));
-      for (std::uint64_t i = 0; i < blocks * kDotRows && first + i < kVectors; ++i)
-        for (std::uint64_t j = 0; j < count * kPanelWidth<T>; ++j) {
-          const std::uint64_t other = panel * kPanelWidth<T> + j;
-          T dot = 0;
-          for (std::uint64_t n = 0; other < kVectors && n < kFeatures; ++n)
-            dot = std::fma(panels.at(other, n), panels.at(first + i, n), dot);
-          EXPECT_EQ(wide[i / kDotRows].dot[i % kDotRows][j], dot) << first + i << " " << other;
-          EXPECT_EQ(plain[i / kDotRows].dot[i % kDotRows][j], dot) << first + i << " " << other;
-        }
-    }
+  std::vector<DotBlock<T>> dots(3);
+  for (const CpuKind kind : kinds_here())
+    for (std::uint64_t first = 0; first < kVectors; first += 3 * kDotRows)
+      for (std::uint64_t panel = 0; panel < panels.count(); ++panel) {
+        const std::uint64_t count = std::min(kDotPanels, panels.count() - panel);
+        const std::uint64_t blocks =
+            std::min<std::uint64_t>(3, (kVectors - first + kDotRows - 1) / kDotRows);
+        panel_dots<T>(panels, first, panels, panel, count, std::span(dots).first(blocks), kind);
+        for (std::uint64_t i = 0; i < blocks * kDotRows && first + i < kVectors; ++i)
+          for (std::uint64_t j = 0; j < count * kPanelWidth<T>; ++j) {
+            const std::uint64_t other = panel * kPanelWidth<T> + j;
+            T dot = 0;
+            for (std::uint64_t n = 0; other < kVectors && n < kFeatures; ++n)
+              dot = std::fma(panels.at(other, n), panels.at(first + i, n), dot);
+            EXPECT_EQ(dots[i / kDotRows].dot[i % kDotRows][j], dot)
+                << name_of(kind) << " " << first + i << " " << other;
+          }
+      }
 }
 
 TEST(ExactDots, AreChainsInFp64) {
@@ -155,18 +158,17 @@ TEST(ExactDots, AreChainsInFp64) {
   for (float& value : values) value = static_cast<float>(random.normal());
   const float* others[kSideBySide];
   for (std::uint64_t k = 0; k < kSideBySide; ++k) others[k] = values.data() + (k + 1) * kFeatures;
-  for (std::uint64_t features = 1; features <= kFeatures; ++features) {
-    double dots[kSideBySide], plain[kSideBySide];
-    exact_dots(features, values.data(), others, others, dots);
-    exact_dots_anywhere(features, values.data(), others, plain);
-    for (std::uint64_t k = 0; k < kSideBySide; ++k) {
-      double dot = 0;
-      for (std::uint64_t n = 0; n < features; ++n)
-        dot += static_cast<double>(values[n]) * static_cast<double>(others[k][n]);
-      EXPECT_EQ(dots[k], dot);
-      EXPECT_EQ(plain[k], dot);
+  for (const CpuKind kind : kinds_here())
+    for (std::uint64_t features = 1; features <= kFeatures; ++features) {
+      double dots[kSideBySide];
+      exact_dots(features, values.data(), others, others, dots, kind);
+      for (std::uint64_t k = 0; k < kSideBySide; ++k) {
+        double dot = 0;
+        for (std::uint64_t n = 0; n < features; ++n)
+          dot += static_cast<double>(values[n]) * static_cast<double>(others[k][n]);
+        EXPECT_EQ(dots[k], dot) << name_of(kind);
+      }
     }
-  }
 }
 
 TEST(BlockWeights, AreTheSameOnEveryCpu) {
@@ -185,16 +187,17 @@ TEST(BlockWeights, AreTheSameOnEveryCpu) {
       question.allowed[r] = random.below(std::uint64_t{1} << kDotColumns<float>);
       question.row_threshold[r] = static_cast<float>(random.uniform());
     }
-    BlockAnswer wide, plain;
-    block_weights(block, question, wide);
-    block_weights_anywhere(block, question, plain);
-    for (std::uint64_t r = 0; r < kDotRows; ++r) {
-      EXPECT_EQ(wide.row_units[r], plain.row_units[r]);
-      EXPECT_EQ(wide.row_hits[r], plain.row_hits[r]);
-      EXPECT_EQ(wide.column_hits[r], plain.column_hits[r]);
+    BlockAnswer plain;
+    block_weights(block, question, plain, CpuKind::any);
+    for (const CpuKind kind : kinds_here()) {
+      SCOPED_TRACE(name_of(kind));
+      BlockAnswer answer;
+      block_weights(block, question, answer, kind);
+      EXPECT_THAT(answer.row_units, ElementsAreArray(plain.row_units));
+      EXPECT_THAT(answer.row_hits, ElementsAreArray(plain.row_hits));
+      EXPECT_THAT(answer.column_hits, ElementsAreArray(plain.column_hits));
+      EXPECT_THAT(answer.column_units, ElementsAreArray(plain.column_units));
     }
-    for (std::uint64_t j = 0; j < kDotColumns<float>; ++j)
-      EXPECT_EQ(wide.column_units[j], plain.column_units[j]);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/random.h"
+#include "tests/unit/nn/kinds_here.h"
 
 namespace retort::nn {
 namespace {
@@ -23,14 +24,11 @@ struct Matrix {
   }
 };
 
-using Product = void (*)(const ProductShape&, const ProductLeft&, const ProductRight&,
-                         const ProductResult&, ProductStart);
-
 // One chain of fused multiply-adds for each element, in ascending order: exactly that.
-void expect_chains(Product product, std::int64_t rows, std::int64_t columns, std::int64_t inner,
+void expect_chains(CpuKind kind, std::int64_t rows, std::int64_t columns, std::int64_t inner,
                    bool turned, ProductStart start) {
-  SCOPED_TRACE(::testing::Message()
-               << rows << " x " << columns << " x " << inner << " turned " << turned);
+  SCOPED_TRACE(::testing::Message() << name_of(kind) << ": " << rows << " x " << columns << " x "
+                                    << inner << " turned " << turned);
   const Matrix left = turned ? Matrix(inner, rows, 3, 1) : Matrix(rows, inner, 3, 1);
   // Rows of whole blocks as well as others: the former are copied.
   const Matrix right(inner, columns, columns % 64 == 0 ? 0 : 5, 2);
@@ -39,7 +37,7 @@ void expect_chains(Product product, std::int64_t rows, std::int64_t columns, std
   product({rows, columns, inner},
           turned ? ProductLeft{left.values.data(), 1, left.row}
                  : ProductLeft{left.values.data(), left.row, 1},
-          {right.values.data(), right.row}, {result.values.data(), result.row}, start);
+          {right.values.data(), right.row}, {result.values.data(), result.row}, start, kind);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t j = 0; j < columns; ++j) {
       float sum = start == ProductStart::result ? before.at(r, j) : 0.0F;
@@ -55,9 +53,9 @@ void expect_chains(Product product, std::int64_t rows, std::int64_t columns, std
 }
 
 TEST(Product, IsOneChainPerElementWhateverTheShape) {
-  for (const Product each : {product, product_anywhere})
+  for (const CpuKind each : kinds_here())
     for (const std::int64_t rows : {1, 5, 6, 13, 40})
-      for (const std::int64_t columns : {1, 16, 17, 64, 129, 192})
+      for (const std::int64_t columns : {1, 9, 16, 17, 64, 129, 192})
         for (const std::int64_t inner : {1, 127, 128, 300})
           for (const bool turned : {false, true})
             for (const auto start : {ProductStart::zero, ProductStart::result})
@@ -66,8 +64,7 @@ TEST(Product, IsOneChainPerElementWhateverTheShape) {
 
 TEST(Product, OfNothingIsZero) {
   for (const auto start : {ProductStart::zero, ProductStart::result})
-    for (const Product each : {product, product_anywhere})
-      expect_chains(each, 7, 20, 0, false, start);
+    for (const CpuKind each : kinds_here()) expect_chains(each, 7, 20, 0, false, start);
 }
 
 TEST(Transpose, ExchangesRowsAndColumns) {
