@@ -4,6 +4,7 @@
 #include "core/hash.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "io/manifest.h"
 
 namespace retort::io {
 namespace {
@@ -35,6 +36,16 @@ nlohmann::json read_sealed(const std::filesystem::path& folder, std::string_view
   return parse_sealed(text_of(path), path.string());
 }
 
+nlohmann::json read_results_file(const std::filesystem::path& folder) {
+  nlohmann::json results = read_sealed(folder, kResultsName);
+  const auto of = results.find(kResultsRecipe);
+  if (of != results.end() && has_manifest(folder) && *of != read_manifest(folder).recipe_hash)
+    throw core::DataError((folder / kResultsName).string() +
+                          " is of another result than its folder's: restore it or make its folder "
+                          "anew");
+  return results;
+}
+
 void write_configuration(const std::filesystem::path& folder, std::string_view text) {
   write_file(folder / kConfigurationName, std::string_view(sealed_configuration(text)));
 }
@@ -44,6 +55,10 @@ std::string companion_fault(const std::filesystem::path& folder, const std::stri
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return "missing";
   try {
+    if (name == kResultsName) {
+      (void)read_results_file(folder);
+      return "";
+    }
     const std::string text = text_of(path);
     if (name != kConfigurationName) {
       (void)parse_sealed(text, path.string());

@@ -19,11 +19,17 @@ void write_sealed(const std::filesystem::path& folder, std::string_view name,
 /// Its object. DataError that names the file if it is missing or damaged.
 nlohmann::json read_sealed(const std::filesystem::path& folder, std::string_view name);
 
+/// FOLDER/results.json. DataError as read_sealed()'s; also if it is of another result than the
+/// folder's manifest: each names the recipe that it was made with, those of earlier programs none.
+nlohmann::json read_results_file(const std::filesystem::path& folder);
+/// Its field.
+inline constexpr std::string_view kResultsRecipe = "recipe_hash";
+
 /// FOLDER/config.ini: the text, and a comment line with its SHA-256 at the end.
 void write_configuration(const std::filesystem::path& folder, std::string_view text);
 
 /// What is wrong with the companion FOLDER/NAME (config.ini, or a sealed document): missing, or
-/// another text than its checksum is of. Empty: nothing.
+/// another text than its checksum is of, or results of another recipe. Empty: nothing.
 std::string companion_fault(const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace retort::io

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kBad = ".bad";
 constexpr std::string_view kOld = ".old";
+constexpr std::uint64_t kMostEpochs = 1'000'000'000;  // far from where a number of starts wraps
 
 // A decimal number of all of `text`; nothing for anything else.
 std::optional<std::uint64_t> number_of(std::string_view text) {
@@ -48,7 +49,7 @@ std::optional<GenerationId> generation_id(std::string_view name) {
   if (mark == std::string_view::npos) return std::nullopt;
   const auto step = number_of(name.substr(4, mark - 4));
   const auto epoch = number_of(name.substr(mark + 2));
-  if (!step || !epoch || *epoch > 0xffffffffu) return std::nullopt;
+  if (!step || !epoch || *epoch > kMostEpochs) return std::nullopt;
   const GenerationId id{*step, static_cast<std::uint32_t>(*epoch)};
   if (name_of(id) != name) return std::nullopt;
   return id;
@@ -59,7 +60,7 @@ std::string claim_name(std::uint32_t epoch) { return fmt::format("epoch-{:04}", 
 std::optional<std::uint32_t> claim_epoch(std::string_view name) {
   if (!name.starts_with("epoch-")) return std::nullopt;
   const auto epoch = number_of(name.substr(6));
-  if (!epoch || *epoch == 0 || *epoch >= 0xffffffffu) return std::nullopt;
+  if (!epoch || *epoch == 0 || *epoch > kMostEpochs) return std::nullopt;
   const auto value = static_cast<std::uint32_t>(*epoch);
   if (claim_name(value) != name) return std::nullopt;
   return value;

@@ -1,6 +1,9 @@
 #include "io/json_text.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -26,6 +29,27 @@ std::string dump(const nlohmann::json& value, int indent) {
     throw core::DataError(std::string("text is not UTF-8 and cannot be kept in JSON: ") +
                           parser_message(error));
   }
+}
+
+// Levels of objects and arrays within each other. What works on values calls itself for each.
+constexpr std::size_t kMostNesting = 100;
+std::size_t nesting(std::string_view text) {
+  std::size_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
 }
 
 }  // namespace
@@ -54,6 +78,8 @@ nlohmann::json parse_sealed(std::string_view text, const std::string& where) {
 
 nlohmann::json parse_json(std::span<const std::byte> bytes, const std::string& where) {
   const char* begin = reinterpret_cast<const char*>(bytes.data());
+  if (nesting({begin, bytes.size()}) > kMostNesting)
+    throw_bad_fields(where, fmt::format("more than {} levels of nesting", kMostNesting));
   try {
     return nlohmann::json::parse(begin, begin + bytes.size());
   } catch (const nlohmann::json::exception& error) {

@@ -70,10 +70,10 @@ std::vector<MemberFault> verify_members(const std::filesystem::path& folder,
 class MemberLedger {
  public:
   /// `origin`: what the recipe does not cover, such as the times of source files; members on record
-  /// with another one are made anew. Empty: nothing.
+  /// with another one, or with none, are made anew. Empty: nothing.
   MemberLedger(std::filesystem::path folder, std::string recipe_hash, std::string origin = {});
   /// That of a folder which is there, with the recipe of its manifest or records.
-  static MemberLedger existing(const std::filesystem::path& folder);
+  static MemberLedger existing(const std::filesystem::path& folder, std::string origin = {});
   /// Writes the member's bytes and then its record. Any rank, distinct names.
   void commit(const std::string& name, std::span<const std::byte> bytes, nlohmann::json facts);
   /// The members that are there and right, sorted by name. One with a foreign recipe: UsageError

@@ -116,8 +116,8 @@ MemberLedger::MemberLedger(std::filesystem::path folder, std::string recipe_hash
       recipe_hash_(std::move(recipe_hash)),
       origin_(std::move(origin)) {}
 
-MemberLedger MemberLedger::existing(const std::filesystem::path& folder) {
-  if (has_manifest(folder)) return {folder, read_manifest(folder).recipe_hash};
+MemberLedger MemberLedger::existing(const std::filesystem::path& folder, std::string origin) {
+  if (has_manifest(folder)) return {folder, read_manifest(folder).recipe_hash, std::move(origin)};
   std::error_code error;
   for (auto entry = std::filesystem::recursive_directory_iterator(folder / "members", error);
        !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
@@ -126,7 +126,7 @@ MemberLedger MemberLedger::existing(const std::filesystem::path& folder) {
       const std::vector<std::byte> bytes = read_file(entry->path());
       const auto object = parse_sealed({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
                                        entry->path().string());
-      return {folder, object.at("recipe_hash").get<std::string>()};
+      return {folder, object.at("recipe_hash").get<std::string>(), std::move(origin)};
     } catch (const core::DataError&) {
       continue;  // records() sees to a damaged one
     } catch (const nlohmann::json::exception&) {
@@ -179,8 +179,10 @@ std::vector<Member> MemberLedger::adopt() const {
   remove_temporaries(folder_);
   if (!origin_.empty())
     for (const Recorded& record : read_records(folder_))
-      if (record.recipe == recipe_hash_ && !record.origin.empty() && record.origin != origin_)
-        set_aside(folder_, record.member, "was made from other source files");
+      if (record.recipe == recipe_hash_ && record.origin != origin_)
+        set_aside(folder_, record.member,
+                  record.origin.empty() ? "may be made from other source files"
+                                        : "was made from other source files");
   std::vector<Member> candidates = records();
   std::optional<Manifest> manifest;
   if (has_manifest(folder_)) {

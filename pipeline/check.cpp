@@ -26,6 +26,7 @@
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
 #include "pipeline/submission_record.h"
+#include "stages/source_stamp.h"
 
 namespace retort::pipeline {
 namespace {
@@ -195,6 +196,7 @@ class Checker {
       guarded(folder / name, [&] {
         if (const auto wrong = io::companion_fault(folder, name); !wrong.empty())
           throw core::DataError(wrong);
+        if (name == stages::kSourceStampName) stages::require_source_stamp(folder);
         ++report_.files;
       });
     }
@@ -311,6 +313,8 @@ class Checker {
   /// Members of a folder that is still being written: those with records must be right.
   void check_ledger(const fs::path& folder) {
     const auto root = folder / "members";
+    if (const auto stamp = folder / stages::kSourceStampName; fs::exists(stamp))
+      guarded(stamp, [&] { stages::require_source_stamp(folder); });
     for (auto entry = fs::recursive_directory_iterator(root);
          entry != fs::recursive_directory_iterator(); ++entry) {
       if (entry->path().extension() != ".json") continue;

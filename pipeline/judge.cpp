@@ -78,14 +78,12 @@ Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
     case Standing::replace: {
       const auto old = states_.set_aside(name);
       judged.why += fmt::format("; the old output is in {}", old.string());
-      start_ = states_.mark_started(name, *judged.recipe, after);
-      started_ = instance;
+      begin(instance, *judged.recipe, after);
       break;
     }
     case Standing::start:
     case Standing::resume:
-      start_ = states_.mark_started(name, *judged.recipe, after);
-      started_ = instance;
+      begin(instance, *judged.recipe, after);
       break;
     case Standing::up_to_date:
     case Standing::waiting:
@@ -94,12 +92,16 @@ Assessment Judge::prepare(std::size_t instance, AfterRestarts after) {
   return judged;
 }
 
+void Judge::begin(std::size_t instance, const Recipe& recipe, AfterRestarts after) {
+  start_ = states_.mark_started(job_.graph.instances[instance].name, recipe, after);
+  recipe_ = recipe;
+  started_ = instance;
+}
+
 std::string Judge::replace(std::size_t instance) {
   const auto& name = job_.graph.instances[instance].name;
-  const auto recipe = states_.record(name)->recipe;
   const auto old = states_.set_aside(name);
-  start_ = states_.mark_started(name, recipe, AfterRestarts::retry);
-  started_ = instance;
+  begin(instance, Recipe(recipe_), AfterRestarts::retry);
   return old.string();
 }
 
@@ -110,7 +112,7 @@ void Judge::finished(std::size_t instance, double seconds) {
         "section {} ended without a result (no manifest.json in {}); remove options that only look "
         "ahead, such as estimate",
         name, (job_.place.run / name).string()));
-  states_.mark_complete(name, states_.record(name)->recipe, seconds);
+  states_.mark_complete(name, recipe_, seconds);
 }
 
 void Judge::stopped(std::size_t instance) {

@@ -54,12 +54,14 @@ class Judge {
 
  private:
   Recipe recipe(std::size_t instance);
+  void begin(std::size_t instance, const Recipe& recipe, AfterRestarts after);
 
   const Job& job_;
   DigestCache cache_;
   ContentDigests digests_;
   SectionStates states_;
   std::optional<std::size_t> started_;  // the instance that runs
+  Recipe recipe_;                       // what it is started with
   std::uint64_t start_ = 0;             // and the number of its start
 };
 

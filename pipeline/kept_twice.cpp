@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <map>
 #include <random>
 #include <set>
@@ -24,7 +26,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCopies = ".copies";
-constexpr const char* kIdentity = "run";  // in each file
+// In each file: which run it is of, and when it was written.
+constexpr const char* kIdentity = "run";
+constexpr const char* kRevision = "revision";
 
 bool is_there(const fs::path& path) {
   std::error_code code;
@@ -122,6 +126,33 @@ nlohmann::json read_right(const fs::path& path, const Accept& accept = {}) {
   return json;
 }
 
+/// Files of earlier programs have none.
+std::uint64_t revision_of(const nlohmann::json& json) {
+  const auto found = json.find(kRevision);
+  return found == json.end() || !found->is_number_unsigned() ? 0 : found->get<std::uint64_t>();
+}
+
+/// A file as it is there: right, wrong in some way, or neither if it is missing.
+struct Reading {
+  std::optional<nlohmann::json> json;
+  std::exception_ptr fault;
+};
+Reading reading_of(const fs::path& path, const Accept& accept = {}) {
+  Reading reading;
+  if (!is_there(path)) return reading;
+  try {
+    reading.json = read_right(path, accept);
+  } catch (const core::Error&) {
+    reading.fault = std::current_exception();
+  }
+  return reading;
+}
+
+bool is_copy(const fs::path& path) { return path.parent_path().filename() == kCopies; }
+fs::path original_of(const fs::path& copy) {
+  return copy.parent_path().parent_path() / copy.filename();
+}
+
 /// True: all of it is on the disk.
 bool write_durably(const fs::path& path, const std::string& text) {
   const io::Descriptor file = io::open_descriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
@@ -150,28 +181,33 @@ fs::path copy_of(const fs::path& path) { return path.parent_path() / kCopies / p
 bool is_kept(const fs::path& path) { return is_there(path) || is_there(copy_of(path)); }
 
 std::optional<nlohmann::json> read_twice(const fs::path& path, const Accept& accept) {
-  const fs::path copy = copy_of(path);
-  if (!is_there(path) && !is_there(copy)) return std::nullopt;
-  try {
-    if (!is_there(path)) throw core::DataError(path.string() + " is missing");
-    return read_right(path, accept);
-  } catch (const core::Error&) {
-    if (!is_there(copy)) throw;
-    try {
-      nlohmann::json json = read_right(copy, accept);
-      static std::set<fs::path> told;  // once, however often it is read
-      if (told.insert(path).second)
-        core::log_warning("{} is damaged, lost or another run's; its copy is right and is used",
-                          path.string());
-      return json;
-    } catch (const core::Error&) {
-      // The first error says what is wrong.
-    }
-    throw;
+  if (!is_kept(path)) return std::nullopt;
+  Reading file = reading_of(path, accept), copy = reading_of(copy_of(path), accept);
+  if (file.json && (!copy.json || revision_of(*copy.json) <= revision_of(*file.json)))
+    return std::move(file.json);
+  if (copy.json) {
+    static std::set<fs::path> told;  // once, however often it is read
+    if (told.insert(path).second)
+      core::log_warning(
+          "{} is damaged, lost, an older one or another run's; its copy is right and is used",
+          path.string());
+    return std::move(copy.json);
   }
+  if (file.fault) std::rethrow_exception(file.fault);
+  throw core::DataError(path.string() + " is missing");
 }
 
-void require_right(const fs::path& path) { read_right(path); }
+void require_right(const fs::path& path) {
+  const nlohmann::json json = read_right(path);
+  const Reading other = reading_of(is_copy(path) ? original_of(path) : copy_of(path));
+  if (!other.json) return;
+  if (revision_of(*other.json) > revision_of(json))
+    throw core::DataError(
+        path.string() + (is_copy(path) ? ": is of an older state than the file that it is a copy of"
+                                       : ": is of an older state than its copy"));
+  if (is_copy(path) && revision_of(*other.json) == revision_of(json) && *other.json != json)
+    throw core::DataError(path.string() + ": differs from the file that it is a copy of");
+}
 
 void write_twice(const fs::path& path, nlohmann::json json) {
   if (const fs::path run = run_of(path); !run.empty()) {
@@ -184,6 +220,13 @@ void write_twice(const fs::path& path, nlohmann::json json) {
     if (identity.empty()) identity = new_identity();
     json[kIdentity] = identity;
   }
+  // A time, since a file may be removed and begin anew; later than before though clocks go wrong.
+  auto revision = static_cast<std::uint64_t>(
+      std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count());
+  for (const auto& each : {path, copy_of(path)})
+    if (const Reading before = reading_of(each); before.json)
+      revision = std::max(revision, revision_of(*before.json) + 1);
+  json[kRevision] = revision;
   const std::string text = io::sealed_text(std::move(json));
   std::error_code code;
   fs::remove(copy_of(path), code);  // never an older one beside a newer file
@@ -198,14 +241,13 @@ void remove_twice(const fs::path& path) {
 }
 
 bool restore_twice(const fs::path& path) {
-  const bool is_copy = path.parent_path().filename() == kCopies;
-  const fs::path file = is_copy ? path.parent_path().parent_path() / path.filename() : path;
+  const fs::path file = is_copy(path) ? original_of(path) : path;
   try {
-    const fs::path right = is_copy ? file : copy_of(file);
+    const fs::path right = is_copy(path) ? file : copy_of(file);
     read_right(right);
     const std::string text = text_of(right);
     io::set_aside(path);
-    if (is_copy)
+    if (is_copy(path))
       write_copy(file, text);
     else
       io::write_file(file, std::string_view(text));

@@ -20,6 +20,7 @@
 #include "pipeline/job.h"
 #include "pipeline/kept_twice.h"
 #include "pipeline/section_state.h"
+#include "stages/source_stamp.h"
 
 namespace retort::pipeline {
 namespace {
@@ -260,7 +261,8 @@ class Repair {
   }
 
   void mend_ledger(const fs::path& folder, const std::vector<Fault>& faults) {
-    const auto ledger = io::MemberLedger::existing(folder);
+    const auto ledger =
+        io::MemberLedger::existing(folder, stages::kept_source_stamp(folder).value_or(""));
     std::set<std::string> members;
     for (const auto& member :
          io::has_manifest(folder) ? io::read_manifest(folder).members : ledger.records())
@@ -269,7 +271,9 @@ class Repair {
     const auto good = ledger.reopen();
     for (const auto& member : good) members.erase(member.name);
     for (const auto& name : members) aside(folder / name, "it is made anew, it alone");
+    std::set<fs::path> done;
     for (const auto& path : files_of(faults)) {
+      done.insert(path);
       if (members.contains(path.lexically_relative(folder).generic_string())) continue;
       io::set_aside(path);
       aside(path, "it is written again");
@@ -279,7 +283,8 @@ class Repair {
       // Its bytes are those that were written, and wrong: writing them again gives the same.
       if (path == folder && members.empty())
         left(fault, "remove the folder; if it comes again, report it");
-      else if (!fs::exists(path) && !members.contains(path.lexically_relative(folder)))
+      else if (!done.contains(path) && !fs::exists(path) &&
+               !members.contains(path.lexically_relative(folder)))
         aside(path, "it is written again");
     }
   }

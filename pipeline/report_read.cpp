@@ -89,7 +89,7 @@ void read_folder(const fs::path& folder, ReportSection& section, std::vector<std
   });
   noting(notes, [&] {
     if (!fs::exists(folder / io::kResultsName)) return;
-    section.results = io::read_sealed(folder, io::kResultsName);
+    section.results = io::read_results_file(folder);
     if (const auto seconds = section.results.find("seconds");
         seconds != section.results.end() && seconds->is_number())
       section.seconds = seconds->get<double>();

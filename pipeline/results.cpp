@@ -34,7 +34,7 @@ std::size_t columns(const std::string& text) {
 
 Results read_results(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / io::kResultsName)) return {};
-  return numbers_of(io::read_sealed(folder, io::kResultsName));
+  return numbers_of(io::read_results_file(folder));
 }
 
 Results numbers_of(const nlohmann::json& json) {

@@ -48,7 +48,7 @@ void clear_failed_pack(const fs::path& folder, const io::MemberLedger& ledger,
                        const std::string& stamp) {
   if (!is_there(folder / kFailedPackName) || was_complete(folder)) return;
   (void)io::read_sealed(folder, kFailedPackName);  // it decides what is removed: it must be whole
-  if (!ledger.holds_others() && same_source_stamp(folder, stamp)) {
+  if (!ledger.holds_others() && compare_source_stamp(folder, stamp) == SourceStamp::same) {
     remove_file(folder / kFailedPackName);  // goes on: from here on it did not end with an error
     return;
   }

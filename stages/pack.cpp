@@ -55,7 +55,9 @@ class Pack : public Stage {
                    const io::PackForm& form, io::MemberLedger& ledger,
                    const std::set<std::string>& present, const std::string& recipe) const;
   void complete(StageContext& context, const io::Catalogue& catalogue, const io::ShardPlan& plan,
-                const io::PackForm& form, const std::string& stamp, io::MemberLedger& ledger) const;
+                const io::PackForm& form, const std::string& recipe, const std::string& stamp,
+                io::MemberLedger& ledger) const;
+  bool is_packed(StageContext& context, const std::string& recipe, const std::string& stamp) const;
   std::set<std::string> adopt(comm::Communicator& communicator,
                               const io::MemberLedger& ledger) const;
 
@@ -183,8 +185,8 @@ std::set<std::string> Pack::adopt(comm::Communicator& communicator,
 }
 
 void Pack::complete(StageContext& context, const io::Catalogue& catalogue,
-                    const io::ShardPlan& plan, const io::PackForm& form, const std::string& stamp,
-                    io::MemberLedger& ledger) const {
+                    const io::ShardPlan& plan, const io::PackForm& form, const std::string& recipe,
+                    const std::string& stamp, io::MemberLedger& ledger) const {
   io::Manifest manifest;
   nlohmann::json results;
   io::on_root(context.communicator, [&] {
@@ -195,11 +197,25 @@ void Pack::complete(StageContext& context, const io::Catalogue& catalogue,
     manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
     results = pack_results(manifest, tally, catalogue);
     core::take_warnings();  // they are on the log; the folder is the same without
-    manifest.companions = write_companions(context, options_.out, results);
+    manifest.companions = write_companions(context, options_.out, recipe, results);
     if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
   });
   ledger.seal(context.communicator, std::move(manifest));
   io::on_root(context.communicator, [&] { print_pack(context, results); });
+}
+
+/// Collective. Whether the dataset is there, of these files; prints it then.
+bool Pack::is_packed(StageContext& context, const std::string& recipe,
+                     const std::string& stamp) const {
+  if (!is_complete(context, options_.out, recipe, io::kPackedManifestKind)) return false;
+  std::uint64_t known = 0;
+  io::on_root(context.communicator, [&] {
+    if (check_source_stamp(options_.out, options_.source, stamp) == SourceStamp::unknown) return;
+    core::log_info("{}: already complete", options_.out.string());
+    print_pack(context, io::read_results_file(options_.out));
+    known = 1;
+  });
+  return context.communicator.all_reduce_max(known) == 1;
 }
 
 StageOutcome Pack::run(StageContext& context) {
@@ -216,19 +232,20 @@ StageOutcome Pack::run(StageContext& context) {
   const io::PackForm form = form_for(catalogue);
   const io::ShardPlan plan = io::plan_shards(catalogue, form, options_.shard_samples);
   const std::string recipe = recipe_hash(context, "source " + catalogue.digest());
-  if (is_complete(context, options_.out, recipe, io::kPackedManifestKind)) {
-    io::on_root(communicator, [&] {
-      check_source_stamp(options_.out, options_.source, stamp);
-      core::log_info("{}: already complete", options_.out.string());
-      print_pack(context, io::read_sealed(options_.out, io::kResultsName));
-    });
-    return StageOutcome::done;
-  }
+  if (is_packed(context, recipe, stamp)) return StageOutcome::done;
   const auto live = io::RunFolder::open(
       communicator, options_.out, recipe,
       context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
   io::MemberLedger ledger(options_.out, recipe, stamp);
   io::on_root(communicator, [&] {
+    if (io::has_manifest(options_.out)) {
+      core::log_warning(
+          "{} is missing or damaged: what was packed may be of other files, it is packed anew",
+          (options_.out / kSourceStampName).string());
+      const io::MemberLedger unknown(options_.out, recipe);
+      unknown.reopen();
+      unknown.discard();
+    }
     clear_failed_pack(options_.out, ledger, stamp);
     keep_source_stamp(options_.out, options_.source, stamp);
   });
@@ -240,7 +257,7 @@ StageOutcome Pack::run(StageContext& context) {
       core::log_info("stopped on request; the same command goes on from what is there");
       return StageOutcome::stopped;
     }
-    complete(context, catalogue, plan, form, stamp, ledger);
+    complete(context, catalogue, plan, form, recipe, stamp, ledger);
   } catch (const core::Error& error) {
     if (communicator.root()) keep_pack_failure(live, error.what());
     throw;

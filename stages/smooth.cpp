@@ -245,7 +245,7 @@ StageOutcome Smooth::run(StageContext& context) {
     results["mean_discarded"] = summary.discarded / rows;
     results["similarities"] = {{"nearest", summary.nearest}, {"kept", summary.kept}};
     manifest.companions =
-        write_companions(context, options_.out, with_circumstances(context, results));
+        write_companions(context, options_.out, recipe, with_circumstances(context, results));
   });
   ledger.seal(communicator, manifest);
   print_results(context, results);

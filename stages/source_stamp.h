@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,13 +11,22 @@ namespace retort::stages {
 
 inline constexpr std::string_view kSourceStampName = "source.json";
 
-/// False if FOLDER/source.json holds another stamp than `stamp`.
-bool same_source_stamp(const std::filesystem::path& folder, const std::string& stamp);
-/// UsageError if FOLDER/source.json holds another stamp than `stamp` (io::Catalogue::stamp); says
-/// that `source` changed. An empty stamp, or a folder without the file, has nothing to say.
-void check_source_stamp(const std::filesystem::path& folder, const std::filesystem::path& source,
-                        const std::string& stamp);
-/// check_source_stamp(), then writes the file if it is not there. Nothing for an empty stamp.
+/// That of FOLDER/source.json; nothing if the file is missing or damaged.
+std::optional<std::string> kept_source_stamp(const std::filesystem::path& folder);
+
+/// DataError: it is missing or damaged.
+void require_source_stamp(const std::filesystem::path& folder);
+
+/// What FOLDER/source.json says of a stamp (io::Catalogue::stamp). unknown: it is damaged or
+/// missing.
+enum class SourceStamp { same, other, unknown };
+/// `same` for an empty stamp, and for a complete folder of an earlier program, which kept none.
+SourceStamp compare_source_stamp(const std::filesystem::path& folder, const std::string& stamp);
+/// The same, but UsageError for another stamp: says that `source` changed.
+SourceStamp check_source_stamp(const std::filesystem::path& folder,
+                               const std::filesystem::path& source, const std::string& stamp);
+/// check_source_stamp(), then writes the file if it is missing or damaged. Nothing for an empty
+/// stamp.
 void keep_source_stamp(const std::filesystem::path& folder, const std::filesystem::path& source,
                        const std::string& stamp);
 

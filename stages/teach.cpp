@@ -248,7 +248,7 @@ class Teach : public Stage {
       core::log_info("{}", phase_line(outcome.time));
     }
     results["seconds"] = watch.seconds();
-    seal(context, parts, ledger, results);
+    seal(context, parts, recipe, ledger, results);
     return StageOutcome::done;
   }
 
@@ -371,8 +371,8 @@ class Teach : public Stage {
     return StageOutcome::done;
   }
 
-  void seal(StageContext& context, std::span<const Part> parts, io::MemberLedger& ledger,
-            nlohmann::json& results) const {
+  void seal(StageContext& context, std::span<const Part> parts, const std::string& recipe,
+            io::MemberLedger& ledger, nlohmann::json& results) const {
     io::Manifest manifest;
     manifest.kind = "logits";
     for (const Part& part : parts) io::add_part(manifest.facts, part.facts);
@@ -381,7 +381,7 @@ class Teach : public Stage {
       for (const Part& part : parts)
         add_size(results, part.facts, static_cast<double>(row_bytes_of(part.facts, members)));
       manifest.companions =
-          write_companions(context, options_.out, with_circumstances(context, results));
+          write_companions(context, options_.out, recipe, with_circumstances(context, results));
       manifest.content_digest = content_digest(parts, members);
     });
     ledger.seal(context.communicator, manifest);

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Files that are right in themselves and not those that belong there: earlier states of the same run, other
+# sealed files, data and results of another run beside what would give them away. None is believed.
+. "$(dirname "$0")/tiny_plan.sh"
+run 0 run tiny.ini --out whole
+run 0 run tiny.ini --out turned --set teacher.seed=5
+cp -r turned five
+run 0 run tiny.ini --out turned
+whole=$(digest whole)
+five=$(digest five)
+[ "$(digest turned)" = "$whole" ] || fail "turned back, another result"
+from() { # FOLDER: r is a copy of it
+  rm -rf r
+  cp -r "$1" r
+}
+gives() { # DIGEST STORY
+  [ "$(digest r)" = "$1" ] || fail "$2: another result"
+  run 0 check r
+}
+
+# What keeps a run, as it was before: the newer one of the two counts.
+for file in .plan/settings.json .plan/sections/teacher.json; do
+  for place in $file "$(dirname $file)/.copies/$(basename $file)"; do
+    for repair in no yes; do
+      from turned
+      cp "five/$file" "r/$place"
+      run 65 check r
+      says "fault  r/$place: is of an older state than"
+      if [ $repair = yes ]; then
+        run 0 check r --repair
+        says "written again from its copy"
+        run 0 check r
+      fi
+      run 0 resume r
+      ! grep -q 'run again' out || fail "$place, repair $repair: something was made again"
+      [ $repair = no ] || silent_about "its copy"
+      [ "$(digest r)" = "$whole" ] || fail "an older $place, repair $repair: another result"
+    done
+  done
+done
+
+# A finished data folder of other files of the same names and sizes, without what tells them apart.
+cp -r pictures others
+for file in pictures/*/*.pgm; do tr 3 4 <"$file" >"others/${file#pictures/}"; done
+sed 's/^source = .*/source = others/' tiny.ini >others.ini
+run 0 run others.ini --out others-run
+RETORT_FAULT_POINT='atomic-rename@data/manifest.json:1:kill' "$RETORT" run tiny.ini --out packed >out 2>err
+[ -d packed/data/members ] || fail "not killed while packing"
+for damage in gone flip sealed repaired; do
+  from packed
+  rm -r r/data && cp -r others-run/data r/
+  case $damage in
+    gone) rm r/data/source.json ;;
+    flip) flip r/data/source.json ;;
+    sealed) cp whole/score/results.json r/data/source.json ;;
+    repaired)
+      flip r/data/source.json
+      "$RETORT" check r --repair >out 2>err ;;
+  esac
+  if [ $damage != repaired ]; then
+    run 65 check r
+    says "r/data/source.json"
+  fi
+  run 0 resume r
+  gives "$whole" "data of others, source.json $damage"
+done
+# Its own, and source.json replaced while it was packed; then one bad shard of a whole one.
+from packed
+cp whole/score/results.json r/data/source.json
+run 65 check r
+run 0 resume r
+gives "$whole" "another sealed file as source.json"
+from whole
+shard=$(cd r/data && ls -- */*.h5 | head -n 1)
+flip "r/data/$shard"
+run 0 check r --repair
+run 0 resume r
+warns "data: 2 members are there already"
+gives "$whole" "one bad shard"
+
+# Results of another run.
+RETORT_FAULT_POINT='atomic-rename@.plan/sections/teacher.json:2:kill' "$RETORT" run tiny.ini --out late >out 2>err
+[ -e late/teacher/manifest.json ] || fail "not killed after the manifest"
+for state in late whole; do
+  from $state
+  cp five/teacher/results.json r/teacher/
+  run 65 check r
+  says "r/teacher/results.json"
+  "$RETORT" check r --repair >out 2>err
+  run 0 resume r
+  gives "$whole" "another run's results, $state"
+  [ "$(grep -o '"train_loss": [0-9.]*' r/teacher/results.json)" = \
+    "$(grep -o '"train_loss": [0-9.]*' whole/teacher/results.json)" ] || fail "another run's numbers, $state"
+done
+from late
+cp five/teacher/results.json r/teacher/
+run 65 resume r
+warns "is of another result than its folder's"
+
+# A generation of a start that never was, and what no parser of JSON may go down for.
+killed begun
+from begun
+newest=$(ls -d r/teacher/checkpoints/gen-* | tail -n 1)
+cp -r "$newest" r/teacher/checkpoints/gen-0000000099-e4294967295
+run 0 resume r
+[ "$(digest r)" = "$whole" ] || fail "a generation of start 4294967295: another result"
+from whole
+python3 -c "n = 200000; print('{\"checksum\":\"0\",\"a\":' + '[' * n + ']' * n + '}')" >r/teacher/manifest.json
+run 65 check r
+says "levels of nesting"
+run 0 resume r
+gives "$whole" "a deeply nested manifest"
