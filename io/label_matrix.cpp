@@ -24,8 +24,7 @@ constexpr std::uint64_t kMostClassesPerFile = std::uint64_t{1} << 21;
       fmt::format("{}: is no part of a label matrix: {}; run smooth again", where, why));
 }
 
-// `entries`: where a row's begin in the lists.
-void check_row(const LabelRows& rows, std::uint64_t r, std::uint32_t top_m, std::uint64_t classes,
+void check_row(const LabelRows& rows, std::uint64_t r, const LabelMatrixFacts& facts,
                const std::string& where) {
   const std::uint64_t own = rows.classes.begin + r;
   const std::uint64_t begin = rows.row_begin[r], end = rows.row_begin[r + 1];
@@ -33,7 +32,8 @@ void check_row(const LabelRows& rows, std::uint64_t r, std::uint32_t top_m, std:
     refuse(where, fmt::format("the row of class {} {}", own, why));
   };
   if (end <= begin) fail("is empty");
-  if (end - begin > top_m) fail(fmt::format("has {} entries, {} are the most", end - begin, top_m));
+  if (end - begin > facts.top_m)
+    fail(fmt::format("has {} entries, {} are the most", end - begin, facts.top_m));
   for (std::uint64_t at = begin; at < end; ++at)
     if (!(rows.weights[at] > 0 && rows.weights[at] <= 1)) fail("has a weight outside (0, 1]");
   if (rows.status[r] > LabelStatus::alone) fail("has an unknown status");
@@ -49,11 +49,25 @@ void check_row(const LabelRows& rows, std::uint64_t r, std::uint32_t top_m, std:
   if (rest.value() / normaliser != rows.discarded[r])
     fail("does not discard what its normaliser leaves over");
   for (std::uint64_t at = begin; at < end; ++at) {
-    if (rows.ids[at] >= classes) fail(fmt::format("names class {} of {}", rows.ids[at], classes));
+    if (rows.ids[at] >= facts.classes)
+      fail(fmt::format("names class {} of {}", rows.ids[at], facts.classes));
     if (rows.ids[at] == own && at != begin) fail("holds the class itself behind another");
     const bool first_other = at == begin || (at == begin + 1 && rows.ids[begin] == own);
-    if (!first_other && rows.weights[at] > rows.weights[at - 1]) fail("is not in order");
+    if (first_other) continue;
+    if (rows.weights[at] > rows.weights[at - 1]) fail("is not in order");
+    // Weights of `clamp` are the cosines; others may be equal where cosines are not.
+    if (facts.negatives == "clamp" && rows.weights[at] == rows.weights[at - 1] &&
+        rows.ids[at] < rows.ids[at - 1])
+      fail("is not in order");
   }
+  if (rows.status[r] == LabelStatus::ok && (facts.self == "keep") != (rows.ids[begin] == own))
+    fail(facts.self == "keep" ? "does not begin with the class itself"
+                              : "holds the class itself, which was to be left out");
+  std::vector<std::uint32_t> named(rows.ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   rows.ids.begin() + static_cast<std::ptrdiff_t>(end));
+  std::sort(named.begin(), named.end());
+  if (const auto twice = std::adjacent_find(named.begin(), named.end()); twice != named.end())
+    fail(fmt::format("names class {} twice", *twice));
 }
 
 }  // namespace
@@ -143,6 +157,8 @@ LabelMatrix::LabelMatrix(std::filesystem::path folder) : folder_(std::move(folde
                     manifest.format_version, kLabelMatrixVersion));
   facts_ = LabelMatrixFacts::from_json(manifest.facts, where);
   digest_ = manifest.content_digest;
+  if (digest_ != content_digest(manifest))
+    refuse(where, "its content digest is not that of its members");
   class_names_ = packed_class_names(folder_, manifest);
   if (class_names_.size() != facts_.classes ||
       packed_class_digest(class_names_) != facts_.class_digest)
@@ -182,7 +198,7 @@ LabelRows LabelMatrix::read(std::uint64_t file) const {
   for (std::uint64_t r = 0; r < n; ++r) {
     rows.normaliser.push_back({words[3 * r], words[3 * r + 1], words[3 * r + 2]});
     rows.status.push_back(static_cast<LabelStatus>(status[r]));
-    check_row(rows, r, facts_.top_m, facts_.classes, where);
+    check_row(rows, r, facts_, where);
   }
   return rows;
 }

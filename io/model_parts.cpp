@@ -10,6 +10,8 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "core/hash.h"
+#include "io/atomic_file.h"
 #include "io/safetensors.h"
 
 namespace retort::io {
@@ -75,9 +77,14 @@ ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
     std::map<std::string, SafetensorsEntry> entries;
   };
   std::map<std::filesystem::path, Header> headers;
+  std::map<std::string, std::filesystem::path> contents;              // by SHA-256
   std::map<std::string, std::vector<std::filesystem::path>> holders;  // as the files are given
   for (const auto& path : files) {
-    const SafetensorsFile file(read_file(path), path.string());
+    std::vector<std::byte> bytes = read_file(path);
+    const auto [twin, is_new] = contents.emplace(core::sha256_hex(bytes), path);
+    if (!is_new && headers.count(path) == 0)
+      throw DataError(fmt::format("{}: holds what {} holds", path.string(), twin->second.string()));
+    const SafetensorsFile file(std::move(bytes), path.string());
     Header header{number(file.metadata(), kFirstClassKey, path.string()),
                   number(file.metadata(), kClassesKey, path.string()), file.entries()};
     if (!headers.emplace(path, std::move(header)).second)
@@ -114,7 +121,6 @@ ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
       parts.push_back({path, {first, first + own[0]}});
       next = first + own[0];
     }
-    const std::uint64_t all = headers.at(paths.front()).all.value_or(0);
     std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
       return std::pair(a.rows.begin, a.rows.end) < std::pair(b.rows.begin, b.rows.end);
     });
@@ -127,11 +133,54 @@ ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
             part.rows.begin < next ? "twice" : "by nobody"));
       next = part.rows.end;
     }
-    if (told && all != 0 && all != next)
-      throw DataError(fmt::format("{}: {} ends at class {} of {}: class {} is owned by nobody",
-                                  parts.back().file.string(), name, next, all, next));
+    for (const auto& path : paths) {
+      const std::uint64_t all = headers.at(path).all.value_or(next);
+      if (all > next)
+        throw DataError(fmt::format("{}: {} ends at class {} of {}: class {} is owned by nobody",
+                                    parts.back().file.string(), name, next, all, next));
+      if (all < next)
+        throw DataError(fmt::format("{}: speaks of {} classes, {} has {} rows", path.string(), all,
+                                    name, next));
+    }
     specs_[name].shape[0] = next;
     parts_[name] = std::move(parts);
+  }
+  for (const auto& [path, header] : headers)
+    if (header.all) check_whole(path, header.first.value_or(0), *header.all);
+  check_biases();
+}
+
+/// Tensors that one file holds belong to a head, too: of a part that came alone, or a bias that was
+/// not cut as its weight was.
+void ModelParts::check_whole(const std::filesystem::path& file, std::uint64_t first,
+                             std::uint64_t all) const {
+  for (const auto& [name, parts] : parts_) {
+    const bool has_all = specs_.at(name).shape.size() > 0 && specs_.at(name).shape[0] == all;
+    if (has_all && (parts.size() > 1 || first == 0)) return;
+  }
+  throw DataError(fmt::format(
+      "{}: is the part from class {} on of a layer of {} classes, of which class {} is owned by "
+      "nobody: give all parts",
+      file.string(), first, all, first == 0 ? "behind its last" : "0"));
+}
+
+void ModelParts::check_biases() const {
+  const std::string ending = "weight";
+  for (const auto& [name, parts] : parts_) {
+    if (!name.ends_with(ending)) continue;
+    const std::string bias = name.substr(0, name.size() - ending.size()) + "bias";
+    const auto found = parts_.find(bias);
+    if (found == parts_.end() || (parts.size() == 1 && found->second.size() == 1)) continue;
+    const std::uint64_t rows = specs_.at(name).shape[0], of_bias = specs_.at(bias).shape.at(0);
+    if (rows != of_bias)
+      throw DataError(fmt::format("{}: {} has {} rows, {} has {}",
+                                  found->second.front().file.string(), bias, of_bias, name, rows));
+    if (parts.size() == 1 || found->second.size() == 1) continue;  // one of them was saved whole
+    for (std::size_t i = 0; i < std::min(parts.size(), found->second.size()); ++i)
+      if (parts[i].rows != found->second[i].rows)
+        throw DataError(fmt::format("{}: its part of {} ends at row {}, that of {} at {}",
+                                    parts[i].file.string(), name, parts[i].rows.end, bias,
+                                    found->second[i].rows.end));
   }
 }
 

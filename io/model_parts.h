@@ -24,7 +24,8 @@ class ModelParts {
   /// Opens the files one after another. A tensor in one file is whole; one in several is divided:
   /// its rows follow each other as the headers say or, where none says it, as the files are given.
   /// Tensors are read as fp32; counters of BatchNorm are left out. DataError: rows that two files
-  /// hold or none, other features, headers of which some say it and some do not, no floating point.
+  /// hold or none, other features, headers of which some say it and some do not, a bias of other
+  /// rows than its weight, two files of the same content, no floating point.
   explicit ModelParts(const std::vector<std::filesystem::path>& files);
   ~ModelParts();
   ModelParts(ModelParts&&) noexcept;
@@ -41,6 +42,8 @@ class ModelParts {
     core::Range rows;
   };
   struct Loaded;
+  void check_whole(const std::filesystem::path& file, std::uint64_t first, std::uint64_t all) const;
+  void check_biases() const;
   const Tensor& load(const std::filesystem::path& file, const std::string& name) const;
 
   std::map<std::string, TensorSpec> specs_;

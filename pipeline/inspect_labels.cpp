@@ -72,9 +72,11 @@ Json one_class(LabelView& matrix, std::uint32_t id) {
 }
 
 /// The cosine of two classes from the columns themselves.
-double cosine_of(const fs::path& model, const io::LabelMatrixFacts& facts, std::uint32_t a,
+double cosine_of(const fs::path& model, const io::LabelMatrix& matrix, std::uint32_t a,
                  std::uint32_t b) {
+  const io::LabelMatrixFacts& facts = matrix.facts();
   stages::ClassWeightOptions options;
+  options.class_names = matrix.class_names();
   options.model = model;
   options.bias = facts.bias;
   const stages::ClassWeights weights = stages::read_class_weights(options);
@@ -99,7 +101,7 @@ Json pair_of(LabelView& matrix, std::uint32_t a, std::uint32_t b, const fs::path
   };
   look(a, b, "share of other in class's row");
   look(b, a, "share of class in other's row");
-  if (!model.empty()) cosine = cosine_of(model, matrix.facts(), a, b);
+  if (!model.empty()) cosine = cosine_of(model, matrix.matrix(), a, b);
   if (cosine) {
     json["cosine"] = *cosine;
   } else {

@@ -29,6 +29,7 @@ class LabelView {
  public:
   explicit LabelView(const std::filesystem::path& folder) : matrix_(folder) {}
 
+  const io::LabelMatrix& matrix() const { return matrix_; }
   const io::LabelMatrixFacts& facts() const { return matrix_.facts(); }
   const std::string& name(std::uint64_t id) const { return matrix_.class_names()[id]; }
   /// A name, a word that one name alone holds, or "#17". UsageError.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -76,6 +77,11 @@ ClassWeights of_model(const ClassWeightOptions& options) {
   return columns;
 }
 
+/// For messages: what says which classes a safetensors file has.
+std::string class_source(const ClassWeightOptions& options) {
+  return options.data.empty() ? "the label matrix" : options.data.string();
+}
+
 /// The name of the weight in a safetensors file.
 std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOptions& options,
                         std::uint64_t classes) {
@@ -89,7 +95,7 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
       throw DataError(
           fmt::format("--weight {}: is [{}]; [{}, features] is wanted, a row for each "
                       "class of {}",
-                      options.weight, fmt::join(shape, ", "), classes, options.data.string()));
+                      options.weight, fmt::join(shape, ", "), classes, class_source(options)));
     return options.weight;
   }
   std::vector<std::string> fitting;
@@ -100,7 +106,7 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
     throw DataError(
         fmt::format("{}: holds no tensor of shape [{}, features], a row for each class "
                     "of {}",
-                    where, classes, options.data.string()));
+                    where, classes, class_source(options)));
   if (fitting.size() > 1)
     throw UsageError(fmt::format("{}: {} could each be the last layer's: choose one by --weight",
                                  where, fmt::join(fitting, ", ")));
@@ -109,20 +115,20 @@ std::string weight_name(const io::SafetensorsFile& file, const ClassWeightOption
 
 ClassWeights of_file(const ClassWeightOptions& options) {
   const std::string where = options.model.string();
-  if (options.data.empty())
+  if (options.data.empty() && options.class_names.empty())
     throw UsageError(
         fmt::format("{}: a safetensors file names no classes: give --data, the data "
                     "set that it was trained on",
                     where));
   ClassWeights columns;
-  columns.class_names = io::packed_class_names(options.data);
+  columns.class_names =
+      options.class_names.empty() ? io::packed_class_names(options.data) : options.class_names;
   columns.class_digest = io::packed_class_digest(columns.class_names);
   std::vector<std::byte> bytes = io::read_file(options.model);
   columns.source = core::sha256_hex(bytes);
-  const io::SafetensorsFile file(std::move(bytes), where);
+  std::optional<io::SafetensorsFile> opened(std::in_place, std::move(bytes), where);
+  const io::SafetensorsFile& file = *opened;
   const std::string name = weight_name(file, options, columns.classes());
-  columns.weight = floats(file.as_f32(name));
-  columns.features = columns.weight.size() / columns.classes();
   if (options.bias) {
     const std::string ending = "weight";
     const std::string bias =
@@ -133,6 +139,10 @@ ClassWeights of_file(const ClassWeightOptions& options) {
       throw UsageError(fmt::format("--bias: {} holds none for {}", where, name));
     columns.bias = floats(file.as_f32(bias));
   }
+  const io::Tensor weight = file.as_f32(name);
+  opened.reset();  // twice the layer is enough
+  columns.weight = floats(weight);
+  columns.features = columns.weight.size() / columns.classes();
   return columns;
 }
 
@@ -162,6 +172,15 @@ bool ClassWeights::finite(std::uint64_t of_class) const {
                        [](float value) { return std::isfinite(value); });
   };
   return all(columns(one)) && all(biases(one));
+}
+
+bool ClassWeights::has_direction(std::uint64_t of_class, double norm_floor) const {
+  const core::Range one{of_class, of_class + 1};
+  double squares = 0;
+  for (const auto& values : {columns(one), biases(one)})
+    for (const float value : values)
+      squares += static_cast<double>(value) * static_cast<double>(value);
+  return std::sqrt(squares) > norm_floor;
 }
 
 double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, double norm_floor) {

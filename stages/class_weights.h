@@ -18,6 +18,7 @@ struct ClassWeightOptions {
   std::filesystem::path model, data;
   std::string weight;  // name of the tensor in a safetensors file; empty: found by its shape
   bool bias = false;
+  std::vector<std::string> class_names;  // of a safetensors file, instead of those of `data`
 
   void declare(core::OptionTable& table);
 };
@@ -35,8 +36,12 @@ struct ClassWeights {
   std::span<const float> columns(core::Range classes) const {
     return std::span(weight).subspan(classes.begin * features, classes.size() * features);
   }
+  /// Gives their memory back; names and digests stay.
+  void forget_columns() { weight = bias = std::vector<float>(); }
   /// Whether all numbers of a class's column are.
   bool finite(std::uint64_t of_class) const;
+  /// Whether its norm, with the bias, is above `norm_floor`.
+  bool has_direction(std::uint64_t of_class, double norm_floor) const;
   std::span<const float> biases(core::Range classes) const {
     return bias.empty() ? std::span<const float>()
                         : std::span(bias).subspan(classes.begin, classes.size());

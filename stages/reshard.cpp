@@ -24,6 +24,7 @@ struct ReshardOptions {
   std::vector<std::string> model;
   std::vector<std::string> head;
   std::uint64_t parts = 1;
+  std::uint64_t classes = 0;
   std::filesystem::path out;
 };
 
@@ -49,6 +50,9 @@ class Reshard : public Stage {
     table.add("head", &options_.head,
               "Tensors of the last layer, comma separated, such as fc.weight,fc.bias: for "
               "safetensors files; empty: those that several files hold, or the model's own");
+    table.add("classes", &options_.classes,
+              "Classes that the last layer has, so that a file which is missing is found where no "
+              "header tells; 0: as many as there are");
     auto& out = table.add("out", &options_.out, "Folder to write");
     out.effect = OptionEffect::output;
     out.required = true;
@@ -133,6 +137,9 @@ class Reshard : public Stage {
       throw DataError(fmt::format("{}: {} has {} rows, its model.json names {} classes",
                                   source.where, head.front(), classes,
                                   source.model->description.class_names.size()));
+    if (options_.classes != 0 && options_.classes != classes)
+      throw DataError(fmt::format("{}: {} has {} rows, --classes says {}", source.where,
+                                  head.front(), classes, options_.classes));
     if (options_.parts > classes)
       throw UsageError(fmt::format("--parts {}: there are {} classes", options_.parts, classes));
     return head;

@@ -58,6 +58,19 @@ class Smooth : public Stage {
   SmoothOptions options_;
 };
 
+/// "a (class 3), b (class 17) and others": of those that `is` holds for.
+template <class Is>
+std::string some_names(const ClassWeights& weights, const Is& is) {
+  std::string names;
+  int count = 0;
+  for (std::uint64_t k = 0; k < weights.classes(); ++k) {
+    if (!is(k)) continue;
+    if (++count > 5) return names + " and others";
+    names += fmt::format("{}{} (class {})", count > 1 ? ", " : "", weights.class_names[k], k);
+  }
+  return names;
+}
+
 /// DataError for columns that no label can come from, by the method's own word or the options'.
 void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights) const {
   const auto where = options_.weights.model.string();
@@ -70,23 +83,34 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
   const core::Range mine =
       core::partition(weights.classes(), static_cast<std::uint64_t>(communicator.size()),
                       static_cast<std::uint64_t>(communicator.rank()));
-  std::uint64_t faulty = 0, first_faulty = weights.classes();
-  for (std::uint64_t k = mine.begin; k < mine.end; ++k)
-    if (!weights.finite(k)) {
+  std::uint64_t faulty = 0, without_direction = 0;
+  for (std::uint64_t k = mine.begin; k < mine.end; ++k) {
+    if (!weights.finite(k))
       ++faulty;
-      first_faulty = std::min(first_faulty, k);
-    }
+    else if (!weights.has_direction(k, options_.norm_floor))
+      ++without_direction;
+  }
   faulty = communicator.all_reduce_sum(faulty);
-  first_faulty = communicator.all_reduce_min(first_faulty);
+  without_direction = communicator.all_reduce_sum(without_direction);
+  const auto is_faulty = [&](std::uint64_t k) { return !weights.finite(k); };
   if (faulty > 0 && options_.non_finite == NonFinite::error)
-    throw DataError(fmt::format(
-        "{}: the columns of {} of {} classes hold NaN or infinite numbers, the first is that of {} "
-        "(class {}): the model diverged or was saved wrongly; use another one, or give "
-        "--non-finite degenerate",
-        where, faulty, weights.classes(), weights.class_names[first_faulty], first_faulty));
+    throw DataError(
+        fmt::format("{}: the columns of {} of {} classes hold NaN or infinite numbers, {}: the "
+                    "model diverged or "
+                    "was saved wrongly; use another one, or give --non-finite degenerate",
+                    where, faulty, weights.classes(), some_names(weights, is_faulty)));
   if (faulty > 0)
     core::log_warning(
-        "{} classes have columns with NaN or infinite numbers: their rows are one-hot", faulty);
+        "{} classes have columns with NaN or infinite numbers, {}: their rows are one-hot", faulty,
+        some_names(weights, is_faulty));
+  if (without_direction > 0)
+    core::log_warning(
+        "{} classes have columns without a direction, zeros or nearly so, {}: their rows are "
+        "one-hot, "
+        "and no other class is like them",
+        without_direction, some_names(weights, [&](std::uint64_t k) {
+          return !is_faulty(k) && !weights.has_direction(k, options_.norm_floor);
+        }));
   if (!raw) return;
   const core::Range everything{0, weights.classes()};
   const nn::ClassTile all = tile_of(weights, everything);
@@ -101,10 +125,11 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
   unusable = communicator.all_reduce_sum(unusable);
   first = communicator.all_reduce_min(first);
   if (first < weights.classes())
-    throw DataError(fmt::format(
-        "{}: raw cosines are no labels: {} of {} rows have a negative one, {} sum to nothing; the "
-        "first is that of {}: use --negatives clamp, shift or softmax",
-        where, negative, weights.classes(), unusable, weights.class_names[first]));
+    throw DataError(
+        fmt::format("{}: raw cosines are no labels: {} of {} rows have a negative one, {} have a "
+                    "sum that is not above 0; the "
+                    "first is that of {}: use --negatives clamp, shift or softmax",
+                    where, negative, weights.classes(), unusable, weights.class_names[first]));
 }
 
 nn::ClassTile Smooth::tile_of(const ClassWeights& weights, const core::Range& classes) const {
@@ -165,7 +190,7 @@ StageOutcome Smooth::compute(StageContext& context, PairRun& run, io::RunFolder&
 
 void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summary) const {
   const auto rows = static_cast<double>(summary.rows);
-  if (summary.one_hot == summary.rows)
+  if (summary.one_hot == summary.rows && summary.discarded == 0)
     core::log_warning(
         "no class is similar to another one (a fully converged classifier, or a floor that is too "
         "high): all labels are one-hot, training on them changes nothing");
@@ -179,7 +204,7 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
 
 StageOutcome Smooth::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
-  const ClassWeights weights = read_class_weights(options_.weights);
+  ClassWeights weights = read_class_weights(options_.weights);
   options_.settle(weights.classes());
   const io::LabelMatrixFacts facts = options_.facts(weights);
   const std::string recipe = recipe_hash(
@@ -209,9 +234,11 @@ StageOutcome Smooth::run(StageContext& context) {
     similarity.negatives = nn::Negatives::clamp;
   Workers workers(context.threads);
   const std::uint64_t before = state.done().count();
+  std::vector<nn::ClassTile> own = own_tiles(communicator, workers, weights, split);
+  weights.forget_columns();
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
                  nn::others_kept(similarity, facts.top_m), options_.cosines(facts.classes)},
-                own_tiles(communicator, workers, weights, split), state.take_rows(), state.done());
+                std::move(own), state.take_rows(), state.done());
   if (compute(context, pairs, folder, state) == StageOutcome::stopped) return StageOutcome::stopped;
   const double seconds = watch.seconds();
 

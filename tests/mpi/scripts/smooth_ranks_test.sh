@@ -71,7 +71,8 @@ smooth() { # RANKS OUT OPTION...
   shift 2
   on "$ranks" smooth --model one/teacher --top-m 12 --out "$out" "$@"
 }
-for method in "--floor 0.2" "--negatives softmax --self exclude" "--negatives shift"; do
+for method in "--floor 0.2" "--negatives softmax --self exclude" "--negatives shift" \
+  "--precision fp32 --floor 0.2" "--precision fp32 --negatives softmax" "--precision fp32 --negatives shift"; do
   rm -rf m-*
   smooth 1 m-1 $method --tile 90 || fail "$method"
   for case in "2 ring 1" "3 panels 7" "4 ring 16" "7 panels 4" "7 ring 40"; do

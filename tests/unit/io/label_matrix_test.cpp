@@ -111,6 +111,29 @@ TEST_F(LabelMatrixTest, RefusesRowsThatAreNone) {
     EXPECT_THAT([&] { matrix.read(); }, ThrowsMessage<core::DataError>(HasSubstr(why))) << why;
   };
   refused("names class 9 of 5", [](LabelRows& rows) { rows.ids[1] = 9; });
+  refused("is empty", [](LabelRows& rows) { rows.row_begin[1] = 0; });
+  refused("has 4 entries, 3 are the most", [](LabelRows& rows) { rows.row_begin[1] = 4; });
+  refused("names class 3 twice", [](LabelRows& rows) {
+    rows.ids[1] = 3;
+    rows.ids.insert(rows.ids.begin() + 2, {3});
+    rows.weights[1] = 0.25;
+    rows.weights.insert(rows.weights.begin() + 2, {0.25});
+    for (std::size_t r = 1; r < rows.row_begin.size(); ++r) ++rows.row_begin[r];
+  });
+  refused("is not in order", [](LabelRows& rows) {
+    rows.weights[1] = 0.125;
+    rows.ids.insert(rows.ids.begin() + 2, {3});
+    rows.weights.insert(rows.weights.begin() + 2, {0.375});
+    for (std::size_t r = 1; r < rows.row_begin.size(); ++r) ++rows.row_begin[r];
+  });
+  refused("is not in order", [](LabelRows& rows) {  // equal cosines, the higher class first
+    rows.ids[1] = 3;
+    rows.ids.insert(rows.ids.begin() + 2, {2});
+    rows.weights[1] = 0.25;
+    rows.weights.insert(rows.weights.begin() + 2, {0.25});
+    for (std::size_t r = 1; r < rows.row_begin.size(); ++r) ++rows.row_begin[r];
+  });
+  refused("does not begin with the class itself", [](LabelRows& rows) { rows.ids[0] = 4; });
   refused("holds the class itself behind another",
           [](LabelRows& rows) { std::swap(rows.ids[0], rows.ids[1]); });
   refused("outside (0, 1]", [](LabelRows& rows) { rows.weights[1] = 0; });
@@ -122,6 +145,23 @@ TEST_F(LabelMatrixTest, RefusesRowsThatAreNone) {
           [](LabelRows& rows) { rows.status[0] = LabelStatus::degenerate; });
   refused("tables do not fit", [](LabelRows& rows) { rows.row_begin[1] = 5; });
   refused("another place of it", [](LabelRows& rows) { rows.classes = {1, 6}; });
+}
+
+TEST_F(LabelMatrixTest, RefusesWhatWasToBeLeftOut) {
+  LabelMatrixFacts facts = facts_of(5, 3);
+  facts.self = "exclude";
+  write(facts, [](LabelRows&) {});
+  EXPECT_THAT([&] { LabelMatrix(at()).read(); },
+              ThrowsMessage<core::DataError>(HasSubstr("which was to be left out")));
+}
+
+TEST_F(LabelMatrixTest, RefusesAnotherDigest) {
+  write(facts_of(5, 3), [](LabelRows&) {});
+  Manifest manifest = read_manifest(at());
+  manifest.content_digest = std::string(64, '0');
+  write_manifest(at(), manifest);
+  EXPECT_THAT([&] { LabelMatrix matrix(at()); },
+              ThrowsMessage<core::DataError>(HasSubstr("not that of its members")));
 }
 
 TEST_F(LabelMatrixTest, RefusesDamage) {

@@ -56,6 +56,12 @@ for i, (begin, end) in enumerate([(0, 9), (9, 10), (10, 23)]):
     write(f"told_{i}.safetensors", rows(begin, end), {"first_class": str(begin), "classes": "23"})
 write("twice.safetensors", rows(8, 10), {"first_class": "8", "classes": "23"})
 write("word.safetensors", rows(9, 10), {"first_class": "nine"})
+write("untold.safetensors", rows(0, 9), {"first_class": "0"})
+write("fewer.safetensors", rows(9, 23), {"first_class": "9", "classes": "22"})
+write("bias_0.safetensors", {"fc.weight": rows(0, 9)["fc.weight"], "fc.bias": rows(0, 8)["fc.bias"]})
+write("bias_1.safetensors", {"fc.weight": rows(9, 23)["fc.weight"], "fc.bias": rows(8, 23)["fc.bias"]})
+write("weight_1.safetensors", {"fc.weight": rows(9, 23)["fc.weight"]})
+write("again.safetensors", rows(9, 10))
 dtype, shape, data = head["fc.weight"]
 write("narrow.safetensors", {"fc.weight": (dtype, [shape[0], shape[1] // 2], data[:len(data) // 2])})
 write("ids.safetensors", {"fc.weight": ("I64", [1, 12], bytes(96))})
@@ -76,6 +82,13 @@ refused() { # CODE TEXT PARTS FILES...
 refused 65 "begins at class 8, the part before ends at 9: class 8 is owned twice" 1 told_0.safetensors twice.safetensors told_2.safetensors
 refused 65 "the part before ends at 9: class 9 is owned by nobody" 1 told_0.safetensors told_2.safetensors
 refused 65 "ends at class 10 of 23: class 10 is owned by nobody" 1 told_0.safetensors told_1.safetensors
+refused 65 "is the part from class 9 on of a layer of 23 classes, of which class 0 is owned by nobody" 1 told_1.safetensors
+refused 65 "of which class behind its last is owned by nobody" 1 told_0.safetensors
+refused 65 "speaks of 22 classes, fc.bias has 23 rows" 1 untold.safetensors fewer.safetensors
+refused 65 "its part of fc.weight ends at row 9, that of fc.bias at 8" 1 bias_0.safetensors bias_1.safetensors
+refused 65 "fc.bias has 9 rows, fc.weight has 23" 1 rank_0.safetensors weight_1.safetensors
+refused 65 "again.safetensors: holds what rank_1.safetensors holds" 1 rank_0.safetensors rank_1.safetensors again.safetensors rank_2.safetensors
+refuse 65 "fc.bias has 22 rows, --classes says 23" retort reshard --out refused --classes 23 --model rank_0.safetensors,rank_2.safetensors
 refused 65 "all of them have to, or none" 1 told_0.safetensors rank_1.safetensors
 refused 65 "its first_class is 'nine', no whole number" 1 told_0.safetensors word.safetensors
 refused 65 "parts of one tensor differ in their first dimension alone" 1 rank_0.safetensors narrow.safetensors

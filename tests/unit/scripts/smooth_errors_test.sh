@@ -79,7 +79,7 @@ open("nan.safetensors", "wb").write(data)
 data[begin:begin + 96] = bytes(96)
 open("zero.safetensors", "wb").write(data)
 PY
-refuses 65 "the first is that of class-0 (class 0)" smooth --model nan.safetensors --data run/data \
+refuses 65 "hold NaN or infinite numbers, class-0 (class 0): the model" smooth --model nan.safetensors --data run/data \
   --weight "$weight" --out x
 for kind in nan zero; do
   run 0 smooth --model $kind.safetensors --data run/data --weight "$weight" --out $kind \
@@ -88,6 +88,14 @@ for kind in nan zero; do
   run 0 inspect $kind --class class-0
   says "its column has no direction"
 done
+run 0 smooth --model zero.safetensors --data run/data --weight "$weight" --out zeros
+warns "1 classes have columns without a direction, zeros or nearly so, class-0 (class 0)"
+# A pair that neither row stores, of a matrix that was made from a file, which names no classes.
+run 0 smooth --model $file --data run/data --weight "$weight" --top-m 1 --out alone
+silent_about "converged"
+! grep -q 'changes nothing' err || fail "one entry of a row, and said to be like no other"
+run 0 inspect alone --class class-1 --class class-3 --model $file
+grep -q '^cosine  *-\{0,1\}[01]' out || fail "no cosine of a pair"
 
 # Training on it.
 student="--data run/data --model mlp --hidden 4 --epochs 1 --batch 16 --micro-shards 2 --threads 1"
