@@ -64,7 +64,7 @@ write("weight_1.safetensors", {"fc.weight": rows(9, 23)["fc.weight"]})
 write("again.safetensors", rows(9, 10))
 dtype, shape, data = head["fc.weight"]
 write("narrow.safetensors", {"fc.weight": (dtype, [shape[0], shape[1] // 2], data[:len(data) // 2])})
-write("ids.safetensors", {"fc.weight": ("I64", [1, 12], bytes(96))})
+write("ids.safetensors", {"fc.weight": ("I64", [1, 12], bytes(96)), "fc.bias": rows(9, 10)["fc.bias"]})
 PYTHON
 list() { local IFS=,; echo "$*"; }
 ranks=(rank_0.safetensors rank_1.safetensors rank_2.safetensors)
