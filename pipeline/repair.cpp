@@ -296,7 +296,7 @@ class Repair {
     });
     reopen_section(folder);
     if (fs::exists(folder)) io::remove_manifest(folder);  // all of it may be gone
-    if (model) io::remove_manifest(folder / "model");
+    if (model && fs::exists(folder / "model")) io::remove_manifest(folder / "model");
     for (const auto& path : files_of(faults)) io::set_aside(path);
     aside(folder, "the section ends anew from its last generation, or as a whole");
   }

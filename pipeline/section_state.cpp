@@ -9,6 +9,7 @@
 #include "core/fault_point.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
+#include "io/companions.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
 #include "io/posix.h"
@@ -235,12 +236,17 @@ void SectionStates::mark_complete(const std::string& name, const Recipe& recipe,
   const core::FaultPlace place("commit");
   const auto folder = run_ / name;
   const auto manifest = io::read_manifest(folder);
+  // A file that the manifest names and that is gone is damage, not a section without numbers.
+  const auto& named = manifest.companions;
+  const auto results = std::find(named.begin(), named.end(), io::kResultsName) == named.end()
+                           ? read_results(folder)
+                           : numbers_of(io::read_results_file(folder));
   StartHistory starts;
   if (const auto known = record(name)) starts = known->starts;
   starts.end = StartEnd::done;
   starts.without_progress = starts.stops = 0;
   write_record(name, {Completion::complete, recipe, io::seal_of(folder / "manifest.json").sha256,
-                      manifest.content_digest, seconds, read_results(folder), "", starts});
+                      manifest.content_digest, seconds, results, "", starts});
 }
 
 void SectionStates::mark_reopened(const std::string& name) const {

@@ -47,8 +47,10 @@ void keep_pack_failure(const io::RunFolder& live, const std::string& reason) noe
 void clear_failed_pack(const fs::path& folder, const io::MemberLedger& ledger,
                        const std::string& stamp) {
   if (!is_there(folder / kFailedPackName) || was_complete(folder)) return;
-  (void)io::read_sealed(folder, kFailedPackName);  // it decides what is removed: it must be whole
-  if (!ledger.holds_others() && compare_source_stamp(folder, stamp) == SourceStamp::same) {
+  // Damaged, it still says that a start failed here: only members are removed, which are packed
+  // anew.
+  const bool whole = io::companion_fault(folder, std::string(kFailedPackName)).empty();
+  if (whole && !ledger.holds_others() && compare_source_stamp(folder, stamp) == SourceStamp::same) {
     remove_file(folder / kFailedPackName);  // goes on: from here on it did not end with an error
     return;
   }

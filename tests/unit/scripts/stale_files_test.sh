@@ -97,6 +97,27 @@ cp five/teacher/results.json r/teacher/
 run 65 resume r
 warns "is of another result than its folder's"
 
+from late
+rm r/teacher/results.json
+run 65 resume r
+warns "results.json is missing"
+run 0 check r --repair
+run 0 resume r
+gives "$whole" "results that are gone"
+# A model's folder that is gone, and the word of a pack that failed, damaged.
+from whole
+rm -r r/student/model
+run 65 check r
+run 0 check r --repair
+run 0 resume r
+gives "$whole" "a model that is gone"
+rm -rf r
+RETORT_FAULT_POINT=atomic-write@data/train:1:ENOSPC "$RETORT" run tiny.ini --out r >out 2>err
+[ -e r/data/failed.json ] || fail "the pack did not fail"
+flip r/data/failed.json
+run 0 resume r
+gives "$whole" "a damaged failed.json"
+
 # A generation of a start that never was, and what no parser of JSON may go down for.
 killed begun
 from begun
