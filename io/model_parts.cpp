@@ -171,6 +171,7 @@ void ModelParts::check_biases() const {
     const std::string bias = name.substr(0, name.size() - ending.size()) + "bias";
     const auto found = parts_.find(bias);
     if (found == parts_.end() || (parts.size() == 1 && found->second.size() == 1)) continue;
+    if (specs_.at(name).shape.empty() || specs_.at(bias).shape.empty()) continue;
     const std::uint64_t rows = specs_.at(name).shape[0], of_bias = specs_.at(bias).shape.at(0);
     if (rows != of_bias)
       throw DataError(fmt::format("{}: {} has {} rows, {} has {}",

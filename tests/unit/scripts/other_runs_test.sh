@@ -11,14 +11,6 @@ five=$(digest five)
 killed begun
 killed another --set teacher.seed=5
 newest=$(basename "$(dirname "$(ls begun/teacher/checkpoints/gen-*/manifest.json | tail -n 1)")")
-from() { # FOLDER: r is a copy of it
-  rm -rf r
-  cp -r "$1" r
-}
-gives() { # DIGEST STORY
-  [ "$(digest r)" = "$1" ] || fail "$2: another result"
-  run 0 check r
-}
 both() { flip "$1"; flip "$(dirname "$1")/.copies/$(basename "$1")"; }
 
 # A record of which no copy is right, and other options: what is there is not taken for theirs.

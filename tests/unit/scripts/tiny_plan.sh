@@ -73,3 +73,13 @@ killed() {
     [ $? = 137 ] || fail "not killed"
   done
 }
+# from FOLDER: r is a copy of it.
+from() {
+  rm -rf r
+  cp -r "$1" r
+}
+# gives DIGEST STORY: r has this result, and every byte of it is right.
+gives() {
+  [ "$(digest r)" = "$1" ] || fail "$2: another result"
+  run 0 check r
+}
