@@ -38,8 +38,14 @@ nlohmann::json read_sealed(const std::filesystem::path& folder, std::string_view
 
 nlohmann::json read_results_file(const std::filesystem::path& folder) {
   nlohmann::json results = read_sealed(folder, kResultsName);
-  const auto of = results.find(kResultsRecipe);
-  if (of != results.end() && has_manifest(folder) && *of != read_manifest(folder).recipe_hash)
+  if (!has_manifest(folder)) return results;
+  const Manifest manifest = read_manifest(folder);
+  const auto differs = [&](std::string_view field, const std::string& own) {
+    const auto named = results.find(field);
+    return named != results.end() && *named != own;
+  };
+  if (differs(kResultsRecipe, manifest.recipe_hash) ||
+      differs(kResultsContent, manifest.content_digest))
     throw core::DataError((folder / kResultsName).string() +
                           " is of another result than its folder's: restore it or make its folder "
                           "anew");

@@ -20,10 +20,12 @@ void write_sealed(const std::filesystem::path& folder, std::string_view name,
 nlohmann::json read_sealed(const std::filesystem::path& folder, std::string_view name);
 
 /// FOLDER/results.json. DataError as read_sealed()'s; also if it is of another result than the
-/// folder's manifest: each names the recipe that it was made with, those of earlier programs none.
+/// folder's manifest: each names the recipe that it was made with and the content digest that it
+/// speaks of, as far as they were known; those of earlier programs neither.
 nlohmann::json read_results_file(const std::filesystem::path& folder);
-/// Its field.
+/// Its fields.
 inline constexpr std::string_view kResultsRecipe = "recipe_hash";
+inline constexpr std::string_view kResultsContent = "content_digest";
 
 /// FOLDER/config.ini: the text, and a comment line with its SHA-256 at the end.
 void write_configuration(const std::filesystem::path& folder, std::string_view text);

@@ -105,8 +105,7 @@ class Checker {
     for (const auto& claim : io::foreign_claims(folder))
       fault(io::claims_folder(folder) / io::claim_name(claim.epoch),
             "names another recipe than the generations of its start have");
-    for (const auto& claim : io::list_run(folder).damaged_claims)
-      guarded(claim.path, [&] { throw core::DataError(claim.why); });
+    check_claims(folder);
     std::vector<fs::path> folders;
     for (const auto& path : listing(folder)) {
       const auto name = path.filename().string();
@@ -124,6 +123,11 @@ class Checker {
       }
     }
     for (const auto& path : folders) check_folder(path);
+  }
+
+  void check_claims(const fs::path& folder) {
+    for (const auto& claim : io::list_run(folder).damaged_claims)
+      guarded(claim.path, [&] { throw core::DataError(claim.why); });
   }
 
   /// Generations of other runs: those of a finished section by their names.
@@ -358,6 +362,9 @@ class Checker {
             "is not the plan that the run was started with, which its settings keep");
     const auto jobs = run / ".slurm" / "jobs.json";
     check_twice(jobs, [&] { read_submission(run); });
+    for (const fs::path& starts : {run / ".plan", run / ".slurm"}) check_claims(starts);
+    if (fs::is_directory(run / ".plan" / "starts"))
+      for (const auto& section : listing(run / ".plan" / "starts")) check_claims(section);
     const SectionStates states(run);
     if (right)
       guarded(settings, [&] {

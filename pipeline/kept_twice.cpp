@@ -1,6 +1,7 @@
 #include "pipeline/kept_twice.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,9 +27,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCopies = ".copies";
-// In each file: which run it is of, and when it was written.
+// In each file: which run it is of, when it was written, and the number of the run's folder then.
 constexpr const char* kIdentity = "run";
 constexpr const char* kRevision = "revision";
+constexpr const char* kPlace = "place";
 
 bool is_there(const fs::path& path) {
   std::error_code code;
@@ -127,9 +129,33 @@ nlohmann::json read_right(const fs::path& path, const Accept& accept = {}) {
 }
 
 /// Files of earlier programs have none.
-std::uint64_t revision_of(const nlohmann::json& json) {
-  const auto found = json.find(kRevision);
+std::uint64_t number_in(const nlohmann::json& json, const char* field) {
+  const auto found = json.find(field);
   return found == json.end() || !found->is_number_unsigned() ? 0 : found->get<std::uint64_t>();
+}
+std::uint64_t revision_of(const nlohmann::json& json) { return number_in(json, kRevision); }
+
+/// The inode number of the run's folder: a copy of the folder has the same identity and another
+/// number. 0: not known.
+std::uint64_t place_of(const fs::path& run) {
+  struct stat facts {};
+  return ::stat(run.c_str(), &facts) == 0 ? facts.st_ino : 0;
+}
+bool was_written_here(const nlohmann::json& json, const fs::path& run) {
+  const std::uint64_t place = number_in(json, kPlace);
+  return place != 0 && place == place_of(run);
+}
+
+/// Which of two right ones counts. One alone that was written in this folder does: the other comes
+/// from a copy of the folder that went on by itself. Else, so after a move, the newer one.
+enum class Precedence { first, second, none };
+Precedence precedence(const nlohmann::json& first, const nlohmann::json& second,
+                      const fs::path& run) {
+  const bool here = was_written_here(first, run);
+  if (here != was_written_here(second, run)) return here ? Precedence::first : Precedence::second;
+  const std::uint64_t one = revision_of(first), two = revision_of(second);
+  if (one == two) return Precedence::none;
+  return one > two ? Precedence::first : Precedence::second;
 }
 
 /// A file as it is there: right, wrong in some way, or neither if it is missing.
@@ -183,13 +209,14 @@ bool is_kept(const fs::path& path) { return is_there(path) || is_there(copy_of(p
 std::optional<nlohmann::json> read_twice(const fs::path& path, const Accept& accept) {
   if (!is_kept(path)) return std::nullopt;
   Reading file = reading_of(path, accept), copy = reading_of(copy_of(path), accept);
-  if (file.json && (!copy.json || revision_of(*copy.json) <= revision_of(*file.json)))
+  if (file.json &&
+      (!copy.json || precedence(*file.json, *copy.json, run_of(path)) != Precedence::second))
     return std::move(file.json);
   if (copy.json) {
     static std::set<fs::path> told;  // once, however often it is read
     if (told.insert(path).second)
       core::log_warning(
-          "{} is damaged, lost, an older one or another run's; its copy is right and is used",
+          "{} is damaged, lost, an older one or of another folder; its copy is right and is used",
           path.string());
     return std::move(copy.json);
   }
@@ -201,12 +228,16 @@ void require_right(const fs::path& path) {
   const nlohmann::json json = read_right(path);
   const Reading other = reading_of(is_copy(path) ? original_of(path) : copy_of(path));
   if (!other.json) return;
-  if (revision_of(*other.json) > revision_of(json))
-    throw core::DataError(
-        path.string() + (is_copy(path) ? ": is of an older state than the file that it is a copy of"
-                                       : ": is of an older state than its copy"));
-  if (is_copy(path) && revision_of(*other.json) == revision_of(json) && *other.json != json)
-    throw core::DataError(path.string() + ": differs from the file that it is a copy of");
+  const fs::path run = run_of(path);
+  const Precedence counts = precedence(json, *other.json, run);
+  const char* than = is_copy(path) ? "the file that it is a copy of" : "its copy";
+  if (counts == Precedence::second && was_written_here(*other.json, run) &&
+      !was_written_here(json, run))
+    throw core::DataError(fmt::format("{}: is of another folder than {}", path.string(), than));
+  if (counts == Precedence::second)
+    throw core::DataError(fmt::format("{}: is of an older state than {}", path.string(), than));
+  if (is_copy(path) && counts == Precedence::none && *other.json != json)
+    throw core::DataError(fmt::format("{}: differs from {}", path.string(), than));
 }
 
 void write_twice(const fs::path& path, nlohmann::json json) {
@@ -219,6 +250,7 @@ void write_twice(const fs::path& path, nlohmann::json json) {
     }
     if (identity.empty()) identity = new_identity();
     json[kIdentity] = identity;
+    json[kPlace] = place_of(run);
   }
   // A time, since a file may be removed and begin anew; later than before though clocks go wrong.
   auto revision = static_cast<std::uint64_t>(

@@ -2,8 +2,9 @@
 // Each has a copy in a folder `.copies` beside it, so that a bit that flips in one of them, or one
 // that is lost, costs nothing. Each names its run by a number that the first of them drew: one that
 // came from another run, right in itself, counts as damaged. What most of them say is the run's; as
-// many of one run as of another is a DataError. Each tells when it was written, so that an
-// earlier state of the same run in the place of one of the two, right in itself, is not believed.
+// many of one run as of another is a DataError. Each tells when it was written and in which folder
+// (by inode number), so that neither an earlier state of the same run in the place of one of the
+// two, right in itself, is believed, nor that of a copy of the folder which went on by itself.
 #pragma once
 
 #include <filesystem>
@@ -19,12 +20,12 @@ std::filesystem::path copy_of(const std::filesystem::path& path);
 bool is_kept(const std::filesystem::path& path);
 /// Throws a DataError for what is right in itself and is another's.
 using Accept = std::function<void(const nlohmann::json&)>;
-/// The file; if it is damaged, lost or older, its copy, with a warning. Nothing: there is neither.
-/// DataError about the file: neither is right.
+/// The file; if it is damaged, lost, older or of another folder, its copy, with a warning. Nothing:
+/// there is neither. DataError about the file: neither is right.
 std::optional<nlohmann::json> read_twice(const std::filesystem::path& path,
                                          const Accept& accept = {});
-/// DataError: this one, the file or its copy, is damaged, another run's, older than the other, or a
-/// copy that differs.
+/// DataError: this one, the file or its copy, is damaged, another run's, of another folder or older
+/// than the other, or a copy that differs.
 void require_right(const std::filesystem::path& path);
 /// The file as a whole, with fault points; then its copy, which no failure makes an error.
 void write_twice(const std::filesystem::path& path, nlohmann::json json);

@@ -197,7 +197,8 @@ void Pack::complete(StageContext& context, const io::Catalogue& catalogue,
     manifest = packed_manifest(tally, catalogue, form, options_.from, plan.shard_samples);
     results = pack_results(manifest, tally, catalogue);
     core::take_warnings();  // they are on the log; the folder is the same without
-    manifest.companions = write_companions(context, options_.out, recipe, results);
+    manifest.companions =
+        write_companions(context, options_.out, recipe, manifest.content_digest, results);
     if (!stamp.empty()) manifest.companions.emplace_back(kSourceStampName);
   });
   ledger.seal(context.communicator, std::move(manifest));

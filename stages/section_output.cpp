@@ -64,7 +64,8 @@ void print_results(const StageContext& context, const nlohmann::json& results) {
   if (context.in_plan) return;
   nlohmann::json shown = results;
   // What results.json keeps of the start that made them is no result.
-  for (const char* kept : {"environment", "warnings", "recipe_hash"}) shown.erase(kept);
+  for (const char* kept : {"environment", "warnings", "recipe_hash", "content_digest"})
+    shown.erase(kept);
   if (context.json) {
     fmt::print("{}\n", shown.dump());
   } else {
@@ -85,10 +86,13 @@ nlohmann::json with_circumstances(const StageContext& context, nlohmann::json re
 
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
-                                          const std::string& recipe, nlohmann::json results) {
+                                          const std::string& recipe,
+                                          const std::string& content_digest,
+                                          nlohmann::json results) {
   const core::FaultPlace place("commit");
   io::write_configuration(folder, context.configuration);
   results[std::string(io::kResultsRecipe)] = recipe;
+  results[std::string(io::kResultsContent)] = content_digest;
   io::write_sealed(folder, io::kResultsName, results);
   return {std::string(io::kConfigurationName), std::string(io::kResultsName)};
 }
@@ -99,8 +103,8 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
   const core::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
-    manifest.companions =
-        write_companions(context, folder, recipe, with_circumstances(context, results));
+    manifest.companions = write_companions(context, folder, recipe, content_digest,
+                                           with_circumstances(context, results));
     manifest.kind = "section";
     manifest.recipe_hash = recipe;
     manifest.content_digest = content_digest;

@@ -31,11 +31,13 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
 /// The results of a stage that is measured, with where that was (stages/environment.h) and this
 /// rank's warnings. Not for pack, whose folder is the same whatever happened on the way there.
 nlohmann::json with_circumstances(const StageContext& context, nlohmann::json results);
-/// Writes config.ini and results.json, which names `recipe` (docs/section_folder.md); returns their
-/// names, for the manifest. One rank calls it.
+/// Writes config.ini and results.json, which names `recipe` and the manifest's `content_digest`
+/// (docs/section_folder.md); returns their names, for the manifest. One rank calls it.
 std::vector<std::string> write_companions(const StageContext& context,
                                           const std::filesystem::path& folder,
-                                          const std::string& recipe, nlohmann::json results);
+                                          const std::string& recipe,
+                                          const std::string& content_digest,
+                                          nlohmann::json results);
 
 /// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
 /// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is

@@ -256,11 +256,11 @@ StageOutcome Smooth::run(StageContext& context) {
   results["pair_seconds"] = seconds;
   results["bytes_received"] = communicator.all_reduce_sum(pairs.counts().bytes_received);
   results["messages_received"] = communicator.all_reduce_sum(pairs.counts().messages_received);
-  io::Manifest manifest = io::label_matrix_manifest(facts, {});
-  manifest.content_digest.clear();
+  io::Manifest manifest;
   io::on_root(communicator, [&] {
+    manifest = io::label_matrix_manifest(facts, ledger.records());
     LabelSummary summary;
-    for (const io::Member& member : ledger.records())
+    for (const io::Member& member : manifest.members)
       if (member.name != io::kPackedClassesName) summary += LabelSummary::from_json(member.facts);
     report(facts, summary);
     const auto rows = static_cast<double>(summary.rows);
@@ -271,8 +271,8 @@ StageOutcome Smooth::run(StageContext& context) {
     results["mean_self"] = summary.self / rows;
     results["mean_discarded"] = summary.discarded / rows;
     results["similarities"] = {{"nearest", summary.nearest}, {"kept", summary.kept}};
-    manifest.companions =
-        write_companions(context, options_.out, recipe, with_circumstances(context, results));
+    manifest.companions = write_companions(context, options_.out, recipe, manifest.content_digest,
+                                           with_circumstances(context, results));
   });
   ledger.seal(communicator, manifest);
   print_results(context, results);

@@ -380,9 +380,9 @@ class Teach : public Stage {
       const std::vector<io::Member> members = ledger.records();
       for (const Part& part : parts)
         add_size(results, part.facts, static_cast<double>(row_bytes_of(part.facts, members)));
-      manifest.companions =
-          write_companions(context, options_.out, recipe, with_circumstances(context, results));
       manifest.content_digest = content_digest(parts, members);
+      manifest.companions = write_companions(context, options_.out, recipe, manifest.content_digest,
+                                             with_circumstances(context, results));
     });
     ledger.seal(context.communicator, manifest);
     print_results(context, results);

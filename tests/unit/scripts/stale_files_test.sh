@@ -31,6 +31,30 @@ for file in .plan/settings.json .plan/sections/teacher.json; do
   done
 done
 
+# The same of a copy of the folder that went on by itself: younger, of the same run, and not this folder's.
+from turned
+cp -r r fork
+run 0 run tiny.ini --out fork --set teacher.seed=6
+for file in .plan/settings.json .plan/sections/teacher.json; do
+  for place in $file "$(dirname $file)/.copies/$(basename $file)"; do
+    for repair in no yes; do
+      # A copy would have another inode number, and neither of the two would be this folder's.
+      rm -rf r && cp -r turned r && run 0 run tiny.ini --out r --set teacher.seed=7 && run 0 run tiny.ini --out r
+      cp "fork/$file" "r/$place"
+      run 65 check r
+      says "fault  r/$place: is of another folder than"
+      if [ $repair = yes ]; then
+        run 0 check r --repair
+        says "written again from its copy"
+        run 0 check r
+      fi
+      run 0 resume r
+      ! grep -q 'run again' out || fail "$place of a fork, repair $repair: something was made again"
+      [ "$(digest r)" = "$whole" ] || fail "$place of a fork, repair $repair: another result"
+    done
+  done
+done
+
 # A finished data folder of other files of the same names and sizes, without what tells them apart.
 cp -r pictures others
 for file in pictures/*/*.pgm; do tr 3 4 <"$file" >"others/${file#pictures/}"; done
@@ -56,6 +80,19 @@ for damage in gone flip sealed repaired; do
   run 0 resume r
   gives "$whole" "data of others, source.json $damage"
 done
+# Its own, not on record yet, with the results of the others.
+RETORT_FAULT_POINT='atomic-rename@.plan/sections/data.json:2:kill' "$RETORT" run tiny.ini --out unrecorded >out 2>err
+[ -e unrecorded/data/manifest.json ] || fail "not killed after the manifest of the data"
+from unrecorded
+cp others-run/data/results.json r/data/
+run 65 check r
+says "r/data/results.json"
+run 65 resume r
+warns "is of another result than its folder's"
+run 0 check r --repair
+run 0 resume r
+gives "$whole" "results of other data"
+cmp r/data/results.json whole/data/results.json || fail "results of other data are kept"
 # Its own, and source.json replaced while it was packed; then one bad shard of a whole one.
 from packed
 cp whole/score/results.json r/data/source.json
@@ -123,3 +160,17 @@ run 65 check r
 says "levels of nesting"
 run 0 resume r
 gives "$whole" "a deeply nested manifest"
+
+# Claims of the plan and of a section that ran alone.
+from whole
+run 0 resume r --section score
+for claim in r/.plan/claims/epoch-* r/.plan/starts/score/claims/epoch-*; do
+  [ -e "$claim" ] || fail "no $claim"
+  flip "$claim"
+  run 65 check r
+  says "fault  $claim"
+  run 0 check r --repair
+  run 0 check r
+done
+run 0 resume r
+gives "$whole" "damaged claims of the plan"
