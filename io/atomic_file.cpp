@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/fault_point.h"
 #include "core/hash.h"
+#include "io/live_claim.h"
 #include "io/posix.h"
 
 namespace retort::io {
@@ -158,6 +159,7 @@ FileSeal AtomicFile::commit() {
   if (result != 0 && !(state.stream && errno == EINVAL))
     throw_io_error("sync", state.temporary, errno);
   state.pass("atomic-rename", "rename");
+  require_not_taken_over();
   // Network file systems report late errors at close; Linux has released the descriptor even then.
   if (::close(state.descriptor.release()) != 0 && errno != EINTR) {
     const int error = errno;

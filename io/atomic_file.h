@@ -22,7 +22,8 @@ struct FileSeal {
 /// Writes temporary_of(PATH); commit() makes it PATH; a destructor without commit() removes it. A
 /// link is followed; a pipe or a device that is there is written into, piece by piece. IoError
 /// names path and cause. Not thread-safe; one writer per path in a process (callers see to that; of
-/// several processes the last commit counts, whole). Fault points: atomic-open, atomic-write (once
+/// several processes the last commit counts, whole). A start that was taken over commits nothing
+/// (io/live_claim.h). Fault points: atomic-open, atomic-write (once
 /// per write(2)), atomic-fsync, atomic-rename, atomic-committed.
 class AtomicFile {
  public:

@@ -164,6 +164,7 @@ RunFolder RunFolder::open(comm::Communicator& communicator, const std::filesyste
     state->clean();
   });
   state->epoch = static_cast<std::uint32_t>(communicator.all_reduce_max(state->epoch));
+  state->live.emplace(path, state->epoch);
   return RunFolder(std::move(state));
 }
 

@@ -9,7 +9,6 @@
 
 #include "core/error.h"
 #include "io/fixed_sum.h"
-#include "io/hdf5.h"
 #include "io/json_text.h"
 #include "io/packed_dataset.h"
 #include "io/packed_shard.h"
@@ -173,10 +172,23 @@ LabelMatrix::LabelMatrix(std::filesystem::path folder) : folder_(std::move(folde
 }
 
 LabelRows LabelMatrix::read(std::uint64_t file) const {
-  const std::filesystem::path path = folder_ / files_.at(file).name;
-  const std::string where = path.string();
-  const Hdf5Reader reader(read_verified(path, files_[file].seal), where, kLabelRowsKind,
+  return parse(file, {read_verified(path(file), files_[file].seal), path(file).string(),
+                      kLabelRowsKind, kLabelMatrixVersion});
+}
+
+std::pair<LabelRows, LabelMatrix::Entries> LabelMatrix::read_with_entries(
+    std::uint64_t file) const {
+  constexpr std::uint64_t kPart = 1 << 12;  // a row is hardly longer
+  std::vector<std::byte> image = read_verified(path(file), files_[file].seal);
+  PartChecksums checksums(image, kPart);
+  const Hdf5Reader reader(std::move(image), path(file).string(), kLabelRowsKind,
                           kLabelMatrixVersion);
+  return {parse(file, reader),
+          {std::move(checksums), reader.offset("class_id"), reader.offset("weight")}};
+}
+
+LabelRows LabelMatrix::parse(std::uint64_t file, const Hdf5Reader& reader) const {
+  const std::string where = path(file).string();
   const std::uint64_t per_file = label_classes_per_file(facts_);
   LabelRows rows;
   rows.classes = {file * per_file, std::min(facts_.classes, (file + 1) * per_file)};

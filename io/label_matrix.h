@@ -6,10 +6,13 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "io/checked_file.h"
+#include "io/hdf5.h"
 #include "io/label_rows.h"
 #include "io/manifest.h"
 
@@ -68,7 +71,18 @@ class LabelMatrix {
   /// All rows.
   LabelRows read() const;
 
+  /// Where the entries of a file's rows are.
+  struct Entries {
+    PartChecksums checksums;
+    std::uint64_t ids = 0, weights = 0;  // offsets of the first
+  };
+  /// read(), and what it takes to read its entries again later.
+  std::pair<LabelRows, Entries> read_with_entries(std::uint64_t file) const;
+  std::filesystem::path path(std::uint64_t file) const { return folder_ / files_.at(file).name; }
+
  private:
+  LabelRows parse(std::uint64_t file, const Hdf5Reader& reader) const;
+
   std::filesystem::path folder_;
   LabelMatrixFacts facts_;
   std::vector<std::string> class_names_;

@@ -133,22 +133,6 @@ Manifest model_manifest(const std::filesystem::path& folder) {
   return manifest;
 }
 
-/// The selected rows alone; DataError if there are fewer.
-void select_rows(TensorMap& tensors, const RowSelection& selection, const std::string& where) {
-  for (auto& [name, tensor] : tensors) {
-    const auto rows = selection(name);
-    if (!rows) continue;
-    if (tensor.shape.empty() || rows->end > tensor.shape[0])
-      throw core::DataError(where + ": " + name + " has fewer rows than there are classes");
-    const std::uint64_t row = tensor.bytes.size() / tensor.shape[0];
-    tensor.bytes.erase(tensor.bytes.begin() + static_cast<std::ptrdiff_t>(rows->end * row),
-                       tensor.bytes.end());
-    tensor.bytes.erase(tensor.bytes.begin(),
-                       tensor.bytes.begin() + static_cast<std::ptrdiff_t>(rows->begin * row));
-    tensor.shape[0] = rows->size();
-  }
-}
-
 // What `retort export` writes, and what somebody may have trained on in Python since.
 void tell_of_changes(const std::filesystem::path& folder, const std::string& digest) {
   if (!has_manifest(folder) || read_manifest(folder).content_digest == digest) return;
@@ -166,13 +150,20 @@ ModelFile read_exported(const std::filesystem::path& folder,
   const TensorSource source = parts.source();
   for (const auto& [name, spec] : source.specs) {
     Tensor& tensor = model.tensors[name] = {spec.type, spec.shape, {}};
-    tensor.bytes.resize(spec.bytes());
-    source.read(name, 0, tensor.bytes);
+    std::uint64_t first = 0;
+    if (const auto rows = selection ? selection(name) : std::nullopt) {
+      if (spec.shape.empty() || rows->end > spec.shape[0])
+        throw core::DataError(where + ": " + name + " has fewer rows than there are classes");
+      first = rows->begin * (spec.elements() / spec.shape[0]);
+      tensor.shape[0] = rows->size();
+    }
+    tensor.bytes.resize(tensor.elements() * size_of(tensor.type));
+    source.read(name, first, tensor.bytes);
   }
   require_finite(model.tensors, where);
-  model.digest = digest_of(model.description, model.tensors);
+  // Of selected rows alone the whole cannot be told.
+  model.digest = digest_of(model.description, selection ? digest(source) : digest(model.tensors));
   tell_of_changes(folder, model.digest);
-  if (selection) select_rows(model.tensors, selection, where);
   return model;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
@@ -60,18 +61,18 @@ TensorSource part_of(const TensorSource& source, const std::set<std::string>& di
 
 }  // namespace
 
-struct ModelParts::Loaded {
+/// The file that was read from last: there may be more of them than a process may have open.
+struct ModelParts::Opened {
+  std::mutex mutex;
   std::filesystem::path path;
-  std::optional<SafetensorsFile> file;
-  std::string name;
-  Tensor tensor;
+  std::shared_ptr<const SafetensorsFile> file;
 };
 
 ModelParts::~ModelParts() = default;
 ModelParts::ModelParts(ModelParts&&) noexcept = default;
 
 ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
-    : loaded_(std::make_unique<Loaded>()) {
+    : opened_(std::make_unique<Opened>()) {
   struct Header {
     std::optional<std::uint64_t> first, all;
     std::map<std::string, SafetensorsEntry> entries;
@@ -80,11 +81,10 @@ ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
   std::map<std::string, std::filesystem::path> contents;              // by SHA-256
   std::map<std::string, std::vector<std::filesystem::path>> holders;  // as the files are given
   for (const auto& path : files) {
-    std::vector<std::byte> bytes = read_file(path);
-    const auto [twin, is_new] = contents.emplace(core::sha256_hex(bytes), path);
+    const auto [twin, is_new] = contents.emplace(seal_of(path).sha256, path);
     if (!is_new && headers.count(path) == 0)
       throw DataError(fmt::format("{}: holds what {} holds", path.string(), twin->second.string()));
-    const SafetensorsFile file(std::move(bytes), path.string());
+    const SafetensorsFile file(path);
     Header header{number(file.metadata(), kFirstClassKey, path.string()),
                   number(file.metadata(), kClassesKey, path.string()), file.entries()};
     if (!headers.emplace(path, std::move(header)).second)
@@ -192,20 +192,13 @@ std::vector<std::string> ModelParts::divided() const {
   return names;
 }
 
-const Tensor& ModelParts::load(const std::filesystem::path& file, const std::string& name) const {
-  Loaded& now = *loaded_;
-  if (!now.file || now.path != file) {
-    now.tensor = {};
-    now.file.reset();
-    now.file.emplace(read_file(file), file.string());
-    now.path = file;
-    now.name.clear();
+std::shared_ptr<const SafetensorsFile> ModelParts::open(const std::filesystem::path& file) const {
+  const std::lock_guard lock(opened_->mutex);
+  if (!opened_->file || opened_->path != file) {
+    opened_->file = std::make_shared<const SafetensorsFile>(file);
+    opened_->path = file;
   }
-  if (now.name != name) {
-    now.tensor = now.file->as_f32(name);
-    now.name = name;
-  }
-  return now.tensor;
+  return opened_->file;
 }
 
 TensorSource ModelParts::source() const {
@@ -218,8 +211,9 @@ TensorSource ModelParts::source() const {
               if (into.empty() || first < begin || first >= end) continue;
               const std::uint64_t bytes =
                   std::min<std::uint64_t>(into.size(), (end - first) * sizeof(float));
-              const std::span<const std::byte> from(load(part.file, name).bytes);
-              std::ranges::copy(from.subspan((first - begin) * sizeof(float), bytes), into.begin());
+              open(part.file)->read_f32(
+                  name, first - begin,
+                  {reinterpret_cast<float*>(into.data()), bytes / sizeof(float)});
               into = into.subspan(bytes);
               first += bytes / sizeof(float);
             }

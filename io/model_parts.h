@@ -15,6 +15,8 @@
 
 namespace retort::io {
 
+class SafetensorsFile;
+
 /// Of a file's header: the first row of its part of the last layer, and the rows of all.
 inline constexpr const char* kFirstClassKey = "first_class";
 inline constexpr const char* kClassesKey = "classes";
@@ -33,7 +35,7 @@ class ModelParts {
   const std::map<std::string, TensorSpec>& specs() const { return specs_; }
   /// Names of the tensors that are in several files.
   std::vector<std::string> divided() const;
-  /// All tensors, whole. One file at a time is in memory. This outlives it.
+  /// All tensors, whole; they stay on disk. Several threads may read. This outlives it.
   TensorSource source() const;
 
  private:
@@ -41,14 +43,14 @@ class ModelParts {
     std::filesystem::path file;
     core::Range rows;
   };
-  struct Loaded;
+  struct Opened;
   void check_whole(const std::filesystem::path& file, std::uint64_t first, std::uint64_t all) const;
   void check_biases() const;
-  const Tensor& load(const std::filesystem::path& file, const std::string& name) const;
+  std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& file) const;
 
   std::map<std::string, TensorSpec> specs_;
   std::map<std::string, std::vector<Part>> parts_;  // by rows
-  std::unique_ptr<Loaded> loaded_;
+  std::unique_ptr<Opened> opened_;
 };
 
 /// The part files of a folder that write_parts() wrote, in their order; none: it is no such folder.

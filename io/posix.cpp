@@ -9,10 +9,12 @@
 
 #include "core/error.h"
 #include "core/fault_point.h"
+#include "io/live_claim.h"
 
 namespace retort::io {
 
 void throw_io_error(std::string_view what, const std::filesystem::path& path, int error_number) {
+  require_not_taken_over();  // what a later start has made impossible fails because of that start
   std::string text = "cannot " + std::string(what) + " " + path.string() + ": " +
                      std::generic_category().message(error_number);
   switch (error_number) {
@@ -70,12 +72,14 @@ void sync_folder(const std::filesystem::path& folder) {
 }
 
 void remove_tree(const std::filesystem::path& path) {
+  require_not_taken_over();
   std::error_code error;
   std::filesystem::remove_all(path, error);
   if (error && error.value() != ENOENT) throw_io_error("remove", path, error.value());
 }
 
 bool rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  require_not_taken_over();
   if (::rename(from.c_str(), to.c_str()) != 0) {
     if (errno == ENOENT) return false;
     throw_io_error("rename to", to, errno);

@@ -11,7 +11,8 @@
 
 namespace retort::io {
 
-/// "cannot WHAT PATH: CAUSE; advice", thrown as IoError.
+/// "cannot WHAT PATH: CAUSE; advice", thrown as IoError; or, of a start that was taken over, as
+/// require_not_taken_over() says.
 [[noreturn]] void throw_io_error(std::string_view what, const std::filesystem::path& path,
                                  int error_number);
 
@@ -52,7 +53,8 @@ Descriptor open_descriptor(const std::filesystem::path& path, int flags);
 /// Makes the names in a folder durable. IoError.
 void sync_folder(const std::filesystem::path& folder);
 
-/// Removes a file or a folder with all in it; what is not there is no error. IoError.
+/// Removes a file or a folder with all in it; what is not there is no error. IoError; also, as the
+/// following, what require_not_taken_over() says (io/live_claim.h).
 void remove_tree(const std::filesystem::path& path);
 
 /// rename(2) and fsync of the folder of `to`. False if `from` is gone (another process was faster);

@@ -20,6 +20,7 @@
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "io/live_claim.h"
 #include "io/posix.h"
 
 namespace retort::io {
@@ -92,24 +93,10 @@ struct RunFence::State {
   bool locked = false;
   std::atomic<std::uint32_t> epoch = 0;  // from claim() on
 
-  // A later start's claim, if there is one. Throws IoError.
-  std::optional<std::uint32_t> successor(std::uint32_t own) const {
-    std::error_code error;
-    const std::filesystem::path folder = claims_folder(run);
-    for (auto entry = std::filesystem::directory_iterator(folder, error);
-         !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-      const std::string name = entry->path().filename().string();
-      const auto known = claim_epoch(name);
-      const auto other = known ? known : set_aside_claim(name);
-      if (other && *other > own) return other;
-    }
-    if (error) throw_io_error("list", folder, error.value());
-    return std::nullopt;
-  }
   // The heartbeat is a later start's: this one's heart beats no more.
   bool superseded() const {
     try {
-      return epoch != 0 && successor(epoch);
+      return epoch != 0 && later_claim(run, epoch);
     } catch (const core::IoError&) {
       return false;  // cannot be seen now; a beat too many does less harm than one too few
     }
@@ -289,11 +276,8 @@ void RunFence::claim(std::uint32_t epoch, std::optional<GenerationId> resumes_fr
 }
 
 void RunFence::require_newest(std::uint32_t epoch) const {
-  if (const auto other = state_->successor(epoch)) {
-    throw core::UsageError(state_->run.string() + " was taken over by start " +
-                           std::to_string(*other) + ", this is start " + std::to_string(epoch) +
-                           ": nothing is written any more; follow the newer one");
-  }
+  if (const auto other = later_claim(state_->run, epoch))
+    throw_taken_over(state_->run, *other, epoch);
 }
 
 }  // namespace retort::io

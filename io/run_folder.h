@@ -13,6 +13,7 @@
 #include "io/background_thread.h"
 #include "io/checkpoint.h"
 #include "io/generation.h"
+#include "io/live_claim.h"
 #include "io/manifest.h"
 #include "io/run_fence.h"
 
@@ -49,6 +50,7 @@ struct RunFolder::State {
   std::string recipe_hash;
   std::unique_ptr<RunFence> fence{};  // rank 0
   std::uint32_t epoch = 0;
+  std::optional<LiveClaim> live{};
   std::optional<std::uint64_t> last_step{};  // committed by this start
   std::string last_state{};
   std::optional<Held> held{};

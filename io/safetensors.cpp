@@ -176,25 +176,43 @@ void check_cover(const std::map<std::string, SafetensorsEntry>& entries, std::ui
 
 SafetensorsFile::SafetensorsFile(std::vector<std::byte> bytes, std::string where)
     : bytes_(std::move(bytes)), where_(std::move(where)) {
-  if (bytes_.size() < kPrefix)
-    reject(where_, fmt::format("{} bytes are too few for a header", bytes_.size()));
+  parse(bytes_.size());
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(std::in_place, path), where_(path.string()) {
+  parse(file_->size());
+}
+
+void SafetensorsFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  if (file_)
+    file_->read(offset, into);
+  else
+    std::ranges::copy(std::span(bytes_).subspan(offset, into.size()), into.begin());
+}
+
+void SafetensorsFile::parse(std::uint64_t size) {
+  if (size < kPrefix) reject(where_, fmt::format("{} bytes are too few for a header", size));
+  std::array<std::byte, kPrefix> prefix{};
+  read(0, prefix);
   constexpr std::string_view kZip = "PK\x03\x04";
-  if (std::memcmp(bytes_.data(), kZip.data(), kZip.size()) == 0)
+  if (std::memcmp(prefix.data(), kZip.data(), kZip.size()) == 0)
     throw DataError(
         fmt::format("{}: is a zip archive, as torch.save and torch.jit.save write it: "
                     "save the weights by safetensors.torch.save_file",
                     where_));
-  const std::uint64_t length = little_endian(bytes_);
+  const std::uint64_t length = little_endian(prefix);
   if (length > kSafetensorsHeaderLimit)
     reject(where_, fmt::format("a header of {} bytes, at most {} are allowed", length,
                                kSafetensorsHeaderLimit));
-  if (length > bytes_.size() - kPrefix)
-    reject(where_, fmt::format("a header of {} bytes in a file of {}", length, bytes_.size()));
+  if (length > size - kPrefix)
+    reject(where_, fmt::format("a header of {} bytes in a file of {}", length, size));
   data_ = kPrefix + length;
-  const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + kPrefix, length);
+  std::string text(length, '\0');
+  read(kPrefix, std::as_writable_bytes(std::span(text)));
   if (!text.starts_with('{')) reject(where_, "its header does not begin with {");
   const nlohmann::json header = parse_header(text, where_);
-  const std::uint64_t available = bytes_.size() - data_;
+  const std::uint64_t available = size - data_;
   for (const auto& [name, value] : header.items()) {
     if (name != kMetadata) {
       entries_.emplace(name, parse_entry(name, value, available, where_));
@@ -216,42 +234,58 @@ const SafetensorsEntry& SafetensorsFile::entry(const std::string& name) const {
   return found->second;
 }
 
-std::span<const std::byte> SafetensorsFile::bytes(const std::string& name) const {
+std::vector<std::byte> SafetensorsFile::bytes(const std::string& name) const {
   const SafetensorsEntry& found = entry(name);
-  return std::span(bytes_).subspan(data_ + found.begin, found.end - found.begin);
+  std::vector<std::byte> bytes(found.end - found.begin);
+  read(data_ + found.begin, bytes);
+  return bytes;
 }
 
 Tensor SafetensorsFile::as_f32(const std::string& name) const {
   const SafetensorsEntry& found = entry(name);
-  const std::span<const std::byte> source = bytes(name);
-  const std::size_t count = source.size() / find_type(found.type)->size;
+  const std::uint64_t count = (found.end - found.begin) / find_type(found.type)->size;
   Tensor tensor{DType::f32, found.shape, std::vector<std::byte>(count * sizeof(float))};
-  const std::span values(reinterpret_cast<float*>(tensor.bytes.data()), count);
-  // A loop over elements that may lie anywhere: copied out one by one.
-  const auto each = [&]<class Bits>(Bits, auto convert) {
-    for (std::size_t i = 0; i < count; ++i) {
-      Bits bits;
-      std::memcpy(&bits, source.data() + i * sizeof bits, sizeof bits);
-      values[i] = convert(bits);
-    }
-  };
-  if (found.type == "F32") {
-    each(0.0F, [](float value) { return value; });
-  } else if (found.type == "F16") {
-    floats_from_halves(source, values);
-  } else if (found.type == "BF16") {
-    each(std::uint16_t{0}, [](std::uint16_t bits) {
-      return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-    });
-  } else if (found.type == "F64") {
-    each(0.0, [](double value) { return static_cast<float>(value); });
-  } else {
+  read_f32(name, 0, {reinterpret_cast<float*>(tensor.bytes.data()), count});
+  return tensor;
+}
+
+void SafetensorsFile::read_f32(const std::string& name, std::uint64_t first,
+                               std::span<float> into) const {
+  const SafetensorsEntry& found = entry(name);
+  const std::uint64_t size = find_type(found.type)->size;
+  if (found.type != "F32" && found.type != "F16" && found.type != "BF16" && found.type != "F64")
     throw DataError(
         fmt::format("{}: tensor {} is {}, no floating point that can be read as fp32: "
                     "save it as F32, F16, BF16 or F64",
                     where_, shown(name), found.type));
+  if (found.type == "F32") {
+    read(data_ + found.begin + first * size, std::as_writable_bytes(into));
+    return;
   }
-  return tensor;
+  constexpr std::uint64_t kPiece = 1 << 18;  // elements
+  std::vector<std::byte> piece;
+  const auto each = [&]<class Bits>(Bits, std::span<float> values, auto convert) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      Bits bits;
+      std::memcpy(&bits, piece.data() + i * sizeof bits, sizeof bits);
+      values[i] = convert(bits);
+    }
+  };
+  for (std::uint64_t done = 0; done < into.size();) {
+    const auto values = into.subspan(done, std::min<std::uint64_t>(kPiece, into.size() - done));
+    piece.resize(values.size() * size);
+    read(data_ + found.begin + (first + done) * size, piece);
+    if (found.type == "F16") {
+      floats_from_halves(std::span<const std::byte>(piece), values);
+    } else if (found.type == "BF16") {
+      each(std::uint16_t{0}, values, [](std::uint16_t bits) {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+      });
+    } else {
+      each(0.0, values, [](double value) { return static_cast<float>(value); });
+    }
+    done += values.size();
+  }
 }
 
 FileSeal write_safetensors(const std::filesystem::path& path, const TensorSource& source,

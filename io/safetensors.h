@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,26 +27,34 @@ struct SafetensorsEntry {
   std::uint64_t begin = 0, end = 0;  // of its bytes, from the end of the header
 };
 
-/// A whole file, checked: names, types and shapes fit, and the tensors cover its data without gap
-/// or overlap. Immutable; several threads may read.
+/// A file, checked: names, types and shapes fit, and the tensors cover its data without gap or
+/// overlap. Immutable; several threads may read.
 class SafetensorsFile {
  public:
-  /// `bytes`: the whole file, from anywhere; `where` names it in messages. DataError with one line
-  /// for whatever the format does not allow, and for names with control characters.
+  /// Tensors stay on disk. DataError with one line for whatever the format does not allow, and for
+  /// names with control characters; IoError if it can't be read.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  /// `bytes`: the whole file, from anywhere; `where` names it in messages.
   SafetensorsFile(std::vector<std::byte> bytes, std::string where);
 
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   /// What the header says as "__metadata__".
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// The little-endian bytes of a tensor; InternalError without such a tensor.
-  std::span<const std::byte> bytes(const std::string& name) const;
-  /// A tensor of type F32, F16, BF16 or F64 as fp32 (F64 is rounded to nearest, infinite if that is
-  /// too large); DataError for other types.
+  std::vector<std::byte> bytes(const std::string& name) const;
+  /// Elements of a tensor of type F32, F16, BF16 or F64 as fp32, from `first` on, until `into` is
+  /// full (F64 is rounded to nearest, infinite if that is too large). DataError for other types,
+  /// and for a file that was cut since.
+  void read_f32(const std::string& name, std::uint64_t first, std::span<float> into) const;
+  /// All of one.
   Tensor as_f32(const std::string& name) const;
 
  private:
+  void parse(std::uint64_t size);
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
   const SafetensorsEntry& entry(const std::string& name) const;
 
+  std::optional<RandomAccessFile> file_;  // or
   std::vector<std::byte> bytes_;
   std::string where_;
   std::uint64_t data_ = 0;  // offset of the first tensor

@@ -4,37 +4,10 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "io/hdf5.h"
 #include "io/stored_ranges.h"
 
 namespace retort::io {
-
-TensorFiles::CheckedFile::CheckedFile(const std::filesystem::path& path,
-                                      std::span<const std::byte> image)
-    : file_(path), size_(image.size()) {
-  for (std::uint64_t at = 0; at < size_; at += kPart)
-    checksums_.push_back(core::crc32c(image.subspan(at, std::min(kPart, size_ - at))));
-}
-
-void TensorFiles::CheckedFile::read(std::uint64_t offset, std::span<std::byte> into) const {
-  std::vector<std::byte> part(std::min(kPart, size_));
-  while (!into.empty()) {
-    const std::uint64_t index = offset / kPart, begin = index * kPart;
-    const std::span<std::byte> whole = std::span(part).first(std::min(kPart, size_ - begin));
-    file_.read(begin, whole);
-    if (core::crc32c(whole) != checksums_.at(index))
-      throw core::DataError(path().string() + ": bytes " + std::to_string(begin) + " to " +
-                            std::to_string(begin + whole.size()) +
-                            " have changed since they were verified; restore the file or make it "
-                            "anew");
-    const std::uint64_t skipped = offset - begin;
-    const std::uint64_t count = std::min<std::uint64_t>(into.size(), whole.size() - skipped);
-    std::ranges::copy(whole.subspan(skipped, count), into.begin());
-    into = into.subspan(count);
-    offset += count;
-  }
-}
 
 void TensorFiles::add(const std::filesystem::path& path, const FileSeal& seal,
                       std::string_view kind) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/checked_file.h"
 #include "io/tensor_file.h"
 
 namespace retort::io {
@@ -33,20 +34,6 @@ class TensorFiles {
   TensorSource source() const;
 
  private:
-  /// A file, with checksums of its parts: what is read is what was verified.
-  class CheckedFile {
-   public:
-    CheckedFile(const std::filesystem::path& path, std::span<const std::byte> image);
-    const std::filesystem::path& path() const { return file_.path(); }
-    /// As RandomAccessFile::read(); DataError for bytes that have changed, too.
-    void read(std::uint64_t offset, std::span<std::byte> into) const;
-
-   private:
-    static constexpr std::uint64_t kPart = 1 << 16;
-    RandomAccessFile file_;
-    std::uint64_t size_;
-    std::vector<std::uint32_t> checksums_;  // CRC32C of each kPart bytes
-  };
   struct Range {
     std::uint64_t begin = 0, end = 0;  // elements
     const CheckedFile* file = nullptr;

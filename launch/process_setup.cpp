@@ -14,6 +14,7 @@ void set_process_up() {
   setenv("OMP_NUM_THREADS", "1", 1);
   setenv("MKL_NUM_THREADS", "1", 1);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit of the file size is an error of write(2)
   core::install_stop_handlers();
 }
 

@@ -23,6 +23,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "io/agreement.h"
+#include "io/utf8.h"
 #include "launch/agreement.h"
 #include "launch/allocated_ranks.h"
 #include "launch/command_line.h"
@@ -183,7 +184,18 @@ std::chrono::seconds start_limit(const std::vector<std::string>& words) {
 }
 
 // `started`: the ranks this process is one of.
+// Paths and texts end in JSON and in files of options; two paths must not become one there.
+void require_utf8(const std::vector<std::string>& words) {
+  for (std::string word : words)
+    if (const std::string own = word; io::replace_invalid_utf8(word) > 0)
+      throw core::UsageError(
+          fmt::format("'{}' on the command line is not UTF-8: rename that file or folder, or link "
+                      "to it",
+                      io::escaped(own)));
+}
+
 int execute(const std::vector<std::string>& words, comm::Communicator& started) {
+  require_utf8(words);
   core::OptionTable leading;
   CommonOptions common;
   StartOptions start;

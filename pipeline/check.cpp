@@ -355,6 +355,9 @@ class Checker {
   /// The plan's own records against the folders they speak of.
   void check_plan_run(const fs::path& run) {
     found_ = true;
+    for (const char* name : {"sections", "sections/.copies", "claims", "starts", ".copies"})
+      if (const auto folder = run / ".plan" / name; fs::exists(folder) && !fs::is_directory(folder))
+        fault(folder, "is a file where a folder should be");
     const auto settings = run / ".plan" / "settings.json";
     const bool right = check_twice(settings, [&] { kept_plan(run); });
     if (right && plan_copy_differs(run))
@@ -362,7 +365,8 @@ class Checker {
             "is not the plan that the run was started with, which its settings keep");
     const auto jobs = run / ".slurm" / "jobs.json";
     check_twice(jobs, [&] { read_submission(run); });
-    for (const fs::path& starts : {run / ".plan", run / ".slurm"}) check_claims(starts);
+    for (const fs::path& starts : {run / ".plan", run / ".slurm"})
+      guarded(io::claims_folder(starts), [&] { check_claims(starts); });
     if (fs::is_directory(run / ".plan" / "starts"))
       for (const auto& section : listing(run / ".plan" / "starts")) check_claims(section);
     const SectionStates states(run);

@@ -51,7 +51,7 @@ class Clean : public stages::Stage {
     }
     require_no_active_jobs(job.place.run);
     const auto fence =
-        claim_plan(context.communicator, job.place.run,
+        fence_plan(context.communicator, job.place.run,
                    context.take_over ? io::RunFolder::TakeOver::yes : io::RunFolder::TakeOver::no);
     const auto removals = removable(job, keep_, best());
     for (const auto& removal : removals) remove(removal.path);

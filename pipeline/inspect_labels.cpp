@@ -79,7 +79,8 @@ double cosine_of(const fs::path& model, const io::LabelMatrix& matrix, std::uint
   options.class_names = matrix.class_names();
   options.model = model;
   options.bias = facts.bias;
-  const stages::ClassWeights weights = stages::read_class_weights(options);
+  stages::ClassWeights weights = stages::open_class_weights(options);
+  weights.hash();
   if (weights.digest != facts.weight_digest)
     throw core::DataError(fmt::format(
         "--model {}: its columns are not those that the matrix was made of", model.string()));

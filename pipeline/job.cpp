@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "io/utf8.h"
 #include "pipeline/agreement.h"
 #include "pipeline/kept_twice.h"
 
@@ -123,6 +124,10 @@ Job load_plan(comm::Communicator& communicator, const fs::path& file,
           fmt::format("there is no plan {}; name an INI file (see examples/)", file.string()));
     const auto text = text_of(file);
     const auto here = fs::current_path().string();
+    if (std::string name = here; io::replace_invalid_utf8(name) > 0)
+      throw core::UsageError(
+          fmt::format("the working directory '{}' is not UTF-8: rename it, or work elsewhere",
+                      io::escaped(here)));
     return nlohmann::json({{"text", text},
                            {"where", file.string()},
                            {"name", file.stem().string()},

@@ -19,6 +19,7 @@
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "io/live_claim.h"
 #include "io/posix.h"
 
 namespace retort::pipeline {
@@ -27,7 +28,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCopies = ".copies";
-// In each file: which run it is of, when it was written, and the number of the run's folder then.
+// In each file: which of them it is, which run it is of, when it was written, and the number of the
+// run's folder then.
+constexpr const char* kFile = "file";
 constexpr const char* kIdentity = "run";
 constexpr const char* kRevision = "revision";
 constexpr const char* kPlace = "place";
@@ -112,6 +115,16 @@ std::string identity_of(const fs::path& run) {
   return identity;
 }
 
+bool is_copy(const fs::path& path) { return path.parent_path().filename() == kCopies; }
+fs::path original_of(const fs::path& copy) {
+  return copy.parent_path().parent_path() / copy.filename();
+}
+/// "sections/teacher.json", of the copy as well.
+std::string name_of(const fs::path& path) {
+  const fs::path file = is_copy(path) ? original_of(path) : path;
+  return (file.parent_path().filename() / file.filename()).generic_string();
+}
+
 std::string new_identity() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}", random(), random());
@@ -124,6 +137,9 @@ nlohmann::json read_right(const fs::path& path, const Accept& accept = {}) {
   const std::string identity = identity_in(json);
   if (!identity.empty() && !run.empty() && identity != identity_of(run))
     throw core::DataError(path.string() + ": is of another run");
+  const auto named = json.find(kFile);
+  if (named != json.end() && *named != name_of(path))
+    throw core::DataError(path.string() + ": is another file's content");
   if (accept) accept(json);
   return json;
 }
@@ -174,11 +190,6 @@ Reading reading_of(const fs::path& path, const Accept& accept = {}) {
   return reading;
 }
 
-bool is_copy(const fs::path& path) { return path.parent_path().filename() == kCopies; }
-fs::path original_of(const fs::path& copy) {
-  return copy.parent_path().parent_path() / copy.filename();
-}
-
 /// True: all of it is on the disk.
 bool write_durably(const fs::path& path, const std::string& text) {
   const io::Descriptor file = io::open_descriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
@@ -196,7 +207,14 @@ void write_copy(const fs::path& path, const std::string& text) {
   const fs::path copy = copy_of(path), temporary = io::temporary_of(copy);
   std::error_code code;
   fs::create_directories(copy.parent_path(), code);
-  if (write_durably(temporary, text)) fs::rename(temporary, copy, code);
+  const bool written = write_durably(temporary, text);
+  try {
+    io::require_not_taken_over();
+  } catch (const core::UsageError&) {
+    fs::remove(temporary, code);
+    throw;
+  }
+  if (written) fs::rename(temporary, copy, code);
   fs::remove(temporary, code);  // where that failed
 }
 
@@ -241,6 +259,8 @@ void require_right(const fs::path& path) {
 }
 
 void write_twice(const fs::path& path, nlohmann::json json) {
+  io::require_not_taken_over();
+  json[kFile] = name_of(path);
   if (const fs::path run = run_of(path); !run.empty()) {
     std::string& identity = known_identity(run);
     try {
@@ -267,6 +287,7 @@ void write_twice(const fs::path& path, nlohmann::json json) {
 }
 
 void remove_twice(const fs::path& path) {
+  io::require_not_taken_over();
   std::error_code code;
   fs::remove(copy_of(path), code);
   fs::remove(path, code);

@@ -4,7 +4,8 @@
 // came from another run, right in itself, counts as damaged. What most of them say is the run's; as
 // many of one run as of another is a DataError. Each tells when it was written and in which folder
 // (by inode number), so that neither an earlier state of the same run in the place of one of the
-// two, right in itself, is believed, nor that of a copy of the folder which went on by itself.
+// two, right in itself, is believed, nor that of a copy of the folder which went on by itself; and
+// which file it is, so that no other one stands in its place.
 #pragma once
 
 #include <filesystem>
@@ -27,7 +28,8 @@ std::optional<nlohmann::json> read_twice(const std::filesystem::path& path,
 /// DataError: this one, the file or its copy, is damaged, another run's, of another folder or older
 /// than the other, or a copy that differs.
 void require_right(const std::filesystem::path& path);
-/// The file as a whole, with fault points; then its copy, which no failure makes an error.
+/// The file as a whole, with fault points; then its copy, which no failure makes an error but that
+/// the start was taken over.
 void write_twice(const std::filesystem::path& path, nlohmann::json json);
 /// Both. No error if there is none.
 void remove_twice(const std::filesystem::path& path);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "io/run_fence.h"
 #include "pipeline/agreement.h"
 
@@ -46,6 +47,21 @@ RunFolder claim_plan(comm::Communicator& communicator, const fs::path& run,
   auto own = RunFolder::open(communicator, run / ".plan", "plan", take_over);
   from_root(communicator, look);
   return own;
+}
+
+PlanFence fence_plan(comm::Communicator& communicator, const fs::path& run,
+                     RunFolder::TakeOver take_over) {
+  PlanFence held;
+  try {
+    held.claimed.emplace(claim_plan(communicator, run, take_over));
+  } catch (const core::IoError&) {
+    from_root(communicator, [&] {
+      held.fence = std::make_unique<io::RunFence>(run / ".plan", take_over);
+      if (take_over == RunFolder::TakeOver::no) require_no_section_start(run);
+      return std::string();
+    });
+  }
+  return held;
 }
 
 RunFolder claim_section(comm::Communicator& communicator, const fs::path& run,

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
 #include "io/checkpoint.h"
+#include "io/run_fence.h"
 
 namespace retort::pipeline {
 
@@ -16,6 +19,16 @@ std::filesystem::path start_folder(const std::filesystem::path& run, const std::
 /// Collective. UsageError while another start of the plan or of any of its sections lives.
 io::RunFolder claim_plan(comm::Communicator& communicator, const std::filesystem::path& run,
                          io::RunFolder::TakeOver take_over);
+
+/// Keeps starts away, and does not count as one.
+struct PlanFence {
+  std::optional<io::RunFolder> claimed;
+  std::unique_ptr<io::RunFence> fence;
+};
+/// Collective. As claim_plan(), but also where there is no room for a claim: for the command that
+/// makes room.
+PlanFence fence_plan(comm::Communicator& communicator, const std::filesystem::path& run,
+                     io::RunFolder::TakeOver take_over);
 
 /// Collective. UsageError while another start of this section or of the whole plan lives.
 io::RunFolder claim_section(comm::Communicator& communicator, const std::filesystem::path& run,

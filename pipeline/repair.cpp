@@ -203,7 +203,8 @@ class Repair {
             continue;
           }
           io::set_aside(fault.path);
-          aside(fault.path, advice);
+          aside(fault.path,
+                fs::path(fault.path).has_extension() ? advice : "a start makes it anew");
         }
         return;
       case OwnerKind::plan:  // the file itself

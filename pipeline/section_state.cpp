@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/companions.h"
 #include "io/json_text.h"
+#include "io/live_claim.h"
 #include "io/manifest.h"
 #include "io/posix.h"
 #include "io/utf8.h"
@@ -45,6 +46,12 @@ bool made_by_retort(const fs::path& folder) {
   return false;
 }
 
+/// A link to a folder that is gone, such as scratch space that was cleared.
+bool leads_nowhere(const fs::path& folder) {
+  std::error_code code;
+  return fs::is_symlink(folder, code) && !fs::exists(folder, code);
+}
+
 /// Whether the start of that number may still say how it ended.
 bool is_newest(const std::optional<SectionRecord>& record, std::uint64_t start) {
   return record && record->completion != Completion::complete && record->starts.starts == start;
@@ -73,6 +80,7 @@ std::string quick_fault(const fs::path& folder, const std::string& manifest_sha2
 
 bool holds_anything(const fs::path& folder) {
   std::error_code code;
+  if (leads_nowhere(folder)) return true;
   return fs::exists(folder, code) && !fs::is_empty(folder, code);
 }
 
@@ -148,6 +156,8 @@ void SectionStates::write_record(const std::string& name, const SectionRecord& r
 Assessment SectionStates::assess(const std::string& name, const Recipe& recipe) const {
   const auto folder = run_ / name;
   if (!holds_anything(folder)) return {Standing::start, "no output yet", recipe};
+  if (leads_nowhere(folder))
+    return {Standing::replace, "its folder is a link that leads nowhere", recipe};
   // Whether what is there is this recipe's, the stage knows; whether it is whole, it does not look.
   const auto unrecorded = [&](const char* why) -> Assessment {
     const auto fault = io::has_manifest(folder) ? quick_fault(folder, "") : "";
@@ -258,8 +268,9 @@ void SectionStates::mark_reopened(const std::string& name) const {
 }
 
 fs::path SectionStates::set_aside(const std::string& name) const {
+  io::require_not_taken_over();
   // What is set aside is deleted two changes later: never a folder that somebody else filled.
-  if (!is_kept(record_path(name)) && !made_by_retort(run_ / name))
+  if (!is_kept(record_path(name)) && !leads_nowhere(run_ / name) && !made_by_retort(run_ / name))
     throw core::UsageError(
         fmt::format("{} holds files that Retort did not make; move them away or choose another "
                     "--out",

@@ -1,16 +1,14 @@
 #include "stages/class_weights.h"
 
 #include <algorithm>
-#include <cmath>
-#include <optional>
-#include <utility>
+#include <memory>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "io/atomic_file.h"
+#include "io/model_folder.h"
 #include "io/packed_dataset.h"
 #include "io/packed_shard.h"
 #include "io/safetensors.h"
@@ -23,18 +21,7 @@ namespace {
 using core::DataError;
 using core::UsageError;
 
-std::vector<float> floats(const io::Tensor& tensor) {
-  const auto values = tensor.as<float>();
-  return {values.begin(), values.end()};
-}
-
-std::string digest_of(const ClassWeights& columns) {
-  core::Sha256 hash;
-  hash.update("retort class weights 1\n").update_u64(columns.classes());
-  hash.update_u64(columns.features).update(std::as_bytes(std::span(columns.weight)));
-  hash.update_u64(columns.bias.size()).update(std::as_bytes(std::span(columns.bias)));
-  return hash.hex();
-}
+constexpr std::uint64_t kNumbersAtOnce = std::uint64_t{1} << 22;
 
 /// The model's own head: its last layer.
 ClassWeights of_model(const ClassWeightOptions& options) {
@@ -43,37 +30,40 @@ ClassWeights of_model(const ClassWeightOptions& options) {
     throw UsageError(fmt::format(
         "--weight {}: is for safetensors files; {} is a model, whose last layer is known",
         options.weight, where));
-  const LoadedModel loaded = load_model(options.model);
-  const std::string head = loaded.model->layers().back().name;
+  const auto model = std::make_shared<const io::StoredModel>(io::open_model(options.model));
+  const io::TensorSource source = model->source();
   ClassWeights columns;
-  columns.class_names = loaded.description.class_names;
-  columns.class_digest = loaded.description.class_digest;
-  columns.source = loaded.digest;
-  const auto values_of = [&](const std::string& name) -> const at::Tensor* {
-    const auto& specs = loaded.model->parameters().specs();
-    for (std::size_t i = 0; i < specs.size(); ++i)
-      if (specs[i].name == name) return &loaded.parameters[i];
-    return nullptr;
-  };
-  const at::Tensor* weight = values_of(head + ".weight");
-  if (loaded.model->embedding_size() == 0 || weight == nullptr)
+  columns.class_names = model->description.class_names;
+  columns.class_digest = model->description.class_digest;
+  const std::vector<std::string> head = head_names(model->description, options.model);
+  if (head.empty())
     throw DataError(
         fmt::format("{}: model {} has no linear layer at its end, so no column for a "
                     "class",
-                    where, loaded.description.name));
-  const auto copy = [](const at::Tensor& tensor) {
-    const at::Tensor plain = tensor.contiguous();
-    const float* values = plain.const_data_ptr<float>();
-    return std::vector<float>(values, values + plain.numel());
+                    where, model->description.name));
+  const auto spec_of = [&](const std::string& name, std::size_t axes) {
+    const auto found = source.specs.find(name);
+    if (found == source.specs.end())
+      throw DataError(fmt::format("{}: has no tensor {}", where, name));
+    const auto& shape = found->second.shape;
+    if (found->second.type != io::DType::f32 || shape.size() != axes ||
+        shape[0] != columns.classes() || shape.back() == 0)
+      throw DataError(fmt::format("{}: {} is [{}], no row of fp32 for each of {} classes", where,
+                                  name, fmt::join(shape, ", "), columns.classes()));
+    return shape;
   };
-  columns.weight = copy(*weight);
-  columns.features = columns.weight.size() / columns.classes();
+  columns.weight = head.front();
+  columns.features = spec_of(columns.weight, 2)[1];
   if (options.bias) {
-    const at::Tensor* bias = values_of(head + ".bias");
-    if (bias == nullptr)
+    if (head.size() < 2)
       throw UsageError(fmt::format("--bias: the last layer of {} has none", where));
-    columns.bias = copy(*bias);
+    columns.bias = head[1];
+    spec_of(columns.bias, 1);
   }
+  columns.read = [model, source](const std::string& tensor, std::uint64_t first,
+                                 std::span<float> into) {
+    source.read(tensor, first, std::as_writable_bytes(into));
+  };
   return columns;
 }
 
@@ -124,25 +114,25 @@ ClassWeights of_file(const ClassWeightOptions& options) {
   columns.class_names =
       options.class_names.empty() ? io::packed_class_names(options.data) : options.class_names;
   columns.class_digest = io::packed_class_digest(columns.class_names);
-  std::vector<std::byte> bytes = io::read_file(options.model);
-  columns.source = core::sha256_hex(bytes);
-  std::optional<io::SafetensorsFile> opened(std::in_place, std::move(bytes), where);
-  const io::SafetensorsFile& file = *opened;
-  const std::string name = weight_name(file, options, columns.classes());
+  const auto file = std::make_shared<const io::SafetensorsFile>(options.model);
+  columns.weight = weight_name(*file, options, columns.classes());
+  columns.features = file->entries().at(columns.weight).shape[1];
   if (options.bias) {
+    const std::string& name = columns.weight;
     const std::string ending = "weight";
-    const std::string bias =
+    columns.bias =
         name.ends_with(ending) ? name.substr(0, name.size() - ending.size()) + "bias" : "";
-    const auto found = file.entries().find(bias);
-    if (found == file.entries().end() || found->second.shape.size() != 1 ||
+    const auto found = file->entries().find(columns.bias);
+    if (found == file->entries().end() || found->second.shape.size() != 1 ||
         found->second.shape[0] != columns.classes())
       throw UsageError(fmt::format("--bias: {} holds none for {}", where, name));
-    columns.bias = floats(file.as_f32(bias));
   }
-  const io::Tensor weight = file.as_f32(name);
-  opened.reset();  // twice the layer is enough
-  columns.weight = floats(weight);
-  columns.features = columns.weight.size() / columns.classes();
+  columns.read = [file](const std::string& tensor, std::uint64_t first, std::span<float> into) {
+    file->read_f32(tensor, first, into);
+  };
+  float number = 0;  // says of a type that is no floating point
+  for (const auto& name : {columns.weight, columns.bias})
+    if (!name.empty()) columns.read(name, 0, {&number, 1});
   return columns;
 }
 
@@ -165,22 +155,33 @@ void ClassWeightOptions::declare(core::OptionTable& table) {
   table.add("bias", &bias, "Take the last layer's bias as one more feature");
 }
 
-bool ClassWeights::finite(std::uint64_t of_class) const {
-  const core::Range one{of_class, of_class + 1};
-  const auto all = [](std::span<const float> values) {
-    return std::all_of(values.begin(), values.end(),
-                       [](float value) { return std::isfinite(value); });
-  };
-  return all(columns(one)) && all(biases(one));
+std::vector<float> ClassWeights::columns(core::Range of_classes) const {
+  std::vector<float> values(of_classes.size() * features);
+  read(weight, of_classes.begin * features, values);
+  return values;
 }
 
-bool ClassWeights::has_direction(std::uint64_t of_class, double norm_floor) const {
-  const core::Range one{of_class, of_class + 1};
-  double squares = 0;
-  for (const auto& values : {columns(one), biases(one)})
-    for (const float value : values)
-      squares += static_cast<double>(value) * static_cast<double>(value);
-  return std::sqrt(squares) > norm_floor;
+std::vector<float> ClassWeights::biases(core::Range of_classes) const {
+  std::vector<float> values(bias.empty() ? 0 : of_classes.size());
+  if (!values.empty()) read(bias, of_classes.begin, values);
+  return values;
+}
+
+void ClassWeights::hash() {
+  core::Sha256 sha;
+  sha.update("retort class weights 1\n").update_u64(classes()).update_u64(features);
+  const auto all_of = [&](const std::string& name, std::uint64_t count) {
+    std::vector<float> piece;
+    for (std::uint64_t first = 0; first < count; first += piece.size()) {
+      piece.resize(std::min(kNumbersAtOnce, count - first));
+      read(name, first, piece);
+      sha.update(std::as_bytes(std::span(piece)));
+    }
+  };
+  all_of(weight, classes() * features);
+  sha.update_u64(bias.empty() ? 0 : classes());
+  if (!bias.empty()) all_of(bias, classes());
+  digest = sha.hex();
 }
 
 double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, double norm_floor) {
@@ -194,7 +195,7 @@ double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, dou
   return a == b ? 1 : nn::cosine(first, 0, second, 0);
 }
 
-ClassWeights read_class_weights(const ClassWeightOptions& options) {
+ClassWeights open_class_weights(const ClassWeightOptions& options) {
   std::error_code error;
   const bool file = std::filesystem::is_regular_file(options.model, error);
   ClassWeights columns = file ? of_file(options) : of_model(options);
@@ -206,7 +207,6 @@ ClassWeights read_class_weights(const ClassWeightOptions& options) {
           "set that the model was trained on",
           options.model.string(), columns.classes(), options.data.string(), names.size()));
   }
-  columns.digest = digest_of(columns);
   return columns;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,29 +24,22 @@ struct ClassWeightOptions {
   void declare(core::OptionTable& table);
 };
 
+/// The columns stay on disk.
 struct ClassWeights {
   std::vector<std::string> class_names;
   std::string class_digest;
-  std::string source;  // digest of the model, or of the file
-  std::string digest;  // of the columns, with the bias if that is asked for
+  std::string digest;  // of the columns, with the bias if that is asked for; empty before hash()
   std::uint64_t features = 0;
-  std::vector<float> weight;  // [classes, features]
-  std::vector<float> bias;    // [classes], or none
+  std::string weight, bias;  // names of the tensors, [classes, features] and [classes]; or no bias
+  std::function<void(const std::string& tensor, std::uint64_t first, std::span<float> into)> read;
 
   std::uint64_t classes() const { return class_names.size(); }
-  std::span<const float> columns(core::Range classes) const {
-    return std::span(weight).subspan(classes.begin * features, classes.size() * features);
-  }
-  /// Gives their memory back; names and digests stay.
-  void forget_columns() { weight = bias = std::vector<float>(); }
-  /// Whether all numbers of a class's column are.
-  bool finite(std::uint64_t of_class) const;
-  /// Whether its norm, with the bias, is above `norm_floor`.
-  bool has_direction(std::uint64_t of_class, double norm_floor) const;
-  std::span<const float> biases(core::Range classes) const {
-    return bias.empty() ? std::span<const float>()
-                        : std::span(bias).subspan(classes.begin, classes.size());
-  }
+  /// [classes, features] of these classes. Several threads may read.
+  std::vector<float> columns(core::Range of_classes) const;
+  /// [classes], or none.
+  std::vector<float> biases(core::Range of_classes) const;
+  /// Reads all of it, piece by piece, for the digest.
+  void hash();
 };
 
 /// The cosine of two classes (methods/similarity-labels.md, "Exact definition"); 0 where one has no
@@ -55,7 +49,8 @@ double cosine(const ClassWeights& weights, std::uint64_t a, std::uint64_t b, dou
 /// `model`: a model folder, a section's or an exported one, whose classes must be those of `data`
 /// if that is given; or a safetensors file, whose classes are those of `data`, in that order.
 /// UsageError for a file without `data`, a `weight` beside a folder, or a bias that is not there.
-/// DataError for classes that differ, a tensor that is missing, of another shape or type.
-ClassWeights read_class_weights(const ClassWeightOptions& options);
+/// DataError for classes that differ, a tensor that is missing, of another shape or type. The
+/// numbers themselves are not looked at.
+ClassWeights open_class_weights(const ClassWeightOptions& options);
 
 }  // namespace retort::stages

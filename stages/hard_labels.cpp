@@ -74,14 +74,9 @@ HardLabels::HardLabels(const HardLabelOptions& options, const io::PackedDataset&
         fmt::format("--label-mix 1: the rows of {} leave the class itself out: take "
                     "less, or run smooth with --self keep",
                     where));
-  matrix_ = matrix.read();
+  matrix_ = std::make_unique<const io::LabelRowReader>(matrix);
   inputs_ = fmt::format("label matrix {}\n", matrix.digest());
-  double self = 0;
-  for (std::uint64_t k = 0; k < classes; ++k) {
-    const nn::LabelRow row = nn::label_row(*matrix_, k);
-    if (row.ids.front() == k) self += row.weights.front() / row.normaliser;
-  }
-  const double own = 1 - mix_.mix + mix_.mix * self / static_cast<double>(classes);
+  const double own = 1 - mix_.mix + mix_.mix * matrix_->mean_self();
   if (own < 0.5)
     core::log_warning(
         "--label-mix {}: a sample's own class keeps {:.3f} of its target on average; "
@@ -98,12 +93,16 @@ HardLabels::Rows::Rows(const HardLabels& labels, const io::MicroBatch& micro)
     : targets_{std::span(micro.label_begin).first(micro.labelled + 1), micro.labels,
                static_cast<float>(labels.smoothing_)} {
   if (!labels.matrix_) return;
-  mixed_.emplace(labels.matrix_->classes.size(), labels.mix_);
+  mixed_.emplace(labels.matrix_->classes(), labels.mix_);
+  io::LabelRowReader::Row of_class;
   for (std::uint64_t row = 0; row < micro.labelled; ++row) {
     const std::uint32_t begin = targets_.label_begin[row], end = targets_.label_begin[row + 1];
-    for (std::uint32_t i = begin; i < end; ++i)
-      mixed_->add(micro.labels[i], nn::label_row(*labels.matrix_, micro.labels[i]),
+    for (std::uint32_t i = begin; i < end; ++i) {
+      labels.matrix_->read(micro.labels[i], of_class);
+      mixed_->add(micro.labels[i],
+                  {of_class.ids, of_class.weights, of_class.normaliser, of_class.discarded},
                   1.0 / static_cast<double>(end - begin));
+    }
     mixed_->end_sample();
   }
   view_ = mixed_->view();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/options.h"
-#include "io/label_rows.h"
+#include "io/label_row_reader.h"
 #include "io/micro_batch.h"
 #include "io/packed_dataset.h"
 #include "nn/loss.h"
@@ -65,7 +66,7 @@ class HardLabels {
 
  private:
   double smoothing_ = 0;
-  std::optional<io::LabelRows> matrix_;
+  std::unique_ptr<const io::LabelRowReader> matrix_;
   nn::LabelMix mix_;
   std::string inputs_;
   nlohmann::json results_ = nlohmann::json::object();

@@ -6,6 +6,8 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -34,6 +36,8 @@ namespace {
 using core::DataError;
 using core::UsageError;
 
+constexpr std::uint64_t kClassesAtOnce = 1024;
+
 class Smooth : public Stage {
  public:
   void declare(core::OptionTable& table) override { options_.declare(table); }
@@ -48,7 +52,9 @@ class Smooth : public Stage {
 
  private:
   void check(comm::Communicator& communicator, const ClassWeights& weights) const;
-  nn::ClassTile tile_of(const ClassWeights& weights, const core::Range& classes) const;
+  /// `faulty` gets the classes with numbers that are not finite.
+  nn::ClassTile tile_of(const ClassWeights& weights, const core::Range& classes,
+                        std::vector<std::uint64_t>& faulty) const;
   std::vector<nn::ClassTile> own_tiles(const comm::Communicator& communicator, Workers& workers,
                                        const ClassWeights& weights, const TileSplit& split) const;
   StageOutcome compute(StageContext& context, PairRun& run, io::RunFolder& folder,
@@ -58,18 +64,35 @@ class Smooth : public Stage {
   SmoothOptions options_;
 };
 
-/// "a (class 3), b (class 17) and others": of those that `is` holds for.
-template <class Is>
-std::string some_names(const ClassWeights& weights, const Is& is) {
-  std::string names;
-  int count = 0;
-  for (std::uint64_t k = 0; k < weights.classes(); ++k) {
-    if (!is(k)) continue;
-    if (++count > 5) return names + " and others";
-    names += fmt::format("{}{} (class {})", count > 1 ? ", " : "", weights.class_names[k], k);
+/// Classes that no label can come from: how many, and the first of them.
+class Unusable {
+ public:
+  void add(std::uint64_t id) {
+    if (++count_ <= kNamed) first_.push_back(id);
   }
-  return names;
-}
+  /// Collective: ranks hold classes in their order.
+  void gather(comm::Communicator& communicator) {
+    count_ = communicator.all_reduce_sum(count_);
+    std::vector<std::uint64_t> first;
+    for (const auto& text : communicator.all_gather(nlohmann::json(first_).dump()))
+      for (const auto& id : nlohmann::json::parse(text)) first.push_back(id.get<std::uint64_t>());
+    first.resize(std::min(first.size(), kNamed));
+    first_ = std::move(first);
+  }
+  std::uint64_t count() const { return count_; }
+  /// "a (class 3), b (class 17) and others".
+  std::string names(const ClassWeights& weights) const {
+    std::vector<std::string> each;
+    for (const auto id : first_)
+      each.push_back(fmt::format("{} (class {})", weights.class_names[id], id));
+    return fmt::format("{}{}", fmt::join(each, ", "), count_ > kNamed ? " and others" : "");
+  }
+
+ private:
+  static constexpr std::size_t kNamed = 5;
+  std::uint64_t count_ = 0;
+  std::vector<std::uint64_t> first_;
+};
 
 /// DataError for columns that no label can come from, by the method's own word or the options'.
 void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights) const {
@@ -83,37 +106,40 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
   const core::Range mine =
       core::partition(weights.classes(), static_cast<std::uint64_t>(communicator.size()),
                       static_cast<std::uint64_t>(communicator.rank()));
-  std::uint64_t faulty = 0, without_direction = 0;
-  for (std::uint64_t k = mine.begin; k < mine.end; ++k) {
-    if (!weights.finite(k))
-      ++faulty;
-    else if (!weights.has_direction(k, options_.norm_floor))
-      ++without_direction;
-  }
-  faulty = communicator.all_reduce_sum(faulty);
-  without_direction = communicator.all_reduce_sum(without_direction);
-  const auto is_faulty = [&](std::uint64_t k) { return !weights.finite(k); };
-  if (faulty > 0 && options_.non_finite == NonFinite::error)
+  Unusable faulty, without_direction;
+  io::agree(communicator, [&] {
+    for (core::Range some{mine.begin, mine.begin}; some.begin < mine.end; some.begin = some.end) {
+      some.end = std::min(mine.end, some.begin + kClassesAtOnce);
+      std::vector<std::uint64_t> not_finite;
+      const nn::ClassTile tile = tile_of(weights, some, not_finite);
+      for (const auto id : not_finite) faulty.add(id);
+      for (std::uint64_t k = 0; k < tile.size(); ++k)
+        if (tile.degenerate[k] != 0 &&
+            !std::binary_search(not_finite.begin(), not_finite.end(), some.begin + k))
+          without_direction.add(some.begin + k);
+    }
+  });
+  faulty.gather(communicator);
+  without_direction.gather(communicator);
+  if (faulty.count() > 0 && options_.non_finite == NonFinite::error)
     throw DataError(
         fmt::format("{}: the columns of {} of {} classes hold NaN or infinite numbers, {}: the "
                     "model diverged or "
                     "was saved wrongly; use another one, or give --non-finite degenerate",
-                    where, faulty, weights.classes(), some_names(weights, is_faulty)));
-  if (faulty > 0)
+                    where, faulty.count(), weights.classes(), faulty.names(weights)));
+  if (faulty.count() > 0)
     core::log_warning(
-        "{} classes have columns with NaN or infinite numbers, {}: their rows are one-hot", faulty,
-        some_names(weights, is_faulty));
-  if (without_direction > 0)
+        "{} classes have columns with NaN or infinite numbers, {}: their rows are one-hot",
+        faulty.count(), faulty.names(weights));
+  if (without_direction.count() > 0)
     core::log_warning(
         "{} classes have columns without a direction, zeros or nearly so, {}: their rows are "
         "one-hot, "
         "and no other class is like them",
-        without_direction, some_names(weights, [&](std::uint64_t k) {
-          return !is_faulty(k) && !weights.has_direction(k, options_.norm_floor);
-        }));
+        without_direction.count(), without_direction.names(weights));
   if (!raw) return;
-  const core::Range everything{0, weights.classes()};
-  const nn::ClassTile all = tile_of(weights, everything);
+  std::vector<std::uint64_t> known;
+  const nn::ClassTile all = tile_of(weights, {0, weights.classes()}, known);
   std::uint64_t negative = 0, unusable = 0, first = weights.classes();
   for (std::uint64_t k = mine.begin; k < mine.end; ++k) {
     const nn::RawRow row = nn::raw_row(all, k, options_.similarity.self);
@@ -132,8 +158,8 @@ void Smooth::check(comm::Communicator& communicator, const ClassWeights& weights
                     where, negative, weights.classes(), unusable, weights.class_names[first]));
 }
 
-nn::ClassTile Smooth::tile_of(const ClassWeights& weights, const core::Range& classes) const {
-  std::vector<std::uint64_t> faulty;  // check() has spoken of them
+nn::ClassTile Smooth::tile_of(const ClassWeights& weights, const core::Range& classes,
+                              std::vector<std::uint64_t>& faulty) const {
   return nn::make_class_tile(classes, weights.features, weights.columns(classes),
                              weights.biases(classes), options_.norm_floor, faulty);
 }
@@ -145,8 +171,9 @@ std::vector<nn::ClassTile> Smooth::own_tiles(const comm::Communicator& communica
   std::vector<nn::ClassTile> own(mine.size());
   std::atomic<std::uint64_t> next{0};
   workers.run([&](int) {
+    std::vector<std::uint64_t> known;  // check() has spoken of them
     for (std::uint64_t t; (t = next++) < own.size();)
-      own[t] = tile_of(weights, split.tile(mine.begin + t));
+      own[t] = tile_of(weights, split.tile(mine.begin + t), known);
   });
   return own;
 }
@@ -204,8 +231,10 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
 
 StageOutcome Smooth::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
-  ClassWeights weights = read_class_weights(options_.weights);
+  ClassWeights weights = open_class_weights(options_.weights);
   options_.settle(weights.classes());
+  io::on_root(communicator, [&] { weights.hash(); });
+  weights.digest = communicator.broadcast(weights.digest);
   const io::LabelMatrixFacts facts = options_.facts(weights);
   const std::string recipe = recipe_hash(
       context, fmt::format("weights {}\nclasses {}\n", weights.digest, weights.class_digest));
@@ -234,8 +263,8 @@ StageOutcome Smooth::run(StageContext& context) {
     similarity.negatives = nn::Negatives::clamp;
   Workers workers(context.threads);
   const std::uint64_t before = state.done().count();
-  std::vector<nn::ClassTile> own = own_tiles(communicator, workers, weights, split);
-  weights.forget_columns();
+  std::vector<nn::ClassTile> own;
+  io::agree(communicator, [&] { own = own_tiles(communicator, workers, weights, split); });
   PairRun pairs({communicator, workers, split, options_.schedule, similarity,
                  nn::others_kept(similarity, facts.top_m), options_.cosines(facts.classes)},
                 std::move(own), state.take_rows(), state.done());

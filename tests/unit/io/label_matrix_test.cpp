@@ -1,5 +1,6 @@
 #include "io/label_matrix.h"
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 
 #include "core/error.h"
 #include "io/fixed_sum.h"
+#include "io/label_row_reader.h"
 #include "io/packed_shard.h"
 #include "tests/unit/core/temporary_folder.h"
 #include "tests/unit/io/golden_folder.h"
@@ -84,6 +86,41 @@ TEST_F(LabelMatrixTest, ComesBackAsItWas) {
   EXPECT_EQ(matrix.facts().classes, 5U);
   EXPECT_EQ(matrix.class_names()[4], "c4");
   EXPECT_EQ(matrix.read(), rows_of({0, 5}, 5));
+}
+
+// From memory, and from three files on disk.
+TEST_F(LabelMatrixTest, GivesRowsOneByOne) {
+  write(facts_of(5000, 2000), [](LabelRows&) {});
+  const LabelMatrix matrix(at());
+  ASSERT_EQ(matrix.files(), 3U);
+  const LabelRows all = matrix.read();
+  for (const std::uint64_t memory : {kLabelEntryMemory, std::uint64_t{0}}) {
+    const LabelRowReader reader(matrix, memory);
+    ASSERT_EQ(reader.classes(), 5000U);
+    EXPECT_EQ(reader.mean_self(), 0.5);
+    LabelRowReader::Row row;
+    for (std::uint64_t k = 5000; k-- > 0;) {
+      reader.read(k, row);
+      const std::uint64_t first = all.row_begin[k];
+      ASSERT_THAT(row.ids, ::testing::ElementsAre(all.ids[first], all.ids[first + 1])) << k;
+      ASSERT_THAT(row.weights, ::testing::ElementsAre(1.0, 0.5)) << k;
+      ASSERT_EQ(row.normaliser, 2.0) << k;
+      ASSERT_EQ(row.discarded, 0.25) << k;
+    }
+  }
+}
+
+TEST_F(LabelMatrixTest, SeesThatAFileWasChangedUnderIt) {
+  write(facts_of(5, 3), [](LabelRows&) {});
+  const LabelRowReader reader(LabelMatrix(at()), 0);
+  std::vector<std::byte> bytes = read_file(at() / label_file_name(0));
+  for (std::byte& byte : bytes) byte ^= std::byte{1};
+  std::ofstream(at() / label_file_name(0), std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+  LabelRowReader::Row row;
+  EXPECT_THAT([&] { reader.read(2, row); },
+              ThrowsMessage<core::DataError>(HasSubstr("have changed since they were verified")));
 }
 
 // A file of format version 1 as it was first written: it loads for ever, and equal content still

@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -62,11 +63,14 @@ TEST(SafetensorsTest, WhatIsWrittenComesBackWhateverTypesAndShapes) {
     EXPECT_EQ(write_safetensors(path, tensors, metadata), seal);
     const SafetensorsFile file(read_file(path), path.string());
     EXPECT_EQ(file.metadata(), metadata);
+    const SafetensorsFile on_disk(path);
+    EXPECT_EQ(on_disk.metadata(), metadata);
     ASSERT_EQ(file.entries().size(), tensors.size());
     for (const auto& [name, tensor] : tensors) {
       const SafetensorsEntry& entry = file.entries().at(name);
       EXPECT_EQ(entry.shape, tensor.shape);
       EXPECT_THAT(file.bytes(name), ::testing::ElementsAreArray(tensor.bytes));
+      EXPECT_THAT(on_disk.bytes(name), ::testing::ElementsAreArray(tensor.bytes));
       // The header is padded to 8 bytes and wide types come first.
       EXPECT_EQ(entry.begin % size_of(tensor.type), 0U) << name;
     }
@@ -97,6 +101,14 @@ TEST(SafetensorsTest, FloatingPointBecomesFp32) {
   EXPECT_THAT(file.as_f32("s").as<float>(), ::testing::ElementsAre(0.1F));
   EXPECT_TRUE(file.as_f32("s").shape.empty());
   EXPECT_THROW(file.as_f32("i"), core::DataError);
+  std::array<float, 2> piece{};
+  for (const auto& [name, last] : std::map<std::string, float>{
+           {"h", std::ldexp(1.0F, -24)}, {"b", std::numeric_limits<float>::infinity()}}) {
+    file.read_f32(name, 1, piece);
+    EXPECT_EQ(piece[1], last) << name;
+  }
+  file.read_f32("d", 1, std::span(piece).first(1));
+  EXPECT_EQ(piece[0], -1e-3F);
 }
 
 TEST(SafetensorsTest, EveryHostileHeaderIsNamedInOneLine) {

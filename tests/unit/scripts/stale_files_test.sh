@@ -174,3 +174,39 @@ for claim in r/.plan/claims/epoch-* r/.plan/starts/score/claims/epoch-*; do
 done
 run 0 resume r
 gives "$whole" "damaged claims of the plan"
+
+# Another of the run's own records, younger than what it stands for: its copy is used, and never overwritten.
+for swap in settings.json:score.json sections/teacher.json:student.json; do
+  from whole
+  cp "r/.plan/sections/${swap#*:}" "r/.plan/${swap%:*}"
+  run 65 check r
+  says "fault  r/.plan/${swap%:*}: is another file's content"
+  ! grep -q 'fault.*[.]copies' out || fail "$swap: the good copy is called wrong"
+  run 0 resume r
+  [ "$(digest r)" = "$whole" ] || fail "$swap: another result"
+  from whole
+  cp "r/.plan/sections/${swap#*:}" "r/.plan/${swap%:*}"
+  run 0 check r --repair
+  says "written again from its copy"
+  run 0 resume r
+  ! grep -q 'run again' out || fail "$swap: something was made again"
+  gives "$whole" "$swap repaired"
+done
+
+# What no program leaves behind: a link to scratch space that was cleared, a file in a folder's place.
+from whole
+rm -r r/student
+ln -s nowhere r/student
+run 0 resume r
+says "its folder is a link that leads nowhere"
+gives "$whole" "a link that leads nowhere"
+for name in sections claims; do
+  from whole
+  rm -r "r/.plan/$name"
+  echo x >"r/.plan/$name"
+  run 65 check r
+  says "fault  r/.plan/$name: is a file where a folder should be"
+  run 0 check r --repair
+  run 0 resume r
+  gives "$whole" "$name as a file"
+done
