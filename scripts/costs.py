@@ -127,6 +127,18 @@ def sharded_head(classes, features, rows, listed, ranks, sums=1):
     return total
 
 
+FILE = 256 << 20         # bytes of a file of tensors at most
+NAME = 100               # bytes of a class's name and what is kept beside it, measured
+
+
+def head_memory(classes, features, states, ranks):
+    """The most that rank 0 holds of the head: its part, and a copy of it on its way to the disk; or, at the end of the
+    training, two files of the model that it writes."""
+    weight = classes * features * FLOAT
+    part = weight * (1 + states) / ranks
+    return part + max(part, 2 * min(weight, FILE)) + classes * NAME
+
+
 def column_bytes(features):
     return features * FLOAT + DOUBLE + 1
 
@@ -150,9 +162,52 @@ def smooth(classes, features, top_m, edge, ranks, schedule):
     return Traffic(columns + rows, messages) + written
 
 
+def place_bytes(features, top_m):
+    """A class that meets others in fp32: its column as it is and divided by its norm; its row; candidates."""
+    return column_bytes(features) + features * FLOAT + row_bytes(top_m - 1) + DOUBLE + \
+        (2 * (top_m - 1) + 32) * (FLOAT + ID) + FLOAT + ID
+
+
+def file_rows(classes, top_m):
+    """Classes of a file of label rows."""
+    return min(classes, 1 << 21, (1 << 22) // top_m)
+
+
+def smooth_memory(classes, features, top_m, edge, ranks, schedule):
+    """The most that a rank holds: its tiles and those that visit, then what comes next, or a file that it writes."""
+    count = math.ceil(classes / edge)
+    size = lambda side: max(0, min(classes, side[1] * edge) - min(classes, side[0] * edge))
+    row, entry = row_bytes(top_m - 1) + DOUBLE, FLOAT + DOUBLE
+    written = file_rows(classes, top_m) * (row + 2 * (53 + top_m * entry))
+    mine = [partition(count, ranks, rank) for rank in range(ranks)]
+    own = [size(side) for side in mine]
+    begins = range(0, classes, file_rows(classes, top_m))
+    writer = [any(side[0] * edge <= first < side[1] * edge for first in begins) for side in mine]
+    steps = meetings_of_ranks(count, ranks, schedule)
+    most = 0
+    for rank in range(ranks):
+        visits = [sum(size(side) for _, side in step[rank]) for step in steps]
+        for at, visiting in enumerate(visits or [0]):
+            coming = visits[at + 1] if at + 1 < len(visits) else 0
+            meeting = coming * column_bytes(features) + (own[rank] * row if visiting else 0)
+            most = max(most, (own[rank] + visiting) * place_bytes(features, top_m) + meeting)
+        # The last visitors are still there.
+        last = visits[-1] if visits else 0
+        most = max(most, (own[rank] + last) * place_bytes(features, top_m) + (written if writer[rank] else 0))
+    return most + classes * NAME
+
+
+def meetings_of_ranks(count, ranks, schedule):
+    """meetings() by step and rank."""
+    sides = list(meetings(count, ranks, schedule))
+    if schedule == "ring":
+        return [sides[at:at + ranks] for at in range(0, len(sides), ranks)]
+    return [sides + [[]] * (ranks - len(sides))]
+
+
 def to_writers(classes, top_m, edge, ranks):
     """A file of label rows is written by the rank that has its first class."""
-    count, per_file = math.ceil(classes / edge), min(1 << 21, (1 << 22) // top_m)
+    count, per_file = math.ceil(classes / edge), file_rows(classes, top_m)
     total = Traffic()
     own = [partition(count, ranks, rank) for rank in range(ranks)]
     for first in range(0, classes, per_file):
@@ -207,11 +262,13 @@ def exchange_seconds(traffic, ranks):
 def head_row(classes, ranks):
     rows = ROWS * ranks
     flops = 8 * rows * WIDTH * classes / ranks           # logits twice, weight and embedding gradients
-    state = 3 * classes * WIDTH * FLOAT / ranks           # weight, momentum, average
+    states = 2                                           # momentum, average
+    state = (1 + states) * classes * WIDTH * FLOAT / ranks
     traffic = sharded_head(classes, WIDTH, rows, LISTED, ranks)
     compute = flops / (CORES * CORE_FLOPS) + 2 * state / (CORES * HBM)
     share = rows * WIDTH * FLOAT * (1 + sum(nodes_of(tiles(classes), ranks)) / ranks)
-    return state + share, traffic, compute, exchange_seconds(traffic, ranks)
+    memory = head_memory(classes, WIDTH, states, ranks) + share
+    return memory, traffic, compute, exchange_seconds(traffic, ranks)
 
 
 def whole_row(classes, ranks):
@@ -226,11 +283,10 @@ def smooth_row(classes, ranks, schedule, top_m=100, edge=2016):
     workers = min(ranks, math.ceil(classes / edge))      # a rank without a tile rests
     if schedule == "panels":
         panels = max(q for q in range(1, ranks + 1) if q * (q + 1) // 2 <= ranks)
-        workers, own = panels * panels / 2, 3 * classes / panels
-    else:
-        own = 3 * classes / workers                       # its own tiles, those that visit, those that come next
+        workers = panels * panels / 2
     compute = classes * classes * WIDTH / workers / (CORES * CORE_FLOPS)
-    return own * (column_bytes(WIDTH) + row_bytes(top_m - 1)), traffic, compute, exchange_seconds(traffic, ranks)
+    memory = smooth_memory(classes, WIDTH, top_m, edge, ranks, schedule)
+    return memory, traffic, compute, exchange_seconds(traffic, ranks)
 
 
 def amount(value, unit="B"):

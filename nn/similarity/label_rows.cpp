@@ -25,6 +25,9 @@ io::LabelRows finish_rows(const SimilarRows& rows, std::span<const std::uint8_t>
   const io::FixedSum one(1.0);
   io::LabelRows out;
   out.classes = rows.classes();
+  const std::uint64_t most = rows.size() * (std::uint64_t{rows.most()} + 1);
+  out.ids.reserve(most);
+  out.weights.reserve(most);
   for (std::uint64_t r = 0; r < rows.size(); ++r) {
     const auto own = static_cast<std::uint32_t>(rows.classes().begin + r);
     io::FixedSum sum = rows.sum(r), kept;
