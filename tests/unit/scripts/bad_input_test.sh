@@ -102,6 +102,14 @@ else
   echo "not tested here: a folder without write permission (root, and mount is not allowed)"
 fi
 
+# Bytes that are no text: two paths would become one. A limit of the file size is an error, not a signal.
+refuse 64 "'from-\xff' on the command line is not UTF-8" retort pack --from idx --source idx --out $'from-\xff'
+small_files() { (
+  ulimit -f 1
+  retort "$@"
+); }
+refuse 74 "File too large" small_files pack --from idx --source idx --out refused
+
 # The number of ranks, and a loss that is no number on several of them.
 for ranks in 0 -1; do
   refuse 64 "'ranks'" retort -n $ranks "${train[@]}" --steps 4 --out refused
