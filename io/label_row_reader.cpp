@@ -16,7 +16,15 @@ LabelRowReader::LabelRowReader(const LabelMatrix& matrix, std::uint64_t memory)
   double self = 0;
   std::vector<std::filesystem::path> paths;
   for (std::uint64_t file = 0; file < matrix.files(); ++file) {
-    auto [rows, entries] = matrix.read_with_entries(file);
+    LabelRows rows;
+    if (on_disk) {
+      auto [read, entries] = matrix.read_with_entries(file);
+      rows = std::move(read);
+      entries_.push_back(std::move(entries));
+      paths.push_back(matrix.path(file));
+    } else {
+      rows = matrix.read(file);
+    }
     const std::uint64_t before = begin_.back();
     for (std::uint64_t r = 0; r < rows.classes.size(); ++r) {
       const std::uint64_t first = rows.row_begin[r];
@@ -26,11 +34,7 @@ LabelRowReader::LabelRowReader(const LabelMatrix& matrix, std::uint64_t memory)
       if (rows.ids[first] == rows.classes.begin + r)
         self += rows.weights[first] / normaliser_.back();
     }
-    if (on_disk) {
-      paths.push_back(matrix.path(file));
-      entries_.push_back(std::move(entries));
-      continue;
-    }
+    if (on_disk) continue;
     ids_.insert(ids_.end(), rows.ids.begin(), rows.ids.end());
     weights_.insert(weights_.end(), rows.weights.begin(), rows.weights.end());
   }

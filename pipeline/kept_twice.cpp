@@ -207,14 +207,10 @@ void write_copy(const fs::path& path, const std::string& text) {
   const fs::path copy = copy_of(path), temporary = io::temporary_of(copy);
   std::error_code code;
   fs::create_directories(copy.parent_path(), code);
-  const bool written = write_durably(temporary, text);
-  try {
-    io::require_not_taken_over();
-  } catch (const core::UsageError&) {
-    fs::remove(temporary, code);
-    throw;
+  if (write_durably(temporary, text)) {
+    io::require_not_taken_over();  // the next start removes what is left then
+    fs::rename(temporary, copy, code);
   }
-  if (written) fs::rename(temporary, copy, code);
   fs::remove(temporary, code);  // where that failed
 }
 

@@ -20,7 +20,7 @@ std::filesystem::path start_folder(const std::filesystem::path& run, const std::
 io::RunFolder claim_plan(comm::Communicator& communicator, const std::filesystem::path& run,
                          io::RunFolder::TakeOver take_over);
 
-/// Keeps starts away, and does not count as one.
+/// Keeps starts of the plan and its sections away: by a claim, or where there is none by the lock.
 struct PlanFence {
   std::optional<io::RunFolder> claimed;
   std::unique_ptr<io::RunFence> fence;

@@ -203,8 +203,7 @@ class Repair {
             continue;
           }
           io::set_aside(fault.path);
-          aside(fault.path,
-                fs::path(fault.path).has_extension() ? advice : "a start makes it anew");
+          aside(fault.path, advice);
         }
         return;
       case OwnerKind::plan:  // the file itself
@@ -231,6 +230,7 @@ class Repair {
       return "start the plan again by `retort run`, with its --set options";
     if (record == "jobs.json")
       return "end jobs of this run that still wait or run by scancel, then submit it again";
+    if (!record.ends_with(".json")) return "a start makes the folder anew";
     return "its section goes on with what is there";
   }
 

@@ -10,50 +10,44 @@ whole=$(digest whole)
 five=$(digest five)
 [ "$(digest turned)" = "$whole" ] || fail "turned back, another result"
 
+# believes_its_own KIND OTHER FROM WHY: copies of FROM, a kept file or its copy replaced by that of the folder
+# OTHER, so that there is WHY to tell; the one of the two that is its own is used, with and without repair.
+believes_its_own() {
+  local kind=$1 other=$2 own=$3 why=$4 file place repair
+  for file in .plan/settings.json .plan/sections/teacher.json; do
+    for place in $file "$(dirname $file)/.copies/$(basename $file)"; do
+      for repair in no yes; do
+        $own
+        cp "$other/$file" "r/$place"
+        run 65 check r
+        says "fault  r/$place: $why than"
+        if [ $repair = yes ]; then
+          run 0 check r --repair
+          says "written again from its copy"
+          run 0 check r
+        fi
+        run 0 resume r
+        ! grep -q 'run again' out || fail "$kind $place, repair $repair: something was made again"
+        [ $repair = no ] || silent_about "its copy"
+        [ "$(digest r)" = "$whole" ] || fail "$kind $place, repair $repair: another result"
+      done
+    done
+  done
+}
 # What keeps a run, as it was before: the newer one of the two counts.
-for file in .plan/settings.json .plan/sections/teacher.json; do
-  for place in $file "$(dirname $file)/.copies/$(basename $file)"; do
-    for repair in no yes; do
-      from turned
-      cp "five/$file" "r/$place"
-      run 65 check r
-      says "fault  r/$place: is of an older state than"
-      if [ $repair = yes ]; then
-        run 0 check r --repair
-        says "written again from its copy"
-        run 0 check r
-      fi
-      run 0 resume r
-      ! grep -q 'run again' out || fail "$place, repair $repair: something was made again"
-      [ $repair = no ] || silent_about "its copy"
-      [ "$(digest r)" = "$whole" ] || fail "an older $place, repair $repair: another result"
-    done
-  done
-done
+a_copy() { from turned; }
+believes_its_own "an older" five a_copy "is of an older state"
 
-# The same of a copy of the folder that went on by itself: younger, of the same run, and not this folder's.
-from turned
-cp -r r fork
+# Of a copy of the folder that went on by itself: younger, of the same run, and not this folder's. Files that
+# were copied have another folder's number, so here they are written anew.
+cp -r turned fork
 run 0 run tiny.ini --out fork --set teacher.seed=6
-for file in .plan/settings.json .plan/sections/teacher.json; do
-  for place in $file "$(dirname $file)/.copies/$(basename $file)"; do
-    for repair in no yes; do
-      # A copy would have another inode number, and neither of the two would be this folder's.
-      rm -rf r && cp -r turned r && run 0 run tiny.ini --out r --set teacher.seed=7 && run 0 run tiny.ini --out r
-      cp "fork/$file" "r/$place"
-      run 65 check r
-      says "fault  r/$place: is of another folder than"
-      if [ $repair = yes ]; then
-        run 0 check r --repair
-        says "written again from its copy"
-        run 0 check r
-      fi
-      run 0 resume r
-      ! grep -q 'run again' out || fail "$place of a fork, repair $repair: something was made again"
-      [ "$(digest r)" = "$whole" ] || fail "$place of a fork, repair $repair: another result"
-    done
-  done
-done
+written_here() {
+  from turned
+  run 0 run tiny.ini --out r --set teacher.seed=7
+  run 0 run tiny.ini --out r
+}
+believes_its_own "a fork's" fork written_here "is of another folder"
 
 # A finished data folder of other files of the same names and sizes, without what tells them apart.
 cp -r pictures others
