@@ -1,7 +1,5 @@
 // golden/similarity-labels.json: cosines, normalisers, rows and their cuts.
 #include <cmath>
-#include <cstdlib>
-#include <limits>
 #include <map>
 #include <numeric>
 #include <string>
@@ -10,87 +8,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/label_matrix.h"
-#include "nn/similarity/label_rows.h"
-#include "nn/similarity/label_target.h"
-#include "nn/similarity/tile_pair.h"
-#include "tests/golden/nn/golden_file.h"
+#include "tests/golden/nn/similarity_cases.h"
 
 namespace retort::golden {
 namespace {
-
-using core::Range;
-using nn::ClassTile;
-using nn::SimilarityOptions;
-using nn::SimilarRows;
-
-const Json& file() { return load("similarity-labels.json"); }
-
-struct Columns {
-  std::vector<float> weight;  // [classes, features]
-  std::vector<float> bias;    // empty: left out
-  std::uint64_t classes = 0, features = 0;
-  double norm_floor = 0;
-};
-
-Columns columns_of(const Json& matrix) {
-  Columns columns;
-  columns.classes = matrix.at("K");
-  columns.features = matrix.at("N");
-  columns.weight.resize(columns.classes * columns.features);
-  const auto at = [&](std::size_t n, std::size_t k) -> float& {
-    return columns.weight[k * columns.features + n];
-  };
-  for (std::size_t n = 0; n < columns.features; ++n)
-    for (std::size_t k = 0; k < columns.classes; ++k)
-      at(n, k) = static_cast<float>(matrix.at("weight")[n][k].get<double>());
-  for (const Json& patch : matrix.at("patches"))
-    at(patch[0], patch[1]) = static_cast<float>(std::atof(patch[2].get<std::string>().c_str()));
-  if (matrix.at("bias_mode") == "append") append(matrix.at("bias"), columns.bias);
-  columns.norm_floor = matrix.at("norm_floor");
-  return columns;
-}
-
-ClassTile tile_of(const Columns& columns, Range classes, std::vector<std::uint64_t>& faulty) {
-  const auto rows =
-      std::span(columns.weight)
-          .subspan(classes.begin * columns.features, classes.size() * columns.features);
-  std::span<const float> bias = columns.bias;
-  if (!bias.empty()) bias = bias.subspan(classes.begin, classes.size());
-  return nn::make_class_tile(classes, columns.features, rows, bias, columns.norm_floor, faulty);
-}
-
-SimilarityOptions options_of(const Json& parameters) {
-  SimilarityOptions options;
-  options.negatives = nn::negatives_of(parameters.at("transform").get<std::string>());
-  options.self = parameters.at("self") == "keep" ? nn::SelfWeight::keep : nn::SelfWeight::exclude;
-  options.floor = parameters.at("floor");
-  if (!parameters.at("temperature").is_null()) options.temperature = parameters.at("temperature");
-  options.validate();
-  return options;
-}
-
-/// All rows, computed in tiles of `edge` classes.
-io::LabelRows rows_by_tiles(const Columns& columns, const SimilarityOptions& options,
-                            std::uint32_t top_m, std::uint64_t edge) {
-  std::vector<std::uint64_t> faulty;
-  std::vector<ClassTile> tiles;
-  std::vector<SimilarRows> rows;
-  for (std::uint64_t begin = 0; begin < columns.classes; begin += edge) {
-    const Range range{begin, std::min(begin + edge, columns.classes)};
-    tiles.push_back(tile_of(columns, range, faulty));
-    rows.emplace_back(range, nn::others_kept(options, top_m));
-  }
-  for (std::size_t a = 0; a < tiles.size(); ++a) {
-    nn::credit_pairs_within(tiles[a], rows[a], options);
-    for (std::size_t b = a + 1; b < tiles.size(); ++b)
-      nn::credit_pairs(tiles[a], rows[a], tiles[b], rows[b], options);
-  }
-  io::LabelRows all;
-  for (std::size_t t = 0; t < tiles.size(); ++t)
-    io::append_rows(all, nn::finish_rows(rows[t], tiles[t].degenerate, options));
-  return all;
-}
 
 double normaliser(const io::LabelRows& rows, std::size_t row) {
   return io::FixedSum::from_words(rows.normaliser[row]).value();
@@ -115,13 +36,10 @@ std::map<std::size_t, std::vector<double>> dense_rows(const Json& label, std::si
 class SimilarityLabels : public ::testing::Test {
  protected:
   void SetUp() override { RETORT_LOAD_GOLDEN(golden, "similarity-labels.json"); }
-  static const Json& matrix(const Json& test) {
-    return file().at("matrices").at(test.at("matrix").get<std::string>());
-  }
 };
 
 TEST_F(SimilarityLabels, NormsAndCosines) {
-  for (const auto& [name, matrix] : file().at("matrices").items()) {
+  for (const auto& [name, matrix] : similarity_file().at("matrices").items()) {
     const Columns columns = columns_of(matrix);
     std::vector<std::uint64_t> faulty;
     const ClassTile tile = tile_of(columns, {0, columns.classes}, faulty);
@@ -142,10 +60,10 @@ TEST_F(SimilarityLabels, NormsAndCosines) {
 
 TEST_F(SimilarityLabels, NotFiniteColumnsAreNamed) {
   std::size_t cases = 0;
-  for (const Json& test : file().at("cases")) {
+  for (const Json& test : similarity_file().at("cases")) {
     if (!test.at("expected").contains("error")) continue;
     std::vector<std::uint64_t> faulty;
-    const Columns columns = columns_of(matrix(test));
+    const Columns columns = columns_of(matrix_of(test));
     tile_of(columns, {0, columns.classes}, faulty);
     EXPECT_EQ(Json(faulty), test.at("expected").at("error_classes"));
     ++cases;
@@ -155,12 +73,12 @@ TEST_F(SimilarityLabels, NotFiniteColumnsAreNamed) {
 
 TEST_F(SimilarityLabels, RawRows) {
   std::size_t cases = 0;
-  for (const Json& test : file().at("cases")) {
+  for (const Json& test : similarity_file().at("cases")) {
     if (test.at("params").at("transform") != "raw") continue;
     const Json& expected = test.at("expected");
     const std::string name = test.at("name");
     std::vector<std::uint64_t> faulty;
-    const Columns columns = columns_of(matrix(test));
+    const Columns columns = columns_of(matrix_of(test));
     const ClassTile tile = tile_of(columns, {0, columns.classes}, faulty);
     const auto labels = dense_rows(expected.at("label"), columns.classes);
     for (std::size_t k = 0; k < columns.classes; ++k) {
@@ -180,11 +98,11 @@ TEST_F(SimilarityLabels, RawRows) {
 }
 
 TEST_F(SimilarityLabels, RowsAndTheirCuts) {
-  for (const Json& test : file().at("cases")) {
+  for (const Json& test : similarity_file().at("cases")) {
     const Json& expected = test.at("expected");
     if (expected.contains("error") || test.at("params").at("transform") == "raw") continue;
     const std::string name = test.at("name");
-    const Columns columns = columns_of(matrix(test));
+    const Columns columns = columns_of(matrix_of(test));
     const SimilarityOptions options = options_of(test.at("params"));
     const auto all = static_cast<std::uint32_t>(columns.classes);
     const io::LabelRows whole = rows_by_tiles(columns, options, all, 7);
@@ -226,35 +144,17 @@ double largest(const std::vector<double>& values) {
   return most;
 }
 
-/// The matrix that a training case begins with: its row cut to M entries, or whole.
-io::LabelRows matrix_for(const Json& test, const Json& training) {
-  const Columns columns =
-      columns_of(file().at("matrices").at(test.at("matrix").get<std::string>()));
-  const std::uint32_t top_m = training.at("M").is_null()
-                                  ? static_cast<std::uint32_t>(columns.classes)
-                                  : training.at("M").get<std::uint32_t>();
-  return rows_by_tiles(columns, options_of(test.at("params")), top_m, columns.classes);
-}
-
 TEST_F(SimilarityLabels, Training) {
   std::size_t cases = 0;
-  for (const Json& test : file().at("cases")) {
-    if (!test.contains("training") || test.at("params").at("transform") == "raw") continue;
+  for (const Json& test : similarity_file().at("cases")) {
+    if (!test.contains("training")) continue;
     const std::string name = test.at("name");
     for (const Json& training : test.at("training")) {
-      const io::LabelRows matrix = matrix_for(test, training);
+      const TrainingRows rows(test, training);
       const Json& expected = training.at("expected");
-      const std::uint64_t classes = matrix.status.size();
+      const std::uint64_t classes = rows.classes();
       const auto gold = training.at("classes").get<std::vector<std::uint32_t>>();
-      nn::LabelMix mix;
-      mix.mix = training.at("eps");
-      if (!training.at("tail").is_null())
-        mix.tail = nn::label_tail_of(training.at("tail").get<std::string>());
-      nn::LabelTargets<double> targets(classes, mix);
-      for (const std::uint32_t y : gold) {
-        targets.add(y, nn::label_row(matrix, y));
-        targets.end_sample();
-      }
+      const auto targets = rows.targets<double>(training, gold);
       const auto view = targets.view();
       for (std::size_t i = 0; i < gold.size(); ++i) {
         std::vector<double> target(classes, view.background[i]);
@@ -281,7 +181,7 @@ TEST_F(SimilarityLabels, Training) {
       ++cases;
     }
   }
-  EXPECT_GT(cases, 30U);
+  EXPECT_EQ(cases, 45U);
 }
 
 }  // namespace

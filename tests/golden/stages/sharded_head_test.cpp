@@ -1,7 +1,9 @@
-// Kinds hard, soft and total of golden/topk-distillation.json through the class-sharded head: its
-// weight is the identity, so that embeddings are the logits of the file.
+// Kinds hard, soft and total of golden/topk-distillation.json and the trainings of
+// golden/similarity-labels.json through the class-sharded head: its weight is the identity, so that
+// embeddings are the logits of the file.
 #include "stages/sharded_head.h"
 
+#include "tests/golden/nn/similarity_cases.h"
 #include "tests/golden/nn/topk_cases.h"
 
 namespace retort::stages {
@@ -14,13 +16,17 @@ struct HeadLoss {
   nn::LossSums sums;
   std::vector<float> grad;
 };
+std::vector<float> identity_of(std::uint64_t classes) {
+  std::vector<float> identity(classes * classes);
+  for (std::uint64_t k = 0; k < classes; ++k) identity[k * classes + k] = 1;
+  return identity;
+}
 HeadLoss by_head(std::uint64_t classes, std::span<const float> logits,
                  const nn::LossTargets<float>& targets) {
   comm::Communicator single = comm::Communicator::single();
   Workers workers(2);
   ShardedHead head(single, workers, {.classes = classes, .features = classes});
-  std::vector<float> identity(classes * classes);
-  for (std::uint64_t k = 0; k < classes; ++k) identity[k * classes + k] = 1;
+  const std::vector<float> identity = identity_of(classes);
   nn::ListedLoss<float> loss(targets, classes);
   const nn::HeadWeights weights{0, identity.data(), nullptr};
   const nn::LossSums sums = head.solve<float>(0, logits, {&loss, 1}, weights).front();
@@ -177,6 +183,97 @@ TEST(ShardedHeadGolden, Total) {
     }
     expect_total<float>(parameters, expected, hard, soft, unlabelled, size);
   }
+}
+
+/// What a shard of classes knows of a row: of all its classes z, below m, the row's largest logit.
+struct ShardSums {
+  double max = 0, sum_exp = 0, sum_z = 0, sparse_dot = 0;
+};
+
+/// From the pass of a head over a range of classes and the logits that it puts at their places.
+std::vector<ShardSums> sums_of_shard(core::Range range, std::span<const float> logits,
+                                     std::uint64_t classes, const nn::ListedClasses& listed,
+                                     const nn::BackgroundTargets<float>& targets) {
+  const std::uint64_t rows = listed.rows();
+  const nn::HeadRows embeddings(rows, classes, logits);
+  nn::TilePass pass({}, embeddings);
+  const std::vector<float> identity = identity_of(classes);
+  std::vector<float> highest(rows);
+  std::vector<std::uint32_t> first(rows);
+  std::vector<double> exp_sum(rows), total(rows), of_listed(listed.ids.size());
+  const nn::ListedByClass entries(listed, range);
+  pass.sums(
+      {0, identity.data(), nullptr}, {.first = range.begin, .count = range.size()}, entries.all(),
+      1,
+      {.highest = highest, .first = first, .exp_sum = exp_sum, .soft_exp_sum = {}, .total = total},
+      of_listed);
+  std::vector<ShardSums> shard(rows);
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const auto of_row = logits.subspan(row * classes, classes);
+    const double m = static_cast<double>(*std::max_element(of_row.begin(), of_row.end()));
+    ShardSums& sums = shard[row];
+    sums.max = static_cast<double>(highest[row]);
+    sums.sum_exp = exp_sum[row] * std::exp(sums.max - m);
+    sums.sum_z = total[row] - static_cast<double>(range.size()) * m;
+    for (const nn::ListedByClass::Entry& entry : entries.all()) {
+      if (entry.row != row) continue;
+      const double z = of_listed[entry.place];
+      sums.max = std::max(sums.max, z);
+      sums.sum_exp += std::exp(z - m);
+      sums.sum_z += z;
+      for (std::uint64_t at = targets.begin[row]; at < targets.begin[row + 1]; ++at)
+        if (targets.ids[at] == entry.id)
+          sums.sparse_dot += static_cast<double>(targets.excess[at]) * (z - m);
+    }
+  }
+  return shard;
+}
+
+TEST(ShardedHeadGolden, LabelRows) {
+  RETORT_LOAD_GOLDEN(file, "similarity-labels.json");
+  std::size_t trainings = 0, shards = 0;
+  for (const Json& test : file.at("cases")) {
+    if (!test.contains("training")) continue;
+    for (const Json& training : test.at("training")) {
+      SCOPED_TRACE(test.at("name").get<std::string>());
+      const TrainingRows rows(test, training);
+      const Json& expected = training.at("expected");
+      const auto gold = training.at("classes").get<std::vector<std::uint32_t>>();
+      const auto targets = rows.targets<float>(training, gold);
+      const auto view = targets.view();
+      const auto logits = flat<float>(training.at("logits"));
+      std::vector<std::uint32_t> begin(gold.size() + 1);
+      std::iota(begin.begin(), begin.end(), 0U);
+      const nn::HardTargets<float> hard{begin, gold, 0, &view};
+      const nn::LossTargets<float> asked{
+          .rows = gold.size(), .hard = &hard, .hard_weight = 1 / static_cast<double>(gold.size())};
+      const HeadLoss found = by_head(rows.classes(), logits, asked);
+      expect_close<float>(std::vector<double>{found.sums.hard / static_cast<double>(gold.size())},
+                          {expected.at("loss").get<double>()}, Quantity::loss, 1, "loss");
+      expect_close<float>(found.grad, flat<double>(expected.at("grad")), Quantity::gradient, 1,
+                          "grad");
+      ++trainings;
+      if (!expected.contains("shards")) continue;
+      const nn::ListedLoss<float> loss(asked, rows.classes());
+      for (const Json& shard : expected.at("shards")) {
+        const auto range = shard.at("classes").get<std::array<std::uint64_t, 2>>();
+        const auto sums =
+            sums_of_shard({range[0], range[1]}, logits, rows.classes(), loss.listed(), view);
+        const auto compare = [&](const char* name, double ShardSums::*number) {
+          std::vector<double> numbers;
+          for (const ShardSums& row : sums) numbers.push_back(row.*number);
+          expect_close<float>(numbers, flat<double>(shard.at(name)), Quantity::loss, 1, name);
+        };
+        compare("max", &ShardSums::max);
+        compare("sum_exp", &ShardSums::sum_exp);
+        compare("sum_z", &ShardSums::sum_z);
+        compare("sparse_dot", &ShardSums::sparse_dot);
+        ++shards;
+      }
+    }
+  }
+  EXPECT_EQ(trainings, 45U);
+  EXPECT_GT(shards, 20U);
 }
 
 }  // namespace
