@@ -40,11 +40,13 @@ DeviceOptimiser::DeviceOptimiser(const Accelerator& accelerator, const Optimiser
 }
 
 void DeviceOptimiser::queue_step(double rate, std::uint64_t step, at::Tensor& parameters,
-                                 at::Tensor& gradient, at::Tensor& average, at::Tensor& norm) {
+                                 at::Tensor& gradient, at::Tensor& average, at::Tensor& norm,
+                                 double squares_elsewhere) {
   void* stream = accelerator_.stream();
   const GpuKernels& kernels = accelerator_.kernels();
   double* total = norm.mutable_data_ptr<double>();
   kernels.norm(stream, {size_, floats(gradient), norm_blocks_.mutable_data_ptr<double>(), total});
+  if (squares_elsewhere != 0) norm.square_().add_(squares_elsewhere).sqrt_();
   FlatStep flat;
   flat.size = size_;
   flat.parameters = floats(parameters);

@@ -17,9 +17,10 @@ class DeviceOptimiser {
   DeviceOptimiser(const Accelerator& accelerator, const OptimiserOptions& options,
                   const ParameterLayout& layout);
   /// Queues Optimiser::step() for flat fp32 vectors of the device; the gradient's norm before
-  /// clipping goes to `norm`, one fp64 of the device. `average` may be undefined.
+  /// clipping goes to `norm`, one fp64 of the device, gradients elsewhere included, which add
+  /// `squares_elsewhere` to its square. `average` may be undefined.
   void queue_step(double rate, std::uint64_t step, at::Tensor& parameters, at::Tensor& gradient,
-                  at::Tensor& average, at::Tensor& norm);
+                  at::Tensor& average, at::Tensor& norm, double squares_elsewhere = 0);
   /// State vectors on the device, with the names and in the order of Optimiser::state().
   std::vector<std::pair<std::string, at::Tensor>> state() const;
 

@@ -41,6 +41,7 @@ struct HeadKernels {
   void (*factors)(void* stream, const ClassFactors&);
   void (*sums)(void* stream, const HeadSumsBatch&);
   void (*gradients)(void* stream, const HeadGradientsBatch&);
+  void (*squares)(void* stream, const ClassStep&);  // square_class()
   void (*sgd)(void* stream, const SgdClassStep&);
   void (*adamw)(void* stream, const AdamWClassStep&);
 };

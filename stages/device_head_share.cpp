@@ -36,11 +36,6 @@ float* DeviceHeadShare::at(const at::Tensor& flat, std::size_t spec) const {
 
 void DeviceHeadShare::step_rows(std::size_t spec, nn::ClassStep rows, double rate,
                                 std::uint64_t step) {
-  const auto count = static_cast<std::int64_t>(rows.classes.count);
-  if (!squares_.defined() || squares_.numel() < count)
-    squares_ = at::empty({count}, at::TensorOptions(accelerator_.device()).dtype(at::kDouble));
-  rows.squares = squares_.mutable_data_ptr<double>();
-  rows.parameters = at(parameters_, spec);
   if (average_.defined()) rows.average = at(average_, spec);
   rows.averaging = nn::average_update(options_, step);
   const double decay =
@@ -61,23 +56,57 @@ void DeviceHeadShare::step_rows(std::size_t spec, nn::ClassStep rows, double rat
     if (!state_.empty()) sgd.momentum = at(state_[0], spec);
     kernels.sgd(accelerator_.stream(), sgd);
   }
-  sum_.add_(squares_.narrow(0, 0, count).sum());
 }
 
-void DeviceHeadShare::step(const nn::DeviceClassGradients& gradients, double rate,
-                           std::uint64_t step) {
+template <class Use>
+void DeviceHeadShare::for_each_spec(const nn::DeviceClassGradients& gradients, const Use& use) {
   nn::ClassStep rows;
   rows.classes = gradients.classes;
   rows.features = static_cast<std::uint64_t>(gradients.weight.size(1));
   rows.gradient = gradients.weight.const_data_ptr<float>();
   if (gradients.inverse_norm.defined())
     rows.inverse_norm = gradients.inverse_norm.const_data_ptr<double>();
-  step_rows(0, rows, rate, step);
+  rows.parameters = at(parameters_, 0);
+  use(0, rows);
   if (!gradients.bias.defined()) return;
   rows.features = 1;
   rows.gradient = gradients.bias.const_data_ptr<float>();
   rows.inverse_norm = nullptr;
-  step_rows(1, rows, rate, step);
+  rows.parameters = at(parameters_, 1);
+  use(1, rows);
+}
+
+template <class Use>
+void DeviceHeadShare::with_squares(const nn::DeviceClassGradients& gradients, const Use& use) {
+  const auto count = static_cast<std::int64_t>(gradients.classes.count);
+  if (!squares_.defined() || squares_.numel() < count)
+    squares_ = at::empty({count}, at::TensorOptions(accelerator_.device()).dtype(at::kDouble));
+  for_each_spec(gradients, [&](std::size_t spec, nn::ClassStep rows) {
+    rows.squares = squares_.mutable_data_ptr<double>();
+    use(spec, rows);
+    sum_.add_(squares_.narrow(0, 0, count).sum());
+  });
+}
+
+void DeviceHeadShare::add_squares(const nn::DeviceClassGradients& gradients) {
+  with_squares(gradients, [&](std::size_t, const nn::ClassStep& rows) {
+    accelerator_.kernels().head.squares(accelerator_.stream(), rows);
+  });
+}
+
+void DeviceHeadShare::step(const nn::DeviceClassGradients& gradients, double rate,
+                           std::uint64_t step) {
+  with_squares(gradients, [&](std::size_t spec, const nn::ClassStep& rows) {
+    step_rows(spec, rows, rate, step);
+  });
+}
+
+void DeviceHeadShare::step_scaled(const nn::DeviceClassGradients& gradients, float factor,
+                                  double rate, std::uint64_t step) {
+  for_each_spec(gradients, [&](std::size_t spec, nn::ClassStep rows) {
+    rows.factor = factor;
+    step_rows(spec, rows, rate, step);
+  });
 }
 
 double DeviceHeadShare::take_squares() {

@@ -21,9 +21,14 @@ class DeviceHeadShare {
                   const nn::OptimiserOptions& options);
 
   nn::DeviceHeadWeights weights() const;
-  /// Queues an optimiser step of the classes that `gradients` names, without clipping.
+  /// Queues adding up the squares of these gradients.
+  void add_squares(const nn::DeviceClassGradients& gradients);
+  /// Queues an optimiser step of the classes that `gradients` names, and add_squares().
   void step(const nn::DeviceClassGradients& gradients, double rate, std::uint64_t step);
-  /// The sum of squares of all gradients since the last call; waits for them.
+  /// The same with gradients times `factor`, whose squares were added before.
+  void step_scaled(const nn::DeviceClassGradients& gradients, float factor, double rate,
+                   std::uint64_t step);
+  /// The sum of squares since the last call; waits for it.
   double take_squares();
   /// Copies everything back.
   void to_host();
@@ -32,6 +37,12 @@ class DeviceHeadShare {
   struct Pair {
     at::Tensor host, device;  // flat
   };
+  /// Calls use(spec, rows) for weights and, if there are any, biases.
+  template <class Use>
+  void for_each_spec(const nn::DeviceClassGradients& gradients, const Use& use);
+  /// The same with room for squares, which are then added up.
+  template <class Use>
+  void with_squares(const nn::DeviceClassGradients& gradients, const Use& use);
   void step_rows(std::size_t spec, nn::ClassStep rows, double rate, std::uint64_t step);
   float* at(const at::Tensor& flat, std::size_t spec) const;
 

@@ -78,24 +78,25 @@ class DeviceShardedEngine final : public TrainingEngine {
     reducer_->start(cut.active, std::span<float* const>(parts), total_.data_ptr<float>(),
                     static_cast<std::size_t>(total_.numel()), accelerator_->stream());
     reducer_->join(accelerator_->stream());
-    vectors_.queue_step(rate, state.step, total_, norm_);
+    if (clips()) {
+      clipped_step(state.step, rate);
+    } else {
+      vectors_.queue_step(rate, state.step, total_, norm_);
+    }
     clock.mark(Phase::device);
 
     std::vector<std::vector<double>> sums;
     for (DeviceLaunch& launch : launched)
       for (std::vector<double>& of_shard : shard_sums_of(launch))
         sums.push_back(std::move(of_shard));
-    const double of_body = norm_.item<double>();
-    const double own_squares = share_->take_squares();
+    double norm = norm_.item<double>();
+    if (!clips()) norm = std::sqrt(norm * norm + head_squares());
     clock.mark(Phase::device);
     const StepNumbers numbers = sums_.reduce(state.step, sums);
-    double squares = of_body * of_body;
-    for (const double of_rank : gathered(communicator_, std::span(&own_squares, 1)))
-      squares += of_rank;
     for (DeviceLaunch& launch : launched)
       for (ShardRows& shard : launch.shards) source.recycle(std::move(shard.batch));
     clock.mark(Phase::exchange);
-    absorb(model_, state.step, numbers, std::sqrt(squares), state);
+    absorb(model_, state.step, numbers, norm, state);
     clock.mark(Phase::optimise);
   }
 
@@ -199,7 +200,28 @@ class DeviceShardedEngine final : public TrainingEngine {
                    return head_.solve(step, embeddings, losses, weights);
                  });
     return head_.gradients(weights, [&](const nn::DeviceClassGradients& gradients) {
-      share_->step(gradients, rate, step);
+      if (clips())
+        share_->add_squares(gradients);
+      else
+        share_->step(gradients, rate, step);
+    });
+  }
+
+  bool clips() const { return options_.optimiser.clip_norm > 0; }
+  /// Collective. Of the gradients of all ranks' classes.
+  double head_squares() {
+    const double own = share_->take_squares();
+    double squares = 0;
+    for (const double of_rank : gathered(communicator_, std::span(&own, 1))) squares += of_rank;
+    return squares;
+  }
+  /// Collective. A clipped step needs the norm of the whole gradient first, and then the head's
+  /// gradients once more.
+  void clipped_step(std::uint64_t step, double rate) {
+    vectors_.queue_step(rate, step, total_, norm_, head_squares());
+    const float factor = nn::clip_factor(options_.optimiser, norm_.item<double>());
+    head_.weight_gradients(share_->weights(), [&](const nn::DeviceClassGradients& gradients) {
+      share_->step_scaled(gradients, factor, rate, step);
     });
   }
 
@@ -258,8 +280,6 @@ class DeviceShardedEngine final : public TrainingEngine {
 }  // namespace
 
 std::string device_sharded_obstacle(const TrainingOptions& options) {
-  if (options.optimiser.clip_norm > 0)
-    return "--clip-norm with a head divided by classes is computed on the CPU alone";
   if (options.gpu_order == comm::GpuOrder::any_world)
     return "--gpu-order any-world with a head divided by classes is computed on the CPU alone";
   return {};

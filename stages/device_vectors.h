@@ -17,8 +17,9 @@ class DeviceVectors {
   void take(const TrainingState& state);
   void give_back(TrainingState& state) const;
   /// DeviceOptimiser::queue_step().
-  void queue_step(double rate, std::uint64_t step, at::Tensor& gradient, at::Tensor& norm) {
-    optimiser_.queue_step(rate, step, parameters_, gradient, average_, norm);
+  void queue_step(double rate, std::uint64_t step, at::Tensor& gradient, at::Tensor& norm,
+                  double squares_elsewhere = 0) {
+    optimiser_.queue_step(rate, step, parameters_, gradient, average_, norm, squares_elsewhere);
   }
   const at::Tensor& parameters() const { return parameters_; }
   /// The average, if there is one.

@@ -266,6 +266,12 @@ void ShardedHead::weight_gradients(const nn::HeadWeights& weights, const nn::Tak
       weights, {batch_->dense, batch_->listed_gradients, batch_->wanted.soft_temperature}, take);
 }
 
+void ShardedHead::weight_gradients(const nn::DeviceHeadWeights& weights,
+                                   const nn::TakeDeviceGradients& take) {
+  device_->weight_gradients(
+      weights, {batch_->dense, batch_->listed_gradients, batch_->wanted.soft_temperature}, take);
+}
+
 std::vector<ShardedHead::Score> ShardedHead::score(std::span<const float> embeddings,
                                                    const nn::ListedClasses& gold,
                                                    const nn::HeadWeights& weights) {

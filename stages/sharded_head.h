@@ -59,6 +59,7 @@ class ShardedHead {
                                const nn::TakeDeviceGradients& take);
   /// The gradients of this rank's classes once more, before their weights change. Not collective.
   void weight_gradients(const nn::HeadWeights& weights, const nn::TakeGradients& take);
+  void weight_gradients(const nn::DeviceHeadWeights& weights, const nn::TakeDeviceGradients& take);
 
   /// How one row of an evaluation came out.
   struct Score {

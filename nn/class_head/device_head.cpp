@@ -281,8 +281,24 @@ at::Tensor DeviceHead::on_embeddings(const at::Tensor& gradient, const at::Tenso
   return to;
 }
 
+struct DeviceHead::Uploaded {
+  at::Tensor dense, listed;
+  HeadGradientsBatch batch;
+};
+
+DeviceHead::Uploaded DeviceHead::uploaded(const TilePass::Gradients& gradients) const {
+  Uploaded to{uploaded(gradients.dense), uploaded(gradients.listed), {}};
+  to.batch.listed = entries();
+  to.batch.listed_gradients = of_bytes<const float>(to.listed);
+  to.batch.inverse_temperature = static_cast<float>(1 / gradients.soft_temperature);
+  to.batch.dense = of_bytes<const UnlistedGradient>(to.dense);
+  return to;
+}
+
+// Of the embeddings' gradient, undefined where it is not wanted.
 at::Tensor DeviceHead::of_piece(const DeviceHeadWeights& weights, core::Range tiles,
-                                const HeadGradientsBatch& wanted, const TakeDeviceGradients& take) {
+                                const Uploaded& wanted, const TakeDeviceGradients& take,
+                                Embeddings embeddings) {
   const at::Device device = accelerator_.device();
   const auto features = static_cast<std::int64_t>(settings_.features);
   const auto rows = static_cast<std::int64_t>(rows_of_step_);
@@ -291,7 +307,7 @@ at::Tensor DeviceHead::of_piece(const DeviceHeadWeights& weights, core::Range ti
     return at::zeros({rows, features}, at::TensorOptions(device).dtype(at::kFloat));
   const std::int64_t padded = piece.products.size(1);
   const bool bias = weights.bias.defined();
-  HeadGradientsBatch batch = wanted;
+  HeadGradientsBatch batch = wanted.batch;
   batch.logits = piece.logits;
   at::Tensor gradient;
   if (kind() == FactorKind::bf16) {
@@ -313,7 +329,8 @@ at::Tensor DeviceHead::of_piece(const DeviceHeadWeights& weights, core::Range ti
   const at::Tensor of_weight = weight_gradient_.take(device, {padded, features}, at::kFloat);
   accelerator_.multiply(of_weight, gradient.t(), by_row_, false);
   to.weight = of_weight.narrow(0, 0, count);
-  at::Tensor sum = on_embeddings(gradient, piece.factor);
+  at::Tensor sum;
+  if (embeddings == Embeddings::wanted) sum = on_embeddings(gradient, piece.factor);
   take(to);
   return sum;
 }
@@ -322,16 +339,11 @@ std::vector<at::Tensor> DeviceHead::gradients(const DeviceHeadWeights& weights,
                                               std::span<const comm::TreeNode> nodes,
                                               const TilePass::Gradients& gradients,
                                               const TakeDeviceGradients& take) {
-  const at::Tensor dense = uploaded(gradients.dense);
-  const at::Tensor listed = uploaded(gradients.listed);
-  HeadGradientsBatch wanted;
-  wanted.listed = entries();
-  wanted.listed_gradients = of_bytes<const float>(listed);
-  wanted.inverse_temperature = static_cast<float>(1 / gradients.soft_temperature);
-  wanted.dense = of_bytes<const UnlistedGradient>(dense);
+  const Uploaded wanted = uploaded(gradients);
   const std::function<at::Tensor(const comm::TreeNode&)> add_up =
       [&](const comm::TreeNode& node) -> at::Tensor {
-    if (node.level <= piece_level_) return of_piece(weights, node.leaves(), wanted, take);
+    if (node.level <= piece_level_)
+      return of_piece(weights, node.leaves(), wanted, take, Embeddings::wanted);
     const at::Tensor left = add_up({node.level - 1, 2 * node.index});
     return left + add_up({node.level - 1, 2 * node.index + 1});
   };
@@ -339,6 +351,14 @@ std::vector<at::Tensor> DeviceHead::gradients(const DeviceHeadWeights& weights,
   sums.reserve(nodes.size());
   for (const comm::TreeNode& node : nodes) sums.push_back(add_up(node));
   return sums;
+}
+
+void DeviceHead::weight_gradients(const DeviceHeadWeights& weights,
+                                  const TilePass::Gradients& gradients,
+                                  const TakeDeviceGradients& take) {
+  const Uploaded wanted = uploaded(gradients);
+  for (const comm::TreeNode& node : split(own_, piece_level_))
+    of_piece(weights, node.leaves(), wanted, take, Embeddings::not_wanted);
 }
 
 }  // namespace retort::nn

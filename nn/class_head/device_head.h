@@ -50,6 +50,9 @@ class DeviceHead : public HeadPart {
                                     std::span<const comm::TreeNode> nodes,
                                     const TilePass::Gradients& gradients,
                                     const TakeDeviceGradients& take);
+  /// The same without the gradient on the embeddings, over all of this rank's tiles.
+  void weight_gradients(const DeviceHeadWeights& weights, const TilePass::Gradients& gradients,
+                        const TakeDeviceGradients& take);
   /// The classes that take part, on the host; for tests.
   std::vector<std::uint32_t> classes() const;
 
@@ -57,8 +60,11 @@ class DeviceHead : public HeadPart {
   struct Piece;  // some tiles, with what the kernels and products need of them
   void draw(std::uint64_t step);
   Piece open(const DeviceHeadWeights& weights, core::Range tiles);
-  at::Tensor of_piece(const DeviceHeadWeights& weights, core::Range tiles,
-                      const HeadGradientsBatch& wanted, const TakeDeviceGradients& take);
+  struct Uploaded;  // gradients of a step, on the device
+  Uploaded uploaded(const TilePass::Gradients& gradients) const;
+  enum class Embeddings { wanted, not_wanted };
+  at::Tensor of_piece(const DeviceHeadWeights& weights, core::Range tiles, const Uploaded& wanted,
+                      const TakeDeviceGradients& take, Embeddings embeddings);
   ListedEntries entries() const;
   FactorKind kind() const {
     return settings_.form.precision == Precision::bf16 ? FactorKind::bf16 : FactorKind::split;

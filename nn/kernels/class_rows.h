@@ -148,32 +148,57 @@ struct AdamWClassStep {
   }
 };
 
+/// The gradient of a row without what it has along the row's weight, where that counts for nothing.
+struct ClassGradient {
+  const float* gradient = nullptr;
+  const float* parameters = nullptr;
+  float share = 0;
+  bool projected = false;
+  RETORT_DEVICE float operator()(std::uint64_t f) const {
+    return projected ? gradient[f] - share * parameters[f] : gradient[f];
+  }
+};
+template <class Block>
+RETORT_DEVICE ClassGradient class_gradient(Block& block, const ClassStep& rows, std::uint64_t i) {
+  ClassGradient own{rows.gradient + i * rows.features,
+                    rows.parameters + rows.classes.at(i) * rows.features, 0,
+                    rows.inverse_norm != nullptr};
+  if (!own.projected) return own;
+  const double inverse = rows.inverse_norm[i];
+  const double along = row_sum(block, rows.features, [&](std::uint64_t f) {
+    return static_cast<double>(own.parameters[f]) * static_cast<double>(own.gradient[f]);
+  });
+  own.share = static_cast<float>(along * inverse * inverse);
+  return own;
+}
+template <class Block>
+RETORT_DEVICE void put_square(Block& block, const ClassStep& rows, const ClassGradient& own,
+                              std::uint64_t i) {
+  const double square = row_sum(block, rows.features, [&](std::uint64_t f) {
+    return static_cast<double>(own(f)) * static_cast<double>(own(f));
+  });
+  block.each([&](int thread) {
+    if (thread == 0) rows.squares[i] = square;
+  });
+}
+
+/// ClassStep::squares of the row number i alone, by one block of threads: nothing is stepped.
+template <class Block>
+RETORT_DEVICE void square_class(Block& block, const ClassStep& rows, std::uint64_t i) {
+  put_square(block, rows, class_gradient(block, rows, i), i);
+}
+RETORT_DEVICE inline void square_number(const ClassStep& rows, std::uint64_t i) {
+  rows.squares[i] = static_cast<double>(rows.gradient[i]) * static_cast<double>(rows.gradient[i]);
+}
+
 /// The row number i, by one block of threads.
 template <class Block, class Step>
 RETORT_DEVICE void step_class(Block& block, const Step& step, std::uint64_t i) {
   const ClassStep& rows = step.rows;
   const std::uint64_t at = rows.classes.at(i) * rows.features;
-  const float* gradient = rows.gradient + i * rows.features;
   float* parameters = rows.parameters + at;
-  float share = 0;
-  if (rows.inverse_norm != nullptr) {
-    const double inverse = rows.inverse_norm[i];
-    const double along = row_sum(block, rows.features, [&](std::uint64_t f) {
-      return static_cast<double>(parameters[f]) * static_cast<double>(gradient[f]);
-    });
-    share = static_cast<float>(along * inverse * inverse);
-  }
-  const auto own = [&](std::uint64_t f) {
-    return rows.inverse_norm == nullptr ? gradient[f] : gradient[f] - share * parameters[f];
-  };
-  if (rows.squares != nullptr) {
-    const double square = row_sum(block, rows.features, [&](std::uint64_t f) {
-      return static_cast<double>(own(f)) * static_cast<double>(own(f));
-    });
-    block.each([&](int thread) {
-      if (thread == 0) rows.squares[i] = square;
-    });
-  }
+  const ClassGradient own = class_gradient(block, rows, i);
+  if (rows.squares != nullptr) put_square(block, rows, own, i);
   block.stride(rows.features, [&](std::uint64_t f) {
     float g = own(f);
     if (rows.factor != 1) g *= rows.factor;
@@ -190,7 +215,7 @@ RETORT_DEVICE void step_number(const Step& step, std::uint64_t i) {
   const ClassStep& rows = step.rows;
   const std::uint64_t at = rows.classes.at(i);
   float g = rows.gradient[i];
-  if (rows.squares != nullptr) rows.squares[i] = static_cast<double>(g) * static_cast<double>(g);
+  if (rows.squares != nullptr) square_number(rows, i);
   if (rows.factor != 1) g *= rows.factor;
   float p = rows.parameters[at];
   step.apply(p, at, g);

@@ -77,6 +77,26 @@ __global__ void number_step(Step step) {
   if (i < step.rows.classes.count) step_number(step, i);
 }
 
+__global__ void __launch_bounds__(kRowThreads) class_squares(ClassStep rows) {
+  __shared__ alignas(8) unsigned char scratch[kReduceBytes * (kRowThreads / kWarp)];
+  DeviceBlock block(scratch);
+  square_class(block, rows, blockIdx.x);
+}
+__global__ void number_squares(ClassStep rows) {
+  const std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < rows.classes.count) square_number(rows, i);
+}
+
+void launch_class_squares(void* stream, const ClassStep& rows) {
+  const std::uint64_t count = rows.classes.count;
+  if (count == 0) return;
+  if (rows.features == 1)
+    number_squares<<<blocks_for(count, kThreads), kThreads, 0, stream_of(stream)>>>(rows);
+  else
+    class_squares<<<static_cast<unsigned>(count), kRowThreads, 0, stream_of(stream)>>>(rows);
+  check_launch("class_squares");
+}
+
 template <class Step>
 void launch_class_step(void* stream, const Step& step) {
   const std::uint64_t count = step.rows.classes.count;
@@ -137,6 +157,7 @@ const HeadKernels& head_kernels() {
                                         .factors = launch_factors,
                                         .sums = launch_head_sums,
                                         .gradients = launch_head_gradients,
+                                        .squares = launch_class_squares,
                                         .sgd = launch_class_step<SgdClassStep>,
                                         .adamw = launch_class_step<AdamWClassStep>};
   return kKernels;

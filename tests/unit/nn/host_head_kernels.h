@@ -49,6 +49,16 @@ inline void head_gradients(void*, const HeadGradientsBatch& batch) {
     put_listed_gradient(of, batch.listed, i, batch.listed_gradients, batch.to);
 }
 
+inline void class_squares(void*, const ClassStep& rows) {
+  HostBlock block(64);
+  for (std::uint64_t i = 0; i < rows.classes.count; ++i) {
+    if (rows.features == 1)
+      square_number(rows, i);
+    else
+      square_class(block, rows, i);
+  }
+}
+
 template <class Step>
 void class_step(void*, const Step& step) {
   HostBlock block(64);
@@ -66,6 +76,7 @@ inline const HeadKernels& head_table() {
                                         .factors = factors,
                                         .sums = head_sums,
                                         .gradients = head_gradients,
+                                        .squares = class_squares,
                                         .sgd = class_step<SgdClassStep>,
                                         .adamw = class_step<AdamWClassStep>};
   return kKernels;

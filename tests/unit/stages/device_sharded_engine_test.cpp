@@ -21,9 +21,6 @@ TEST_F(DeviceShardedEngine, WhatItCannotDoStaysOnTheCpu) {
   EXPECT_EQ(device_sharded_obstacle(options_), "");
   options_.gpu_order = comm::GpuOrder::any_world;
   EXPECT_NE(device_sharded_obstacle(options_), "");
-  options_.gpu_order = comm::GpuOrder::fixed_world;
-  options_.optimiser.clip_norm = 1;
-  EXPECT_NE(device_sharded_obstacle(options_), "");
 }
 
 }  // namespace

@@ -50,6 +50,18 @@ class DeviceShardedFixture : public ShardedFixture {
     expect_the_cpus_steps(bound);
     expect_equal_bits_twice();
   }
+  void clipped(double bound) {
+    for (const double limit : {0.2, 1e6}) {
+      build("mlp", {{"hidden", "24"}});
+      options_.optimiser.clip_norm = limit;
+      expect_the_cpus_steps(bound);
+    }
+    build("mlp", {{"hidden", "24"}, {"logit-form", "cosine"}, {"logit-scale", "12"}});
+    options_.optimiser.clip_norm = 0.2;
+    options_.sample_rate = 0.4;
+    expect_the_cpus_steps(bound);
+    expect_equal_bits_twice();
+  }
   void adamw(double bound) {
     options_.optimiser.kind = nn::OptimiserKind::adamw;
     options_.optimiser.weight_decay = 0.05;
@@ -67,6 +79,7 @@ class DeviceShardedFixture : public ShardedFixture {
   TEST_F(Fixture, StepsAreThoseOfTheCpuAndRepeatTheirBits) { Guard plain(Bound); }        \
   TEST_F(Fixture, ConvolutionsAndAverages) { Guard convolutions_and_averages(Bound); }    \
   TEST_F(Fixture, MarginsAndSampledClasses) { Guard margins_and_sampled_classes(Bound); } \
+  TEST_F(Fixture, ClippedByTheNormOfTheWholeGradient) { Guard clipped(Bound); }           \
   TEST_F(Fixture, AdamW) { Guard adamw(AdamWBound); }                                     \
   TEST_F(Fixture, InBf16) { Guard bf16(3e-2); }
 
