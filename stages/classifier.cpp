@@ -160,8 +160,6 @@ void move_model(comm::Communicator& communicator, const ClassifierOptions& optio
   if (is_file(options.model))
     obstacle = fmt::format("{} is a TorchScript file, which is computed on the CPU",
                            options.model.string());
-  if (options.head == HeadPlacement::sharded)
-    obstacle = "a head divided by classes is computed on the CPU alone";
   const nn::Device device = place(communicator, options.device, obstacle);
   if (device.cuda())
     model.move_to(nn::make_accelerator(device));

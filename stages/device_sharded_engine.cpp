@@ -110,7 +110,7 @@ class DeviceShardedEngine final : public TrainingEngine {
   // Embeddings on the accelerator, the head on the host.
   std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
                                  const io::ModelDescription& description) override {
-    const std::vector<at::Tensor> parameters = views(vectors_.evaluated());
+    const std::vector<at::Tensor> parameters = body_views(model_, body_, vectors_.evaluated());
     const auto buffers = nn::views(model_.buffers(), state.buffers.to(accelerator_->device()));
     return score_split_sharded(
                communicator_, workers_,
@@ -125,13 +125,6 @@ class DeviceShardedEngine final : public TrainingEngine {
   at::Tensor zeros(std::int64_t count, at::ScalarType type) const {
     return at::zeros({count}, at::TensorOptions(accelerator_->device()).dtype(type));
   }
-  /// By the model's layout; those of the head undefined.
-  std::vector<at::Tensor> views(const at::Tensor& flat) const {
-    std::vector<at::Tensor> all = nn::views(body_, flat);
-    all.resize(model_.parameters().specs().size());
-    return all;
-  }
-
   std::vector<DeviceLaunch> forward(std::uint64_t step, const io::BatchPlan::Step& cut,
                                     io::Loader& source) {
     const core::Range mine = sums_.active_shards(cut);
@@ -161,7 +154,7 @@ class DeviceShardedEngine final : public TrainingEngine {
                                 at::TensorOptions(accelerator_->device()).dtype(at::kDouble));
       nn::BatchStatistics statistics;
       statistics.device = to.statistics;
-      const std::vector<at::Tensor> parameters = views(vectors_.parameters());
+      const std::vector<at::Tensor> parameters = body_views(model_, body_, vectors_.parameters());
       nn::Pass pass;
       pass.training = true;
       pass.parameters = parameters;

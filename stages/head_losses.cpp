@@ -6,6 +6,13 @@
 
 namespace retort::stages {
 
+std::vector<at::Tensor> body_views(const nn::Model& model, const nn::ParameterLayout& body,
+                                   const at::Tensor& flat) {
+  std::vector<at::Tensor> all = nn::views(body, flat);
+  all.resize(model.parameters().specs().size());
+  return all;
+}
+
 std::uint64_t place_rows(std::span<ShardRows* const> shards) {
   std::uint64_t rows = 0;
   for (ShardRows* shard : shards) {

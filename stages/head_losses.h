@@ -1,5 +1,5 @@
-// The losses of a rank's micro-shards in one step of a head that is computed for all of them
-// together (stages/sharded_head.h).
+// What the engines share whose head is computed for all micro-shards together
+// (stages/sharded_head.h): views of all other weights, and the losses of a rank's micro-shards.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,15 @@
 
 #include "io/loader.h"
 #include "nn/class_head/listed_loss.h"
+#include "nn/model.h"
 #include "stages/objective.h"
 
 namespace retort::stages {
+
+/// Of a flat vector in the layout `body`, which leaves out the head: by the model's layout; those
+/// of the head are undefined.
+std::vector<at::Tensor> body_views(const nn::Model& model, const nn::ParameterLayout& body,
+                                   const at::Tensor& flat);
 
 /// A micro-shard's rows among those that meet the head.
 struct ShardRows {

@@ -50,6 +50,14 @@ nn::Input input_on(nn::Accelerator& accelerator, const io::MicroBatch& batch,
   return {.pixels = pixels.to(accelerator.device(), at::kFloat, /*non_blocking=*/true)};
 }
 
+/// Where the network is; on a GPU this thread works in a stream of its own from then on.
+nn::Input input_for(const Network& network, const io::ImageShape& shape,
+                    const io::MicroBatch& batch) {
+  if (network.accelerator == nullptr) return input_of(batch, shape);
+  network.accelerator->take_stream();
+  return input_on(*network.accelerator, batch, shape);
+}
+
 nn::Pass pass_of(const Network& network, const io::MicroBatch& batch) {
   nn::Pass pass;
   pass.parameters = network.parameters;
@@ -65,11 +73,8 @@ nn::Pass pass_of(const Network& network, const io::MicroBatch& batch) {
 at::Tensor infer_in_place(const Network& network, const io::ImageShape& shape,
                           const io::MicroBatch& batch) {
   const c10::InferenceMode inference;
-  if (network.accelerator != nullptr) network.accelerator->take_stream();
+  const nn::Input input = input_for(network, shape, batch);
   nn::Pass pass = pass_of(network, batch);
-  const nn::Input input = network.accelerator != nullptr
-                              ? input_on(*network.accelerator, batch, shape)
-                              : input_of(batch, shape);
   return network.model.forward(input, pass).contiguous();
 }
 
@@ -80,8 +85,9 @@ at::Tensor infer(const Network& network, const io::ImageShape& shape, const io::
 
 at::Tensor embed(const Network& network, const io::ImageShape& shape, const io::MicroBatch& batch) {
   const c10::InferenceMode inference;
+  const nn::Input input = input_for(network, shape, batch);
   nn::Pass pass = pass_of(network, batch);
-  return network.model.embed(input_of(batch, shape), pass).contiguous();
+  return network.model.embed(input, pass).to(at::kCPU).contiguous();
 }
 
 at::Tensor infer(const LoadedModel& model, const io::MicroBatch& batch) {

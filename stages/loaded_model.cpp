@@ -133,7 +133,8 @@ nn::HeadSettings head_settings(const LoadedModel& model) {
 void LoadedModel::move_to(std::shared_ptr<nn::Accelerator> place) {
   accelerator = std::move(place);
   for (auto* tensors : {&parameters, &buffers})
-    for (at::Tensor& tensor : *tensors) tensor = tensor.to(accelerator->device());
+    for (at::Tensor& tensor : *tensors)
+      if (tensor.defined()) tensor = tensor.to(accelerator->device());
 }
 
 void check_input_fit(const LoadedModel& model, const std::filesystem::path& model_path,

@@ -40,7 +40,7 @@ struct LoadedModel {
   std::shared_ptr<nn::Accelerator> accelerator;   // where its tensors are; null: the CPU
   std::optional<LoadedHead> head;  // instead of the head's parameters, which are undefined then
 
-  /// Moves its tensors there.
+  /// Moves its tensors there; a share of the head stays.
   void move_to(std::shared_ptr<nn::Accelerator> place);
 };
 

@@ -139,7 +139,7 @@ class ShardedEngine final : public TrainingEngine {
 
   std::vector<SampleScore> score(const TrainingState& state, const io::PackedDataset& data,
                                  const io::ModelDescription& description) override {
-    const std::vector<at::Tensor> parameters = views(state.evaluated());
+    const std::vector<at::Tensor> parameters = body_views(model_, body_, state.evaluated());
     const std::vector<at::Tensor> buffers = nn::views(model_.buffers(), state.buffers);
     return score_split_sharded(communicator_, workers_,
                                {model_, parameters, buffers, options_.precision}, head_,
@@ -151,18 +151,11 @@ class ShardedEngine final : public TrainingEngine {
  private:
   std::uint64_t features() const { return static_cast<std::uint64_t>(model_.embedding_size()); }
 
-  /// By the model's layout; those of the head undefined.
-  std::vector<at::Tensor> views(const at::Tensor& flat) const {
-    std::vector<at::Tensor> all = nn::views(body_, flat);
-    all.resize(model_.parameters().specs().size());
-    return all;
-  }
-
   std::vector<std::optional<Part>> forward(const TrainingState& state,
                                            const io::BatchPlan::Step& cut, io::Loader& source) {
     const core::Range mine = sums_.active_shards(cut);
     const BatchRows of_batch{cut.positions.size(), cut.unlabelled.size()};
-    const std::vector<at::Tensor> parameters = views(state.parameters);
+    const std::vector<at::Tensor> parameters = body_views(model_, body_, state.parameters);
     const std::vector<at::Tensor> buffers = nn::views(model_.buffers(), state.buffers);
     std::vector<std::optional<Part>> parts(mine.size());
     for_each_micro_batch(

@@ -6,6 +6,9 @@
 #include <utility>
 
 #include "nn/accelerator.h"
+#include "stages/loaded_model.h"
+#include "stages/sharded_capture.h"
+#include "stages/sharded_scoring.h"
 #include "tests/unit/stages/sharded_fixture.h"
 
 namespace retort::stages {
@@ -50,6 +53,49 @@ class DeviceShardedFixture : public ShardedFixture {
     expect_the_cpus_steps(bound);
     expect_equal_bits_twice();
   }
+  /// teach's and evaluate's, with embeddings from there.
+  void answers(double bound) {
+    write_teacher(folder_.path() / "teacher", problem_, "convnet",
+                  {{"channels", "8,12"}, {"strides", "1,2"}}, 5);
+    LoadedModel model = load_model_sharded(folder_.path() / "teacher", communicator_);
+    ShardedHead head(communicator_, workers_, head_settings(model));
+    io::LogitFacts facts;
+    facts.layout.classes = problem_.classes;
+    facts.layout.top_k = 5;
+    facts.layout.temperatures = {1, 2.5};
+    facts.samples = problem_.samples;
+    const io::AugmentOptions augment;
+    const Capture capture{model, data_, facts, augment, 32};
+    const core::Range batches[] = {{0, 32}, {32, 64}};
+    const auto answer = [&] {
+      ShardedCapture sharded(communicator_, workers_, capture);
+      PhaseTimes times(workers_.count());
+      return std::pair(
+          summarise(score_split_sharded(communicator_, workers_, network_of(model), head,
+                                        model.head->weights(), data_, model.description, 64, 3)
+                        .samples),
+          sharded.rows(0, batches, times));
+    };
+    const auto want = answer();
+    model.move_to(make_accelerator());
+    const auto got = answer();
+    EXPECT_NEAR(got.first.loss, want.first.loss, bound * want.first.loss);
+    EXPECT_EQ(got.first.samples, want.first.samples);
+    ASSERT_EQ(got.second.size(), want.second.size());
+    const std::size_t size = facts.layout.row_bytes();
+    for (std::size_t batch = 0; batch < got.second.size(); ++batch)
+      for (std::size_t row = 0; row < 32; ++row) {
+        std::vector<std::uint32_t> ids(5), other_ids(5);
+        std::vector<float> values(5), other_values(5), tails(2), other_tails(2);
+        io::decode_row(facts.layout, std::span(want.second[batch].bytes).subspan(row * size, size),
+                       {ids, values, tails});
+        io::decode_row(facts.layout, std::span(got.second[batch].bytes).subspan(row * size, size),
+                       {other_ids, other_values, other_tails});
+        EXPECT_EQ(other_ids, ids);
+        for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(other_values[i], values[i], 1e-3);
+        for (std::size_t i = 0; i < 2; ++i) EXPECT_NEAR(other_tails[i], tails[i], 1e-4);
+      }
+  }
   void clipped(double bound) {
     for (const double limit : {0.2, 1e6}) {
       build("mlp", {{"hidden", "24"}});
@@ -80,6 +126,7 @@ class DeviceShardedFixture : public ShardedFixture {
   TEST_F(Fixture, ConvolutionsAndAverages) { Guard convolutions_and_averages(Bound); }    \
   TEST_F(Fixture, MarginsAndSampledClasses) { Guard margins_and_sampled_classes(Bound); } \
   TEST_F(Fixture, ClippedByTheNormOfTheWholeGradient) { Guard clipped(Bound); }           \
+  TEST_F(Fixture, AnswersOfTeachAndEvaluate) { Guard answers(Bound); }                    \
   TEST_F(Fixture, AdamW) { Guard adamw(AdamWBound); }                                     \
   TEST_F(Fixture, InBf16) { Guard bf16(3e-2); }
 
