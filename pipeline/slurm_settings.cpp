@@ -133,8 +133,9 @@ JobRequest request_of(const JobSettings& settings, RankUse use, int threads) {
   if (settings.ranks_per_node > 0 && settings.nodes == 0)
     request.nodes = divided_up(request.ranks, settings.ranks_per_node);
   if (request.nodes > request.ranks)
-    throw UsageError(fmt::format("{} ranks can't use {} nodes; give fewer nodes or more ranks",
-                                 request.ranks, request.nodes));
+    throw UsageError(fmt::format(
+        "{} can't use {} nodes; give fewer nodes or more ranks",
+        request.ranks == 1 ? "one rank" : fmt::format("{} ranks", request.ranks), request.nodes));
   if (settings.ranks_per_node > 0 &&
       std::int64_t{request.nodes} * settings.ranks_per_node < request.ranks)
     throw UsageError(

@@ -1,6 +1,6 @@
 // retort-fault --fault NAME --count N --seed S [--json] [--retort PROGRAM] [--work DIR] [--keep]
 // Drives the real program through a fault, N times, and says whether a wrong result ever came out.
-// Exit code 0 when none did.
+// Exit code 0 when none did. --help: the options and the faults that there are.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -36,6 +36,19 @@ struct Settings {
     table.add("work", &work, "Folder to work in; empty: one below the temporary folder");
   }
 };
+
+void print_help() {
+  Settings settings;
+  core::OptionTable table;
+  settings.declare(table);
+  std::cout << "retort-fault --fault NAME [options]: puts the real program through a fault and "
+               "compares its results with an undisturbed run's\n\n";
+  for (const core::Option& option : table.options())
+    std::cout << fmt::format("  --{:<8} {}\n", option.name, option.help);
+  std::cout << "\nFaults:";
+  for (const Fault& fault : faults()) std::cout << ' ' << fault.name;
+  std::cout << "\n";
+}
 
 Settings parse(int count, char** words) {
   Settings settings;
@@ -120,6 +133,10 @@ int drive(const Settings& settings) {
 
 int main(int count, char** words) {
   try {
+    if (count == 2 && std::string_view(words[1]) == "--help") {
+      retort::fault::print_help();
+      return 0;
+    }
     return retort::fault::drive(retort::fault::parse(count, words));
   } catch (const retort::core::Error& error) {
     std::fprintf(stderr, "retort-fault: %s\n", error.what());
