@@ -58,6 +58,14 @@ void agree(comm::Communicator& communicator, const std::function<void()>& work) 
                   outcomes.size() > 1 ? "rank " + std::to_string(rank) + ": " : std::string());
 }
 
+void require_same(comm::Communicator& communicator, const std::string& text,
+                  const std::string& message) {
+  const std::string of_root = communicator.broadcast(text);
+  agree(communicator, [&] {
+    if (text != of_root) throw core::DataError(message);
+  });
+}
+
 void on_root(comm::Communicator& communicator, const std::function<void()>& work) {
   const std::string own = communicator.root() ? outcome_of(work) : std::string();
   throw_outcome(communicator.broadcast(own), "");

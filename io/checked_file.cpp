@@ -8,10 +8,32 @@
 
 namespace retort::io {
 
+namespace {
+constexpr std::uint64_t kReadAtOnce = 1 << 22;
+}
+
 PartChecksums::PartChecksums(std::span<const std::byte> image, std::uint64_t part)
     : size_(image.size()), part_(part) {
-  for (std::uint64_t at = 0; at < size_; at += part_)
-    checksums_.push_back(core::crc32c(image.subspan(at, std::min(part_, size_ - at))));
+  add(image);
+}
+
+PartChecksums::PartChecksums(const RandomAccessFile& file, FileSeal& seal, std::uint64_t part)
+    : size_(file.size()), part_(part) {
+  const std::uint64_t at_once = std::max(kReadAtOnce / part_, std::uint64_t{1}) * part_;
+  core::Sha256 hash;
+  std::vector<std::byte> piece;
+  for (std::uint64_t done = 0; done < size_; done += piece.size()) {
+    piece.resize(std::min(at_once, size_ - done));
+    file.read(done, piece);
+    hash.update(piece);
+    add(piece);
+  }
+  seal = {size_, hash.hex()};
+}
+
+void PartChecksums::add(std::span<const std::byte> bytes) {
+  for (std::uint64_t at = 0; at < bytes.size(); at += part_)
+    checksums_.push_back(core::crc32c(bytes.subspan(at, std::min(part_, bytes.size() - at))));
 }
 
 void PartChecksums::read(const RandomAccessFile& file, std::uint64_t offset,

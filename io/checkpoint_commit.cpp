@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "io/agreement.h"
 #include "io/json_text.h"
+#include "io/live_claim.h"
 #include "io/posix.h"
 #include "io/run_folder.h"
 
@@ -278,7 +279,7 @@ void RunFolder::advance() {
   } catch (const core::Error&) {
     const std::filesystem::path folder = own.folder_of(own.pending->id);
     own.pending.reset();
-    if (own.communicator.root() && !has_manifest(folder)) {
+    if (own.communicator.root() && !has_manifest(folder) && !is_taken_over()) {
       std::error_code ignored;  // the error that is on its way says what went wrong
       std::filesystem::remove_all(folder, ignored);
     }

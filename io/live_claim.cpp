@@ -62,7 +62,13 @@ LiveClaim::~LiveClaim() {
   --registry().of_folder[run_].live;
 }
 
-void require_not_taken_over() {
+namespace {
+
+struct Later {
+  fs::path run;
+  std::uint32_t own = 0, other = 0;
+};
+std::optional<Later> later_start() {
   std::map<fs::path, std::uint32_t> newest;
   {
     const std::lock_guard hold(registry().mutex);
@@ -76,8 +82,17 @@ void require_not_taken_over() {
     } catch (const core::IoError&) {
       continue;  // a folder that is gone: what follows says so
     }
-    if (other) throw_taken_over(run, *other, epoch);
+    if (other) return Later{run, epoch, *other};
   }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool is_taken_over() { return later_start().has_value(); }
+
+void require_not_taken_over() {
+  if (const auto later = later_start()) throw_taken_over(later->run, later->other, later->own);
 }
 
 }  // namespace retort::io

@@ -26,8 +26,11 @@ class LiveClaim {
   std::filesystem::path run_;
 };
 
+/// Whether another process claimed one of these folders later. Where claims cannot be seen now:
+/// false.
+bool is_taken_over();
 /// UsageError if another process claimed one of these folders later. Each change of a file or a
-/// folder that others may see asks first. Where claims cannot be seen now it is silent.
+/// folder that others may see asks first. Silent as above.
 void require_not_taken_over();
 
 }  // namespace retort::io

@@ -11,6 +11,7 @@
 #include "io/manifest.h"
 #include "io/packed_shard.h"
 #include "io/posix.h"
+#include "io/run_section.h"
 
 namespace retort::io {
 namespace {
@@ -87,8 +88,9 @@ std::vector<std::filesystem::path> exported_files(const std::filesystem::path& f
 
 ModelDescription exported_description(const std::filesystem::path& folder) {
   const std::filesystem::path json = folder / kDescription;
-  ModelDescription description =
-      description_from(parse_json(read_file(json), json.string()), json.string());
+  const std::vector<std::byte> bytes = read_file(json);
+  require_of_section(json, seal_of(bytes));
+  ModelDescription description = description_from(parse_json(bytes, json.string()), json.string());
   require_class_names(description.class_names, json.string());
   if (packed_class_digest(description.class_names) != description.class_digest)
     throw core::DataError(
@@ -100,7 +102,7 @@ ModelDescription exported_description(const std::filesystem::path& folder) {
 
 /// The model of a section is the one that the section's manifest names: one of another run or of
 /// an older start is right in itself. DataError.
-void require_of_section(const std::filesystem::path& folder) {
+void require_model_of_section(const std::filesystem::path& folder) {
   const std::filesystem::path section = folder.parent_path(), own = folder / "manifest.json";
   if (!has_manifest(section)) return;
   std::vector<Member> members;
@@ -122,7 +124,7 @@ void require_of_section(const std::filesystem::path& folder) {
 /// than the section around it.
 Manifest model_manifest(const std::filesystem::path& folder) {
   Manifest manifest = read_manifest(folder, kKind);
-  require_of_section(std::filesystem::absolute(folder).lexically_normal());
+  require_model_of_section(std::filesystem::absolute(folder).lexically_normal());
   if (manifest.format_version < 1 || manifest.format_version > kFormatVersion)
     throw core::DataError(folder.string() + " has format version " +
                           std::to_string(manifest.format_version) + ", this Retort reads 1 to " +

@@ -81,10 +81,11 @@ ModelParts::ModelParts(const std::vector<std::filesystem::path>& files)
   std::map<std::string, std::filesystem::path> contents;              // by SHA-256
   std::map<std::string, std::vector<std::filesystem::path>> holders;  // as the files are given
   for (const auto& path : files) {
-    const auto [twin, is_new] = contents.emplace(seal_of(path).sha256, path);
+    const SafetensorsFile file(path);
+    const auto [twin, is_new] = contents.emplace(file.verified()->seal.sha256, path);
     if (!is_new && headers.count(path) == 0)
       throw DataError(fmt::format("{}: holds what {} holds", path.string(), twin->second.string()));
-    const SafetensorsFile file(path);
+    verified_[path] = file.verified();
     Header header{number(file.metadata(), kFirstClassKey, path.string()),
                   number(file.metadata(), kClassesKey, path.string()), file.entries()};
     if (!headers.emplace(path, std::move(header)).second)
@@ -185,6 +186,10 @@ void ModelParts::check_biases() const {
   }
 }
 
+std::string ModelParts::sha256(const std::filesystem::path& file) const {
+  return verified_.at(file)->seal.sha256;
+}
+
 std::vector<std::string> ModelParts::divided() const {
   std::vector<std::string> names;
   for (const auto& [name, parts] : parts_)
@@ -195,7 +200,7 @@ std::vector<std::string> ModelParts::divided() const {
 std::shared_ptr<const SafetensorsFile> ModelParts::open(const std::filesystem::path& file) const {
   const std::lock_guard lock(opened_->mutex);
   if (!opened_->file || opened_->path != file) {
-    opened_->file = std::make_shared<const SafetensorsFile>(file);
+    opened_->file = std::make_shared<const SafetensorsFile>(file, verified_.at(file));
     opened_->path = file;
   }
   return opened_->file;

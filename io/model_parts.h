@@ -16,6 +16,7 @@
 namespace retort::io {
 
 class SafetensorsFile;
+struct VerifiedFile;
 
 /// Of a file's header: the first row of its part of the last layer, and the rows of all.
 inline constexpr const char* kFirstClassKey = "first_class";
@@ -33,6 +34,8 @@ class ModelParts {
   ModelParts(ModelParts&&) noexcept;
 
   const std::map<std::string, TensorSpec>& specs() const { return specs_; }
+  /// Of a file's bytes.
+  std::string sha256(const std::filesystem::path& file) const;
   /// Names of the tensors that are in several files.
   std::vector<std::string> divided() const;
   /// All tensors, whole; they stay on disk. Several threads may read. This outlives it.
@@ -50,6 +53,7 @@ class ModelParts {
 
   std::map<std::string, TensorSpec> specs_;
   std::map<std::string, std::vector<Part>> parts_;  // by rows
+  std::map<std::filesystem::path, std::shared_ptr<const VerifiedFile>> verified_;
   std::unique_ptr<Opened> opened_;
 };
 

@@ -93,8 +93,10 @@ struct RunFence::State {
   bool locked = false;
   std::atomic<std::uint32_t> epoch = 0;  // from claim() on
 
-  // The heartbeat is a later start's: this one's heart beats no more.
+  // The heartbeat is a later start's: this one's heart beats no more. Where the folder was made
+  // anew, the claim of the plan says so.
   bool superseded() const {
+    if (is_taken_over()) return true;
     try {
       return epoch != 0 && later_claim(run, epoch);
     } catch (const core::IoError&) {

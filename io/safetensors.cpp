@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "io/half.h"
+#include "io/run_section.h"
 #include "io/utf8.h"
 
 namespace retort::io {
@@ -181,12 +182,20 @@ SafetensorsFile::SafetensorsFile(std::vector<std::byte> bytes, std::string where
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     : file_(std::in_place, path), where_(path.string()) {
+  verified_ = std::make_shared<const VerifiedFile>(*file_);
+  require_of_section(path, verified_->seal);
   parse(file_->size());
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path,
+                                 std::shared_ptr<const VerifiedFile> verified)
+    : file_(std::in_place, path), verified_(std::move(verified)), where_(path.string()) {
+  parse(verified_->seal.size);
 }
 
 void SafetensorsFile::read(std::uint64_t offset, std::span<std::byte> into) const {
   if (file_)
-    file_->read(offset, into);
+    verified_->checksums.read(*file_, offset, into);
   else
     std::ranges::copy(std::span(bytes_).subspan(offset, into.size()), into.begin());
 }

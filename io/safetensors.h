@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/checked_file.h"
 #include "io/tensor_file.h"
 
 namespace retort::io {
@@ -31,12 +33,18 @@ struct SafetensorsEntry {
 /// overlap. Immutable; several threads may read.
 class SafetensorsFile {
  public:
-  /// Tensors stay on disk. DataError with one line for whatever the format does not allow, and for
-  /// names with control characters; IoError if it can't be read.
+  /// Tensors stay on disk; what is read of them later is what was read through here. DataError with
+  /// one line for whatever the format does not allow, for names with control characters, for a file
+  /// of a run's section that its manifest does not name (io/run_section.h), and later for bytes
+  /// that have changed; IoError if it can't be read.
   explicit SafetensorsFile(const std::filesystem::path& path);
+  /// The same file again.
+  SafetensorsFile(const std::filesystem::path& path, std::shared_ptr<const VerifiedFile> verified);
   /// `bytes`: the whole file, from anywhere; `where` names it in messages.
   SafetensorsFile(std::vector<std::byte> bytes, std::string where);
 
+  /// Of a file on disk.
+  const std::shared_ptr<const VerifiedFile>& verified() const { return verified_; }
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   /// What the header says as "__metadata__".
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -54,7 +62,8 @@ class SafetensorsFile {
   void read(std::uint64_t offset, std::span<std::byte> into) const;
   const SafetensorsEntry& entry(const std::string& name) const;
 
-  std::optional<RandomAccessFile> file_;  // or
+  std::optional<RandomAccessFile> file_;  // with `verified_`, or
+  std::shared_ptr<const VerifiedFile> verified_;
   std::vector<std::byte> bytes_;
   std::string where_;
   std::uint64_t data_ = 0;  // offset of the first tensor

@@ -61,7 +61,7 @@ class Checker {
 
  private:
   void fault(const fs::path& path, const std::string& what) {
-    report_.faults.push_back({path.string(), what});
+    if (!of_generation_that_is_gone(path)) report_.faults.push_back({path.string(), what});
   }
   void note(const fs::path& path, const std::string& what) {
     report_.notes.push_back({path.string(), what});
@@ -122,7 +122,35 @@ class Checker {
         check_unnamed(folder, path);
       }
     }
-    for (const auto& path : folders) check_folder(path);
+    for (const auto& path : folders) {
+      if (is_generation(path))
+        check_generation(path);
+      else
+        check_folder(path);
+    }
+  }
+
+  /// A start that lives removes generations, which get another name first, while this reads them.
+  void check_generation(const fs::path& folder) {
+    if (folder.extension() == ".old") {
+      note(folder, "is on its way out");
+      return;
+    }
+    try {
+      check_folder(folder);
+    } catch (const core::Error&) {
+      if (!of_generation_that_is_gone(folder)) throw;
+    }
+  }
+  static bool of_generation_that_is_gone(fs::path path) {
+    std::error_code code;
+    for (; path.has_relative_path(); path = path.parent_path())
+      if (is_generation(path)) return !fs::exists(path, code);
+    return false;
+  }
+  static bool is_generation(const fs::path& path) {
+    return path.parent_path().filename() == "checkpoints" &&
+           starts_with(path.filename().string(), "gen-");
   }
 
   void check_claims(const fs::path& folder) {

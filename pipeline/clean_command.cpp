@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "io/checkpoint.h"
+#include "io/posix.h"
 #include "pipeline/cleaning.h"
 #include "pipeline/job.h"
 #include "pipeline/plan_fence.h"
@@ -66,11 +67,8 @@ class Clean : public stages::Stage {
 
   /// Without its manifest a generation is none: a kill in between leaves nothing that looks whole.
   static void remove(const fs::path& path) {
-    std::error_code code;
-    fs::remove(path / "manifest.json", code);
-    fs::remove_all(path, code);
-    if (code)
-      throw core::IoError(fmt::format("can't remove {}: {}", path.string(), code.message()));
+    if (fs::is_directory(path)) io::remove_tree(path / "manifest.json");
+    io::remove_tree(path);
   }
 
   void print(const StageContext& context, const std::vector<Removal>& removals) const {

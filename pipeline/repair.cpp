@@ -48,17 +48,17 @@ struct Owner {
 };
 
 OwnerKind kind_of(const fs::path& folder) {
-  if (fs::is_directory(folder / "members")) return OwnerKind::ledger;
-  try {
-    const auto manifest = io::read_manifest(folder);
-    if (manifest.kind == "packed_dataset" || manifest.kind == "logits" ||
-        manifest.kind == io::kLabelMatrixKind)
-      return OwnerKind::ledger;
-    if (manifest.kind == "section") return OwnerKind::section;
-    if (manifest.kind == "model") return OwnerKind::model;
-  } catch (const core::DataError&) {
-  }
-  return OwnerKind::unknown;
+  // A kill can leave "members" in a folder that is finished.
+  if (io::has_manifest(folder)) try {
+      const auto manifest = io::read_manifest(folder);
+      if (manifest.kind == "packed_dataset" || manifest.kind == "logits" ||
+          manifest.kind == io::kLabelMatrixKind)
+        return OwnerKind::ledger;
+      if (manifest.kind == "section") return OwnerKind::section;
+      if (manifest.kind == "model") return OwnerKind::model;
+    } catch (const core::DataError&) {
+    }
+  return fs::is_directory(folder / "members") ? OwnerKind::ledger : OwnerKind::unknown;
 }
 
 /// The plan's folder above a section's, if there is one.

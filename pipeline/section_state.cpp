@@ -298,8 +298,10 @@ fs::path SectionStates::set_aside(const std::string& name) const {
   if (code)
     throw core::IoError(fmt::format("can't set {} aside as {}: {}", (run_ / name).string(),
                                     target.string(), code.message()));
-  for (std::size_t i = 0; i + kKeptAside <= numbers.size(); ++i)
+  for (std::size_t i = 0; i + kKeptAside <= numbers.size(); ++i) {
+    io::require_not_taken_over();
     fs::remove_all(place(numbers[i]), code);
+  }
   return target;
 }
 

@@ -35,6 +35,7 @@ ClassWeights of_model(const ClassWeightOptions& options) {
   ClassWeights columns;
   columns.class_names = model->description.class_names;
   columns.class_digest = model->description.class_digest;
+  columns.source = model->digest;
   const std::vector<std::string> head = head_names(model->description, options.model);
   if (head.empty())
     throw DataError(
@@ -115,6 +116,7 @@ ClassWeights of_file(const ClassWeightOptions& options) {
       options.class_names.empty() ? io::packed_class_names(options.data) : options.class_names;
   columns.class_digest = io::packed_class_digest(columns.class_names);
   const auto file = std::make_shared<const io::SafetensorsFile>(options.model);
+  columns.source = file->verified()->seal.sha256;
   columns.weight = weight_name(*file, options, columns.classes());
   columns.features = file->entries().at(columns.weight).shape[1];
   if (options.bias) {

@@ -28,6 +28,7 @@ struct ClassWeightOptions {
 struct ClassWeights {
   std::vector<std::string> class_names;
   std::string class_digest;
+  std::string source;  // digest of the file or the model that they are read from
   std::string digest;  // of the columns, with the bias if that is asked for; empty before hash()
   std::uint64_t features = 0;
   std::string weight, bias;  // names of the tensors, [classes, features] and [classes]; or no bias

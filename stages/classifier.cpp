@@ -5,12 +5,12 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "io/class_map.h"
 #include "io/packed_shard.h"
 #include "io/pixels.h"
+#include "io/run_section.h"
 #include "nn/class_order.h"
 #include "nn/torchscript.h"
 #include "stages/placement.h"
@@ -34,7 +34,9 @@ LoadedModel load_torchscript(const std::filesystem::path& path, const TorchScrip
   const std::string where = path.string();
   std::vector<std::byte> bytes = io::read_file(path);
   LoadedModel loaded;
-  loaded.digest = core::sha256_hex(bytes);
+  const io::FileSeal seal = io::seal_of(bytes);
+  io::require_of_section(path, seal);
+  loaded.digest = seal.sha256;
   const nn::TorchScriptFile file(std::move(bytes), where);
   TorchScriptMetadata metadata =
       parse_torchscript_metadata(file.metadata(), where + ": retort.json inside");

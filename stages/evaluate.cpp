@@ -324,7 +324,7 @@ class Evaluate : public Stage {
     content["details"] = details;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      io::make_folder(options_.out);
+      begin_section(options_.out);
       io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
     });
     seal_section(context, options_.out, recipe, core::sha256_hex(std::string_view(content.dump())),

@@ -108,7 +108,7 @@ class Export : public Stage {
     const std::string loader = python ? python_loader(loaded.description) : "";
     const std::string onnx =
         options_.has("onnx") ? nn::onnx_model(loaded.description, tensors) : "";
-    io::make_folder(options_.out);
+    begin_section(options_.out);
     const auto path = [&](const char* name) {
       members.emplace_back(name);
       return options_.out / name;

@@ -114,7 +114,7 @@ InitialWeights read_initial_weights(const std::filesystem::path& path, const nn:
   if (std::filesystem::is_regular_file(path, error)) {
     weights.file = std::make_unique<const io::ModelParts>(std::vector<std::filesystem::path>{path});
     weights.tensors = weights.file->source();
-    weights.digest = io::seal_of(path).sha256;
+    weights.digest = weights.file->sha256(path);
   } else {
     if (!std::filesystem::exists(path, error))
       throw core::UsageError(fmt::format("--init {}: there is no such file or folder", where));

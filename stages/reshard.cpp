@@ -76,7 +76,7 @@ class Reshard : public Stage {
     std::vector<std::string> members;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      io::make_folder(options_.out);
+      begin_section(options_.out);
       if (source.model) {
         members.emplace_back("model.json");
         io::write_file(options_.out / members.back(),

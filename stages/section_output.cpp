@@ -12,10 +12,15 @@
 #include "io/atomic_file.h"
 #include "io/companions.h"
 #include "io/manifest.h"
+#include "io/posix.h"
 #include "io/utf8.h"
 #include "stages/environment.h"
 
 namespace retort::stages {
+
+namespace {
+constexpr const char* kBegun = "members";  // as of a ledger (io/member_ledger.h)
+}
 
 std::string recipe_hash(const StageContext& context, const std::string& inputs) {
   core::Sha256 hash;
@@ -26,7 +31,7 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
 
 bool made_by_retort(const std::filesystem::path& folder) {
   std::error_code code;
-  for (const char* mark : {"manifest.json", "claims", "checkpoints", "members"})
+  for (const char* mark : {"manifest.json", "claims", "checkpoints", kBegun})
     if (std::filesystem::exists(folder / mark, code)) return true;
   return false;
 }
@@ -44,6 +49,10 @@ void require_own_folder(const StageContext& context, const std::filesystem::path
 
 bool is_complete(StageContext& context, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind) {
+  io::require_same(context.communicator, recipe,
+                   folder.string() +
+                       ": its inputs changed while the ranks read them; start again when nobody "
+                       "writes to them");
   std::uint64_t complete = 0;
   io::on_root(context.communicator, [&] {
     require_own_folder(context, folder);
@@ -58,6 +67,8 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
   });
   return context.communicator.all_reduce_max(complete) == 1;
 }
+
+void begin_section(const std::filesystem::path& folder) { io::make_folder(folder / kBegun); }
 
 void print_results(const StageContext& context, const nlohmann::json& results) {
   if (!context.communicator.root()) return;
@@ -113,6 +124,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
       manifest.members.push_back({name, io::seal_of(folder / name)});
     }
     io::write_manifest(folder, std::move(manifest));
+    io::remove_tree(folder / kBegun);
     print_results(context, results);
   });
 }

@@ -28,6 +28,11 @@ void require_own_folder(const StageContext& context, const std::filesystem::path
 bool is_complete(StageContext& context, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
+/// The section's folder, with a mark that a stage began there, which seal_section() takes away: for
+/// stages without a ledger or generations. A start that follows a kill knows it by that. One rank
+/// calls it.
+void begin_section(const std::filesystem::path& folder);
+
 /// The results of a stage that is measured, with where that was (stages/environment.h) and this
 /// rank's warnings. Not for pack, whose folder is the same whatever happened on the way there.
 nlohmann::json with_circumstances(const StageContext& context, nlohmann::json results);

@@ -232,6 +232,9 @@ void Smooth::report(const io::LabelMatrixFacts& facts, const LabelSummary& summa
 StageOutcome Smooth::run(StageContext& context) {
   comm::Communicator& communicator = context.communicator;
   ClassWeights weights = open_class_weights(options_.weights);
+  io::require_same(communicator, weights.source,
+                   options_.weights.model.string() +
+                       ": changed while the ranks read it; start again when nobody writes to it");
   options_.settle(weights.classes());
   io::on_root(communicator, [&] { weights.hash(); });
   weights.digest = communicator.broadcast(weights.digest);

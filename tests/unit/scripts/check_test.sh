@@ -52,4 +52,18 @@ run 0 inspect r/teacher --json
 [ "$(wc -l <out)" = 1 ] || fail "more than one line"
 run 65 inspect pictures
 run 65 inspect pictures/class-0/1.pgm
+
+# While a start lives, which removes generations as newer ones come.
+"$RETORT" run tiny.ini --out going --set teacher.epochs=20000 --set teacher.checkpoint-every=1 >live.out 2>live.err &
+live=$!
+checks=0
+until [ -d going/teacher/checkpoints ]; do sleep 0.1; done
+while [ $checks -lt 25 ] && kill -0 $live 2>/dev/null; do
+  run 0 check going
+  checks=$((checks + 1))
+done
+kill -TERM $live 2>/dev/null
+wait $live
+[ $checks -ge 10 ] || fail "only $checks checks of a live run"
+run 0 check going
 echo "$damaged damages found"

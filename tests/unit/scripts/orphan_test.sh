@@ -63,3 +63,40 @@ wait $held
 content r >after
 diff before after || fail "the older start of a job changed something"
 find r/score r/.plan -type f ! -name '*.tmp' -printf '%i %p\n' | sort | diff inodes - || fail "the older start of a job wrote files again"
+
+# `clean`, held as it looks at generations, while a newer start makes some of the same names.
+cat >hold.c <<'C'
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <signal.h>
+#include <string.h>
+static void hold(const char* path) {
+  static int held;
+  if (strstr(path, "/teacher/checkpoints") != NULL && !held++) raise(SIGSTOP);
+}
+DIR* opendir(const char* path) {
+  hold(path);
+  return ((DIR * (*)(const char*)) dlsym(RTLD_NEXT, "opendir"))(path);
+}
+int openat(int at, const char* path, int flags, ...) {
+  hold(path);
+  return ((int (*)(int, const char*, int, ...))dlsym(RTLD_NEXT, "openat"))(at, path, flags, 0666);
+}
+C
+cc -shared -fPIC -o hold.so hold.c -ldl || fail "cannot build hold.so"
+from whole
+generations() { find r/*/checkpoints -name manifest.json | sort; }
+LD_PRELOAD=$PWD/hold.so "$RETORT" clean r --keep 0 >held.out 2>held.err &
+held=$!
+for _ in $(seq 300); do
+  stopped $held && break
+  sleep 0.1
+done
+stopped $held || fail "clean was not held"
+run 0 run tiny.ini --out r --take-over --set teacher.seed=5
+generations >before
+kill -CONT $held
+wait $held
+[ $? = 64 ] || fail "the older clean did not end with 64: $(cat held.err)"
+generations | diff before - || fail "the older clean removed generations of the newer start"

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Models that other sections and programs read, changed: in a run's own section they are what its manifest
+# names or are not used at all; elsewhere nothing is read that was not read when the start began.
+. "$(dirname "$0")/tiny_plan.sh"
+{
+  sed -n '1,/checkpoint-every/p' tiny.ini
+  cat <<'PLAN'
+
+[exported]
+stage = export
+model = @teacher
+
+[parts]
+stage = reshard
+model = @teacher
+parts = 3
+
+[labels]
+stage = smooth
+model = @parts
+top-m = 3
+negatives = softmax
+
+[fine]
+stage = train
+data = @data
+model = mlp
+hidden = 24
+init = @exported/model.safetensors
+epochs = 1
+batch = 16
+micro-shards = 4
+
+[score]
+stage = evaluate
+data = @data
+model = @exported
+PLAN
+} >readers.ini
+run 0 run readers.ini --out whole
+whole=$(digest whole)
+run 0 run readers.ini --out begun --only exported,parts
+
+# A section's file with one bit of another value, or with the content of another run's.
+run 0 run readers.ini --out other --set teacher.seed=5
+for change in flip other; do
+  for file in exported/model.safetensors exported/model.json parts/part-00002-of-00003.safetensors; do
+    [ $change/$file = other/exported/model.json ] && continue  # it is the same
+    from begun
+    if [ $change = flip ]; then flip r/$file; else cp other/$file r/$file; fi
+    run 65 resume r
+    grep -q "r/$file: is not what .*manifest.json names" err || fail "$change $file: $(cat err)"
+    run 65 check r
+    says "r/$file"
+    run 0 check r --repair
+    run 0 resume r
+    gives "$whole" "$change $file"
+  done
+done
+flip r/exported/model.safetensors
+run 65 evaluate --model r/exported --data r/data --out used
+# Out of the run it is the user's own, who may have trained on.
+cp -r r/exported mine
+run 0 evaluate --model mine --data r/data --out used
+warns "trained on since, or damaged"
+
+# changed PLACE FILE WITH WORDS...: a start held at PLACE, that reads FILE, which becomes WITH meanwhile.
+changed() {
+  local place=$1 file=$2 with=$3
+  shift 3
+  rm -rf out.d
+  RETORT_FAULT_POINT="*@$place:hold" "$RETORT" "$@" --out out.d >out 2>err &
+  local held=$! i
+  for i in $(seq 300); do
+    [ "$(cut -d ' ' -f 3 "/proc/$held/stat")" = T ] && break
+    sleep 0.1
+  done
+  cp "$file" kept
+  cat "$with" >"$file"
+  kill -CONT $held
+  wait $held
+  [ $? = 65 ] || fail "$*: changed while it was read"
+  [ "$(grep -c 'error' err)" = 1 ] || fail "$*: not one line"
+  grep -q "have changed since they were verified" err || fail "$*: $(cat err)"
+  cat kept >"$file"
+  run 0 "$@" --out out.d
+}
+cp whole/exported/model.safetensors one.safetensors
+cp other/exported/model.safetensors two.safetensors
+cp -r whole/parts several
+part=several/part-00002-of-00003.safetensors
+changed 'out.d/claims:1' one.safetensors two.safetensors \
+  smooth --model one.safetensors --data whole/data --top-m 3 --negatives softmax --tile 1
+changed 'out.d/claims:1' $part other/parts/part-00002-of-00003.safetensors \
+  smooth --model several --top-m 3 --negatives softmax --tile 1
+for head in whole sharded; do
+  changed 'out.d/claims:1' one.safetensors two.safetensors train --data whole/data --model mlp --hidden 24 \
+    --head $head --init one.safetensors --epochs 1 --batch 16 --micro-shards 4
+done
+changed 'out.d/part:1' $part other/parts/part-00002-of-00003.safetensors reshard --model several --parts 2
