@@ -277,9 +277,19 @@ void RunFolder::advance() {
       own.finish_manifest();
     }
   } catch (const core::Error&) {
-    const std::filesystem::path folder = own.folder_of(own.pending->id);
+    const GenerationId id = own.pending->id;
+    const std::filesystem::path folder = own.folder_of(id);
     own.pending.reset();
-    if (own.communicator.root() && !has_manifest(folder) && !is_taken_over()) {
+    // Of a start that was taken over the name is its own where its claim is followed by another; in
+    // a folder that was made anew it may be the newer start's.
+    const auto is_own = [&] {
+      try {
+        return !is_taken_over() || later_claim(own.path, id.epoch);
+      } catch (const core::IoError&) {
+        return false;
+      }
+    };
+    if (own.communicator.root() && !has_manifest(folder) && is_own()) {
       std::error_code ignored;  // the error that is on its way says what went wrong
       std::filesystem::remove_all(folder, ignored);
     }
