@@ -70,11 +70,8 @@ changed() {
   shift 3
   rm -rf out.d
   RETORT_FAULT_POINT="*@$place:hold" "$RETORT" "$@" --out out.d >out 2>err &
-  local held=$! i
-  for i in $(seq 300); do
-    [ "$(cut -d ' ' -f 3 "/proc/$held/stat")" = T ] && break
-    sleep 0.1
-  done
+  local held=$!
+  until_held $held "$*"
   cp "$file" kept
   cat "$with" >"$file"
   kill -CONT $held

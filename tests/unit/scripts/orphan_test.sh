@@ -8,17 +8,12 @@ five=$(digest five)
 
 # Every file of a run folder with its content, apart from what no result depends on.
 content() { (cd "$1" && find . -type f ! -name '*.tmp' ! -name 'lock*' ! -path './.old/*' -exec sha256sum {} + | sort -k 2); }
-stopped() { [ "$(cut -d ' ' -f 3 "/proc/$1/stat")" = T ]; }
 
 # orphan PLACE: a start of r held there, a newer one with another seed, the first one let go on.
 orphan() {
   RETORT_FAULT_POINT="$1:hold" "$RETORT" run tiny.ini --out r >held.out 2>held.err &
   local held=$!
-  for _ in $(seq 300); do
-    stopped $held && break
-    sleep 0.1
-  done
-  stopped $held || fail "$1: was not held"
+  until_held $held "$1"
   run 0 run tiny.ini --out r --take-over --set teacher.seed=5
   [ "$(digest r)" = "$five" ] || fail "$1: the newer start has another result"
   content r >before
@@ -49,10 +44,7 @@ export SLURM_JOB_ID=7
 SLURM_RESTART_COUNT=0 RETORT_FAULT_POINT='*@score/details:2:hold' "$RETORT" resume r --here --section score \
   >held.out 2>held.err &
 held=$!
-for _ in $(seq 300); do
-  stopped $held && break
-  sleep 0.1
-done
+until_held $held "the older start of a job"
 SLURM_RESTART_COUNT=1 run 0 resume r --here --section score
 unset SLURM_JOB_ID
 content r >before
@@ -89,11 +81,7 @@ from whole
 generations() { find r/*/checkpoints -name manifest.json | sort; }
 LD_PRELOAD=$PWD/hold.so "$RETORT" clean r --keep 0 >held.out 2>held.err &
 held=$!
-for _ in $(seq 300); do
-  stopped $held && break
-  sleep 0.1
-done
-stopped $held || fail "clean was not held"
+until_held $held clean
 run 0 run tiny.ini --out r --take-over --set teacher.seed=5
 generations >before
 kill -CONT $held

@@ -28,6 +28,15 @@ says() { grep -qF -- "$1" out || fail "no '$1' on standard output"; }
 warns() { grep -qF -- "$1" err || fail "no '$1' on standard error"; }
 silent_about() { ! grep -qF -- "$1" out || fail "'$1' on standard output"; }
 digest() { "$RETORT" inspect --digest "$1" || fail "no digest of $1"; }
+# until_held PID WHAT: waits until a start stopped itself at its fault point.
+until_held() {
+  local i
+  for i in $(seq 300); do
+    [ "$(cut -d ' ' -f 3 "/proc/$1/stat")" = T ] && return
+    sleep 0.1
+  done
+  fail "$2: was not held"
+}
 # one_result PLAN FOLDER...: the plan on one rank into `one`, whose digest is $result; on 2, 3 and 4 ranks,
 # with 1 and 2 threads, it gives the same, and the HDF5 files below the folders byte for byte.
 one_result() {
