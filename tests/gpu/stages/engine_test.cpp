@@ -6,6 +6,7 @@
 #include "stages/best_classes.h"
 #include "stages/capture.h"
 #include "tests/gpu/device_array.h"
+#include "tests/unit/stages/captured_rows.h"
 #include "tests/unit/stages/engine_fixture.h"
 
 namespace retort::stages {
@@ -58,11 +59,7 @@ TEST_F(GpuEngine, LogitsOfATeacherAreThoseOfTheCpu) {
   write_teacher(folder_.path() / "teacher", problem_, "convnet",
                 {{"channels", "8,12"}, {"strides", "1,2"}}, 5);
   LoadedModel teacher = load_model(folder_.path() / "teacher");
-  io::LogitFacts facts;
-  facts.layout.classes = problem_.classes;
-  facts.layout.top_k = 5;
-  facts.layout.temperatures = {1, 2.5};
-  facts.samples = problem_.samples;
+  const io::LogitFacts facts = captured_facts(problem_);
   const io::AugmentOptions augment;
   const Capture capture{teacher, data_, facts, augment, 32};
   const io::MicroBatch batch = load_batch(capture, 0, {0, 32});

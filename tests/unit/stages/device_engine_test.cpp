@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "stages/capture.h"
 #include "tests/unit/nn/host_accelerator.h"
+#include "tests/unit/stages/captured_rows.h"
 #include "tests/unit/stages/engine_fixture.h"
 
 namespace retort::stages {
@@ -66,11 +67,7 @@ TEST_F(DeviceEngineTest, CapturedClassesAreThoseOfTheCpu) {
   write_teacher(folder_.path() / "teacher", problem_, "convnet",
                 {{"channels", "8,12"}, {"strides", "1,2"}}, 5);
   LoadedModel teacher = load_model(folder_.path() / "teacher");
-  io::LogitFacts facts;
-  facts.layout.classes = problem_.classes;
-  facts.layout.top_k = 5;
-  facts.layout.temperatures = {1, 2.5};
-  facts.samples = problem_.samples;
+  const io::LogitFacts facts = captured_facts(problem_);
   const io::AugmentOptions augment;
   const Capture capture{teacher, data_, facts, augment, 32};
   PhaseTimes times(1);
@@ -79,19 +76,7 @@ TEST_F(DeviceEngineTest, CapturedClassesAreThoseOfTheCpu) {
   teacher.move_to(std::make_shared<nn::HostAccelerator>());
   const std::vector<std::byte> got = capture_batch(capture, 0, {64, 96}, clock).bytes;
   ASSERT_EQ(want.size(), 32 * facts.layout.row_bytes());
-  ASSERT_EQ(got.size(), want.size());
-  std::vector<std::uint32_t> ids(5), other_ids(5);
-  std::vector<float> values(5), other_values(5), tails(2), other_tails(2);
-  for (std::size_t row = 0; row < 32; ++row) {
-    const auto at = row * facts.layout.row_bytes();
-    io::decode_row(facts.layout, std::span(want).subspan(at, facts.layout.row_bytes()),
-                   {ids, values, tails});
-    io::decode_row(facts.layout, std::span(got).subspan(at, facts.layout.row_bytes()),
-                   {other_ids, other_values, other_tails});
-    EXPECT_EQ(other_ids, ids);
-    for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(other_values[i], values[i], 1e-3);
-    for (std::size_t i = 0; i < 2; ++i) EXPECT_NEAR(other_tails[i], tails[i], 1e-4);
-  }
+  expect_near_rows(facts.layout, got, want);
   // bf16 runs through convolutions and BatchNorm without a way back to fp32 between them.
   teacher.precision = nn::Precision::bf16;
   const at::Tensor low = infer(teacher, load_batch(capture, 0, {0, 32}));

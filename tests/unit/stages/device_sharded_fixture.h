@@ -9,6 +9,7 @@
 #include "stages/loaded_model.h"
 #include "stages/sharded_capture.h"
 #include "stages/sharded_scoring.h"
+#include "tests/unit/stages/captured_rows.h"
 #include "tests/unit/stages/sharded_fixture.h"
 
 namespace retort::stages {
@@ -59,11 +60,7 @@ class DeviceShardedFixture : public ShardedFixture {
                   {{"channels", "8,12"}, {"strides", "1,2"}}, 5);
     LoadedModel model = load_model_sharded(folder_.path() / "teacher", communicator_);
     ShardedHead head(communicator_, workers_, head_settings(model));
-    io::LogitFacts facts;
-    facts.layout.classes = problem_.classes;
-    facts.layout.top_k = 5;
-    facts.layout.temperatures = {1, 2.5};
-    facts.samples = problem_.samples;
+    const io::LogitFacts facts = captured_facts(problem_);
     const io::AugmentOptions augment;
     const Capture capture{model, data_, facts, augment, 32};
     const core::Range batches[] = {{0, 32}, {32, 64}};
@@ -82,19 +79,8 @@ class DeviceShardedFixture : public ShardedFixture {
     EXPECT_NEAR(got.first.loss, want.first.loss, bound * want.first.loss);
     EXPECT_EQ(got.first.samples, want.first.samples);
     ASSERT_EQ(got.second.size(), want.second.size());
-    const std::size_t size = facts.layout.row_bytes();
     for (std::size_t batch = 0; batch < got.second.size(); ++batch)
-      for (std::size_t row = 0; row < 32; ++row) {
-        std::vector<std::uint32_t> ids(5), other_ids(5);
-        std::vector<float> values(5), other_values(5), tails(2), other_tails(2);
-        io::decode_row(facts.layout, std::span(want.second[batch].bytes).subspan(row * size, size),
-                       {ids, values, tails});
-        io::decode_row(facts.layout, std::span(got.second[batch].bytes).subspan(row * size, size),
-                       {other_ids, other_values, other_tails});
-        EXPECT_EQ(other_ids, ids);
-        for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(other_values[i], values[i], 1e-3);
-        for (std::size_t i = 0; i < 2; ++i) EXPECT_NEAR(other_tails[i], tails[i], 1e-4);
-      }
+      expect_near_rows(facts.layout, got.second[batch].bytes, want.second[batch].bytes);
   }
   void clipped(double bound) {
     for (const double limit : {0.2, 1e6}) {
