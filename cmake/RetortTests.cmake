@@ -104,19 +104,22 @@ endfunction()
 # tests/<tier>/scripts/NAME.sh: whole-program tests; get RETORT=path of the program. Exit code 77
 # skips, with the reason printed.
 function(retort_add_script_tests)
-  # Those of the tier fault that wait for disks and clocks, or compute on one rank at a time, and those
-  # of the tier unit without several ranks, a browser or a time to keep: two of them side by side.
+  # Those of the tier fault that wait for disks and clocks, or compute on one rank at a time, those of
+  # the tier unit without several ranks, a browser or a time to keep, and those of the tier slurm that
+  # mostly wait for Slurm (each has a cluster of its own): two of them side by side.
   set(fault_on_one_core bit_flip_test nan_test pack_resume_test poison_test power_loss_test
       read_damaged_test small_disk_test stale_heartbeat_test truncate_test write_error_test)
   set(unit_on_both_cores doctor_test idle_starts_test plan_resume_test ranks_test
       report_browser_test restarts_test section_start_test stop_test)
+  set(slurm_on_both_cores rank_kill_test wrong_launch_test)
   foreach(tier unit golden mpi data fault slurm)
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${tier}/scripts/*_test.sh)
     foreach(script ${scripts})
       get_filename_component(name ${script} NAME_WE)
       set(cores 2)
       if((tier STREQUAL "fault" AND name IN_LIST fault_on_one_core)
-         OR (tier STREQUAL "unit" AND NOT name IN_LIST unit_on_both_cores))
+         OR (tier STREQUAL "unit" AND NOT name IN_LIST unit_on_both_cores)
+         OR (tier STREQUAL "slurm" AND NOT name IN_LIST slurm_on_both_cores))
         set(cores 1)
       endif()
       add_test(NAME ${tier}_script:${name} COMMAND bash ${script})

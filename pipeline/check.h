@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace retort::pipeline {
@@ -21,8 +22,7 @@ struct CheckReport {
   std::uint64_t manifests = 0;  // folders whose manifest was held against their members
   std::uint64_t files = 0;      // members whose every byte was hashed
   std::uint64_t bytes = 0;      // of those
-  std::uint64_t rows =
-      0;  // of datasets and logits, each against its own CRC, and of label matrices
+  std::uint64_t rows = 0;       // of datasets, logits and label matrices, each against its own CRC
   std::vector<Fault> faults;
   std::vector<Fault> notes;  // unfinished or left over: no fault
 };

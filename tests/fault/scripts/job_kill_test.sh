@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# 30 jobs killed and resumed on another number of ranks: always the undisturbed result. At least 30
+# 20 jobs killed and resumed on another number of ranks: always the undisturbed result. At least 20
 # SIGKILLs, a third of them inside capture, checkpoint and commit, where the killed process itself
 # said that it was; each of the three, and a single rank of several, more than once. Many cases leave
 # a checkpoint or shards at the kill, from which a later start went on: a start anew would end alike.
 set -euo pipefail
-cases=${RETORT_KILLS:-30}
+cases=${RETORT_KILLS:-20}
 result=$("$(dirname -- "$RETORT")/retort-fault" --fault job-kill --count "$cases" --seed 1 --json)
 echo "$result"
 python3 - "$cases" "$result" <<'PYTHON'
