@@ -38,6 +38,9 @@ void PartChecksums::add(std::span<const std::byte> bytes) {
 
 void PartChecksums::read(const RandomAccessFile& file, std::uint64_t offset,
                          std::span<std::byte> into) const {
+  if (offset > size_ || into.size() > size_ - offset)
+    throw core::DataError(file.path().string() + ": ended at byte " + std::to_string(size_) +
+                          " when it was verified; start again when nobody writes to it");
   std::vector<std::byte> part(std::min(part_, size_));
   while (!into.empty()) {
     const std::uint64_t index = offset / part_, begin = index * part_;

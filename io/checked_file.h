@@ -20,7 +20,8 @@ class PartChecksums {
   explicit PartChecksums(std::span<const std::byte> image, std::uint64_t part = kPart);
   /// Reads the file through; `seal` is that of what was read.
   PartChecksums(const RandomAccessFile& file, FileSeal& seal, std::uint64_t part = kPart);
-  /// As RandomAccessFile::read() of that file; DataError for bytes that have changed, too.
+  /// As RandomAccessFile::read() of that file; DataError for bytes that have changed or that were
+  /// not there, too.
   void read(const RandomAccessFile& file, std::uint64_t offset, std::span<std::byte> into) const;
 
  private:

@@ -72,8 +72,9 @@ std::string tensor_name(std::size_t index) {
 /// The folder that holds the model itself.
 std::filesystem::path model_folder(const std::filesystem::path& path) {
   std::error_code error;
+  const bool described = std::filesystem::exists(path / kDescription, error);
   if (std::filesystem::is_directory(path / "model", error) &&
-      !std::filesystem::exists(path / kDescription, error))
+      (!described || has_manifest(path / "model")))
     return path / "model";
   return path;
 }
@@ -82,6 +83,16 @@ std::filesystem::path model_folder(const std::filesystem::path& path) {
 std::vector<std::filesystem::path> exported_files(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder / kDescription, error)) return {};
+  std::vector<std::filesystem::path> named;
+  if (has_manifest(folder)) {
+    const Manifest manifest = read_manifest(folder);
+    if (manifest.kind == kKind) return {};  // whatever lies beside its own files
+    for (const Member& member : manifest.members)
+      if (member.name.ends_with(".safetensors")) named.push_back(folder / member.name);
+    std::sort(named.begin(), named.end());
+  }
+  // Outside of a run somebody may have exchanged them.
+  if (!named.empty() && in_run(folder)) return named;
   if (std::filesystem::exists(folder / kSafetensors, error)) return {folder / kSafetensors};
   return part_files(folder);
 }
@@ -176,6 +187,13 @@ LoaderOptions loader_options(const ModelDescription& description) {
   options.scale = description.scale;
   options.text = description.text;
   return options;
+}
+
+std::vector<std::filesystem::path> exported_model_files(const std::filesystem::path& path) {
+  const std::filesystem::path folder = model_folder(path);
+  std::vector<std::filesystem::path> files = exported_files(folder);
+  if (!files.empty()) files.push_back(folder / kDescription);
+  return files;
 }
 
 std::string description_text(const ModelDescription& description) {

@@ -56,6 +56,9 @@ struct StoredModel {
 };
 /// `path`: as read_model() takes it; the same DataErrors, but weights are not looked at.
 StoredModel open_model(const std::filesystem::path& path);
+/// The files of an exported folder that a model is read from, model.json with them; of any other
+/// folder there are none. DataError for a damaged manifest.
+std::vector<std::filesystem::path> exported_model_files(const std::filesystem::path& path);
 /// `path`: as read_model() takes it. The description alone; tensors are not read.
 ModelDescription read_description(const std::filesystem::path& path);
 /// `path`: a model folder, a section's folder that holds one at path/model, or an exported folder

@@ -4,15 +4,21 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 
 #include "io/atomic_file.h"
 
 namespace retort::io {
 
-/// DataError if `file` lies in the folder of a section of a plan's run, whose manifest names it
-/// with another content than `seal`, that of what was read. Silent for files elsewhere, such as an
-/// exported model outside of a run, which somebody may have trained on.
+/// Whether a folder lies in that of a plan's run.
+bool in_run(const std::filesystem::path& folder);
+/// What the manifest of its section names `file`, which lies in a plan's run, to be; nothing
+/// elsewhere, as for an exported model outside of a run, which somebody may have trained on, and
+/// for a name that the manifest does not have. DataError for a damaged manifest.
+std::optional<FileSeal> seal_in_section(const std::filesystem::path& file);
+/// DataError if `file` lies in the folder of a finished section of a plan's run, whose manifest
+/// does not name it or with another content than `seal`, that of what was read.
 void require_of_section(const std::filesystem::path& file, const FileSeal& seal);
 /// Of all bytes of a file.
 FileSeal seal_of(std::span<const std::byte> bytes);

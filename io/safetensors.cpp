@@ -184,7 +184,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     : file_(std::in_place, path), where_(path.string()) {
   verified_ = std::make_shared<const VerifiedFile>(*file_);
   require_of_section(path, verified_->seal);
-  parse(file_->size());
+  parse(verified_->seal.size);
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path,

@@ -22,6 +22,7 @@
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
 #include "pipeline/submission_record.h"
+#include "stages/section_output.h"
 #include "stages/source_stamp.h"
 
 namespace retort::pipeline {
@@ -62,7 +63,7 @@ class Checker {
       found_ = true;
       ++findings_.report.manifests;
       findings_.guarded(folder, [&] { check_complete(folder, io::read_manifest(folder)); });
-    } else if (fs::is_directory(folder / "members")) {
+    } else if (fs::is_directory(folder / "members") || fs::exists(folder / stages::kBegunName)) {
       found_ = true;
       findings_.note(folder, "unfinished: no manifest yet");
       check_ledger(folder);
@@ -87,7 +88,7 @@ class Checker {
       } else if (name.ends_with(".tmp") || name.ends_with(".bad")) {
         findings_.note(path, name.ends_with(".tmp") ? "left by a write that never ended"
                                                     : "was set aside; not checked");
-      } else if (name.ends_with(".h5") && !named_.contains(path)) {
+      } else if (is_content(folder, name) && !named_.contains(path)) {
         check_unnamed(folder, path);
       }
     }
@@ -150,6 +151,12 @@ class Checker {
     return paths;
   }
 
+  /// Files of other formats belong to folders that have a manifest alone.
+  static bool is_content(const fs::path& folder, const std::string& name) {
+    if (name.ends_with(".h5")) return true;
+    return (name.ends_with(".safetensors") || name == "model.json") && io::has_manifest(folder);
+  }
+
   /// A file that no manifest and no record names.
   void check_unnamed(const fs::path& folder, const fs::path& path) {
     found_ = true;
@@ -177,7 +184,8 @@ class Checker {
   }
   bool inside_unfinished(const fs::path& folder) const {
     return above(folder, [](const fs::path& f) {
-      return fs::is_directory(f / "members") || fs::is_directory(f / "claims");
+      return fs::is_directory(f / "members") || fs::is_directory(f / "claims") ||
+             fs::exists(f / stages::kBegunName);
     });
   }
 
@@ -225,8 +233,9 @@ class Checker {
     const auto root = folder / "members";
     if (const auto stamp = folder / stages::kSourceStampName; fs::exists(stamp))
       findings_.guarded(stamp, [&] { stages::require_source_stamp(folder); });
-    for (auto entry = fs::recursive_directory_iterator(root);
-         entry != fs::recursive_directory_iterator(); ++entry) {
+    std::error_code gone;  // with the last member's record, of a stage that ends now
+    for (auto entry = fs::recursive_directory_iterator(root, gone);
+         !gone && entry != fs::recursive_directory_iterator(); entry.increment(gone)) {
       if (entry->path().extension() != ".json") continue;
       findings_.guarded(entry->path(), [&] {
         const auto bytes = io::read_file(entry->path());

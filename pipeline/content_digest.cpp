@@ -15,6 +15,8 @@
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "io/manifest.h"
+#include "io/model_folder.h"
+#include "io/run_section.h"
 
 namespace retort::pipeline {
 namespace {
@@ -54,9 +56,15 @@ std::string ContentDigests::of(const fs::path& path) {
   const auto status = fs::status(path, code);
   if (!fs::exists(status))
     throw core::UsageError(fmt::format("{} does not exist; check the path", path.string()));
-  if (!fs::is_directory(status)) return "file:" + file_hash(path);
+  if (!fs::is_directory(status)) {
+    // Of a run's section: what it is to be. Damage is the stage's to refuse; it is no other input.
+    if (const auto seal = io::seal_in_section(path)) return "file:" + seal->sha256;
+    return "file:" + file_hash(path);
+  }
   if (!io::has_manifest(path)) return "folder:" + folder_hash(path);
   const auto manifest = io::read_manifest(path);
+  if (!io::in_run(path))
+    if (const auto other = changed_export(path, manifest); !other.empty()) return other;
   if (manifest.content_digest.empty()) return "manifest:" + file_hash(path / "manifest.json");
   return manifest.kind + ":" + manifest.content_digest;
 }
@@ -70,6 +78,19 @@ std::string ContentDigests::file_hash(const fs::path& path) {
   }
   used_.insert(*known);
   return known->second;
+}
+
+std::string ContentDigests::changed_export(const fs::path& path, const io::Manifest& manifest) {
+  core::Sha256 sha;
+  bool changed = false;
+  for (const auto& file : io::exported_model_files(path)) {
+    const auto name = file.lexically_relative(path).generic_string(), hash = file_hash(file);
+    sha.update_u64(name.size()).update(name).update(hash);
+    changed = changed || std::ranges::none_of(manifest.members, [&](const io::Member& member) {
+                return member.name == name && member.seal.sha256 == hash;
+              });
+  }
+  return changed ? "changed:" + sha.hex() : "";
 }
 
 std::string ContentDigests::folder_hash(const fs::path& path) {

@@ -20,6 +20,7 @@
 #include "pipeline/results.h"
 #include "pipeline/section_state.h"
 #include "stages/model_facts.h"
+#include "stages/section_output.h"
 
 namespace retort::pipeline {
 namespace {
@@ -235,7 +236,8 @@ Json inspect(const fs::path& path) {
     if (manifest.kind == "checkpoint") return inspect_generation(path, manifest);
     return inspect_section(path, manifest);
   }
-  if (fs::is_directory(path / "checkpoints") || fs::is_directory(path / "members"))
+  if (fs::is_directory(path / "checkpoints") || fs::is_directory(path / "members") ||
+      fs::exists(path / stages::kBegunName))
     return inspect_unfinished(path);
   if (const auto folders = seed_folders(path); !folders.empty()) {
     Json json = {{"what", "section that runs per seed"}};
@@ -280,7 +282,7 @@ std::string digest_of(const fs::path& path) {
   for (const auto& folder : seed_folders(path))
     parts.emplace_back(folder.filename().string(), digest_of(folder));
   if (!parts.empty()) return combined(parts);
-  if (fs::is_directory(path / "members") || fs::is_directory(path / "claims"))
+  if (stages::made_by_retort(path))
     throw core::DataError(
         fmt::format("{} is unfinished and holds no generation yet: there is nothing to digest; let "
                     "its stage run to the end",

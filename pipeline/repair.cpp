@@ -262,6 +262,11 @@ class Repair {
   }
 
   void mend_ledger(const fs::path& folder, const std::vector<Fault>& faults) {
+    if (io::has_manifest(folder)) try {
+        io::read_manifest(folder);
+      } catch (const core::DataError&) {  // the records that are left speak for the members
+        io::set_aside(folder / "manifest.json");
+      }
     const auto ledger =
         io::MemberLedger::existing(folder, stages::kept_source_stamp(folder).value_or(""));
     std::set<std::string> members;

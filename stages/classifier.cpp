@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "io/agreement.h"
 #include "io/atomic_file.h"
 #include "io/class_map.h"
 #include "io/packed_shard.h"
@@ -154,6 +155,15 @@ Classifier load_for(comm::Communicator& communicator, const ClassifierOptions& o
   return classifier;
 }
 
+/// DataError if the ranks read other inputs. Collective.
+void require_same_inputs(comm::Communicator& communicator, const ClassifierOptions& options,
+                         const Classifier& classifier) {
+  io::require_same(communicator, classifier.inputs,
+                   fmt::format("{}: its files, or those of the data, changed while the ranks read "
+                               "them; start again when nobody writes to them",
+                               options.model.string()));
+}
+
 /// To where --device says.
 void move_model(comm::Communicator& communicator, const ClassifierOptions& options,
                 LoadedModel& model) {
@@ -185,6 +195,7 @@ Classifier open_classifier(comm::Communicator& communicator, const ClassifierOpt
     classifier.class_map = order.digest;
     classifier.inputs += fmt::format("class map {}\n", order.digest);
   }
+  require_same_inputs(communicator, options, classifier);
   check_fit(model, options.model, data, data_path);
   move_model(communicator, options, model);
   return classifier;
@@ -196,6 +207,7 @@ Classifier open_unlabelled(comm::Communicator& communicator, const ClassifierOpt
     throw UsageError(fmt::format(
         "--class-map: leads to the classes of --data, which is not given: leave it out"));
   Classifier classifier = load_for(communicator, options, data, data_path);
+  require_same_inputs(communicator, options, classifier);
   check_input_fit(classifier.model, options.model, data, data_path);
   move_model(communicator, options, classifier.model);
   return classifier;

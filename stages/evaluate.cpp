@@ -197,7 +197,7 @@ class Evaluate : public Stage {
         open_classifier(context.communicator, options_.classifier, data, options_.data);
     const LoadedModel& loaded = classifier.model;
     const std::string recipe = recipe_hash(context, classifier.inputs);
-    if (!options_.out.empty() && is_complete(context, options_.out, recipe) &&
+    if (!options_.out.empty() && is_sealed(context, options_.out, recipe) &&
         options_.predictions.empty()) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
@@ -324,7 +324,7 @@ class Evaluate : public Stage {
     content["details"] = details;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      begin_section(options_.out);
+      begin_section(options_.out, recipe);
       io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
     });
     seal_section(context, options_.out, recipe, core::sha256_hex(std::string_view(content.dump())),

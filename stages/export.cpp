@@ -83,13 +83,13 @@ class Export : public Stage {
           options_.model.string()));
     const LoadedModel loaded = load_model(options_.model);
     const std::string recipe = recipe_hash(context, fmt::format("model {}\n", loaded.digest));
-    if (is_complete(context, options_.out, recipe)) {
+    if (is_sealed(context, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }
     std::vector<std::string> members;
     std::uint64_t bytes = 0;
-    io::on_root(context.communicator, [&] { bytes = write(loaded, members); });
+    io::on_root(context.communicator, [&] { bytes = write(loaded, recipe, members); });
     seal_section(context, options_.out, recipe, loaded.digest, members,
                  {{"architecture", loaded.description.name},
                   {"classes", loaded.description.class_names.size()},
@@ -100,7 +100,8 @@ class Export : public Stage {
 
  private:
   /// The files, whose names go to `members`, but for the section's own; bytes of tensors in them.
-  std::uint64_t write(const LoadedModel& loaded, std::vector<std::string>& members) const {
+  std::uint64_t write(const LoadedModel& loaded, const std::string& recipe,
+                      std::vector<std::string>& members) const {
     const core::FaultPlace place("commit");
     const io::TensorMap tensors = tensors_of(loaded);
     // What can be refused comes before the first file.
@@ -108,7 +109,7 @@ class Export : public Stage {
     const std::string loader = python ? python_loader(loaded.description) : "";
     const std::string onnx =
         options_.has("onnx") ? nn::onnx_model(loaded.description, tensors) : "";
-    begin_section(options_.out);
+    begin_section(options_.out, recipe);
     const auto path = [&](const char* name) {
       members.emplace_back(name);
       return options_.out / name;

@@ -69,14 +69,14 @@ class Reshard : public Stage {
     const std::vector<std::string> head = head_of(source);
     const std::string digest = io::digest(source.tensors);
     const std::string recipe = recipe_hash(context, fmt::format("tensors {}\n", digest));
-    if (is_complete(context, options_.out, recipe)) {
+    if (is_sealed(context, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }
     std::vector<std::string> members;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      begin_section(options_.out);
+      begin_section(options_.out, recipe);
       if (source.model) {
         members.emplace_back("model.json");
         io::write_file(options_.out / members.back(),

@@ -19,8 +19,24 @@
 namespace retort::stages {
 
 namespace {
-constexpr const char* kBegun = "members";  // as of a ledger (io/member_ledger.h)
+
+/// OtherRecipeError if begin_section() was called in `folder` by another one.
+void require_begun_by(const std::filesystem::path& folder, const std::string& recipe) {
+  std::error_code code;
+  if (!std::filesystem::exists(folder / kBegunName, code)) return;
+  std::string begun = "damaged";
+  try {
+    begun = io::read_sealed(folder, kBegunName).value("recipe_hash", begun);
+  } catch (const core::DataError&) {
+  }
+  if (begun != recipe)
+    throw core::OtherRecipeError(fmt::format(
+        "{}: holds what a start with other options or inputs left ({:.12}, now {:.12}): choose "
+        "another --out or remove the folder",
+        folder.string(), begun, recipe));
 }
+
+}  // namespace
 
 std::string recipe_hash(const StageContext& context, const std::string& inputs) {
   core::Sha256 hash;
@@ -31,7 +47,9 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
 
 bool made_by_retort(const std::filesystem::path& folder) {
   std::error_code code;
-  for (const char* mark : {"manifest.json", "claims", "checkpoints", kBegun})
+  for (const std::string_view mark :
+       {std::string_view("manifest.json"), std::string_view("claims"),
+        std::string_view("checkpoints"), std::string_view("members"), kBegunName})
     if (std::filesystem::exists(folder / mark, code)) return true;
   return false;
 }
@@ -56,7 +74,7 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
   std::uint64_t complete = 0;
   io::on_root(context.communicator, [&] {
     require_own_folder(context, folder);
-    if (!io::has_manifest(folder)) return;
+    if (!io::has_manifest(folder)) return require_begun_by(folder, recipe);
     const io::Manifest manifest = io::read_manifest(folder);
     if (manifest.kind != kind || manifest.recipe_hash != recipe)
       throw core::OtherRecipeError(fmt::format(
@@ -64,11 +82,30 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
           "choose another --out or remove the folder",
           folder.string(), manifest.kind, manifest.recipe_hash, recipe));
     complete = 1;
+    io::remove_tree(folder / kBegunName);  // a kill may have left it
   });
   return context.communicator.all_reduce_max(complete) == 1;
 }
 
-void begin_section(const std::filesystem::path& folder) { io::make_folder(folder / kBegun); }
+bool is_sealed(StageContext& context, const std::filesystem::path& folder,
+               const std::string& recipe) {
+  io::on_root(context.communicator, [&] {
+    std::error_code code;
+    for (const char* other : {"members", "checkpoints"})
+      if (!io::has_manifest(folder) && std::filesystem::is_directory(folder / other, code) &&
+          !std::filesystem::is_empty(folder / other, code))
+        throw core::OtherRecipeError(
+            fmt::format("{}: holds what another stage has begun: choose another --out or remove "
+                        "the folder",
+                        folder.string()));
+  });
+  return is_complete(context, folder, recipe);
+}
+
+void begin_section(const std::filesystem::path& folder, const std::string& recipe) {
+  io::make_folder(folder);
+  io::write_sealed(folder, kBegunName, {{"recipe_hash", recipe}});
+}
 
 void print_results(const StageContext& context, const nlohmann::json& results) {
   if (!context.communicator.root()) return;
@@ -124,7 +161,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
       manifest.members.push_back({name, io::seal_of(folder / name)});
     }
     io::write_manifest(folder, std::move(manifest));
-    io::remove_tree(folder / kBegun);
+    io::remove_tree(folder / kBegunName);
     print_results(context, results);
   });
 }

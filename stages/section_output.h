@@ -23,15 +23,19 @@ bool made_by_retort(const std::filesystem::path& folder);
 void require_own_folder(const StageContext& context, const std::filesystem::path& folder);
 
 /// True if `folder` holds the finished section (or another `kind` of folder) of this recipe.
-/// UsageError if it holds another recipe's, or as require_own_folder() says. Collective: all ranks
-/// get rank 0's answer.
+/// OtherRecipeError if it holds another recipe's, UsageError as require_own_folder() says.
+/// Collective: all ranks get rank 0's answer.
 bool is_complete(StageContext& context, const std::filesystem::path& folder,
                  const std::string& recipe, std::string_view kind = "section");
 
-/// The section's folder, with a mark that a stage began there, which seal_section() takes away: for
-/// stages without a ledger or generations. A start that follows a kill knows it by that. One rank
-/// calls it.
-void begin_section(const std::filesystem::path& folder);
+/// As is_complete(), for a stage that writes its few members at once, without a ledger or
+/// generations; OtherRecipeError, too, if a stage with such began there.
+bool is_sealed(StageContext& context, const std::filesystem::path& folder,
+               const std::string& recipe);
+/// Before its first member such a stage makes the folder with a mark, FOLDER/begun.json, by which a
+/// start that follows a kill knows what is there; seal_section() takes it away. One rank calls it.
+void begin_section(const std::filesystem::path& folder, const std::string& recipe);
+inline constexpr std::string_view kBegunName = "begun.json";
 
 /// The results of a stage that is measured, with where that was (stages/environment.h) and this
 /// rank's warnings. Not for pack, whose folder is the same whatever happened on the way there.

@@ -41,6 +41,29 @@ std::string message(const std::string& header, std::size_t data_bytes) {
 
 core::RandomStream draws(std::uint64_t index) { return {17, core::RandomUse::test, {index}}; }
 
+// What came to a file after it was read through was not verified.
+TEST(SafetensorsTest, AFileThatGrowsIsReadToWhereItWasVerified) {
+  const core::TemporaryFolder folder;
+  for (const std::size_t size : {std::size_t{100}, std::size_t{1} << 16, std::size_t{70000}}) {
+    const auto path = folder.path() / "grows";
+    write_file(path, std::vector<std::byte>(size, std::byte{1}));
+    const RandomAccessFile file(path);
+    const VerifiedFile verified(file);
+    std::filesystem::resize_file(path, size + 100000);
+    std::vector<std::byte> into(size);
+    verified.checksums.read(file, 0, into);
+    EXPECT_EQ(into, std::vector<std::byte>(size, std::byte{1}));
+    const auto read = [&](std::uint64_t offset, std::size_t count) {
+      into.resize(count);
+      verified.checksums.read(file, offset, into);
+    };
+    EXPECT_THROW(read(size, 1), core::DataError);
+    EXPECT_THROW(read(size - 1, 2), core::DataError);
+    EXPECT_THROW(read(size + 70000, 10), core::DataError);
+    EXPECT_THROW(read(~std::uint64_t{0}, 2), core::DataError);
+  }
+}
+
 TEST(SafetensorsTest, WhatIsWrittenComesBackWhateverTypesAndShapes) {
   const core::TemporaryFolder folder;
   const std::vector<DType> types = {DType::u8,  DType::u16, DType::u32, DType::u64, DType::i32,

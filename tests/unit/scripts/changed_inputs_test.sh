@@ -57,12 +57,57 @@ for change in flip other; do
     gives "$whole" "$change $file"
   done
 done
+# What has begun or ended with a file that is damaged since keeps its work: it is no other input.
+made_again() { grep -E '(fine|labels|score): (run again|start)' out; }
+from whole
+flip r/exported/model.safetensors
+run 0 resume r
+! made_again || fail "a reader is made again for a damaged input"
+run 0 check r --repair
+run 0 resume r
+! made_again || fail "a reader is made again once its input is mended"
+gives "$whole" "an input damaged after its reader ended"
+from begun
+RETORT_FAULT_POINT='*@fine/model:1:kill' "$RETORT" resume r >out 2>err
+[ $? = 137 ] || fail "fine was not killed"
+flip r/exported/model.safetensors
+run 65 resume r
+ls r/fine/checkpoints/gen-* >/dev/null || fail "generations are gone"
+run 0 check r --repair
+run 0 resume r
+warns "resuming at step"
+! made_again || fail "fine was set aside"
+gives "$whole" "an input damaged after its reader began"
+
+# Files that no manifest names are no part of a section.
+from begun
+cp other/exported/model.safetensors r/parts/
+run 0 resume r
+gives "$whole" "another run's file in a section"
+says "r/parts/model.safetensors: is named by no manifest"
+run 0 run readers.ini --out taught --only teacher
+for place in teacher teacher/model; do
+  from taught
+  cp other/exported/model.{json,safetensors} r/$place/
+  run 0 resume r
+  gives "$whole" "another run's model in $place"
+done
+run 0 resume whole
+run 65 run readers.ini --out r --set "fine.init=$work/r/teacher/model/model.safetensors"
+warns "is not named by"
+
 flip r/exported/model.safetensors
 run 65 evaluate --model r/exported --data r/data --out used
 # Out of the run it is the user's own, who may have trained on.
 cp -r r/exported mine
 run 0 evaluate --model mine --data r/data --out used
 warns "trained on since, or damaged"
+run 0 run readers.ini --out own --set "score.model=$work/mine" --only score
+run 0 resume own
+grep -q 'score: up to date' out || fail "score of a model that is as it was"
+cp other/exported/model.safetensors mine/
+run 0 resume own
+grep -q 'score: run again' out || fail "a model was trained on, and score keeps its old result"
 
 # changed PLACE FILE WITH WORDS...: a start held at PLACE, that reads FILE, which becomes WITH meanwhile.
 changed() {
@@ -95,3 +140,22 @@ for head in whole sharded; do
     --head $head --init one.safetensors --epochs 1 --batch 16 --micro-shards 4
 done
 changed 'out.d/part:1' $part other/parts/part-00002-of-00003.safetensors reshard --model several --parts 2
+
+# A start that was killed before its manifest: the same one goes on, no other takes its files for its own.
+RETORT_FAULT_POINT='*@parted/manifest:1:kill' "$RETORT" reshard --model whole/exported --parts 1 --out parted \
+  >out 2>err
+[ $? = 137 ] || fail "reshard was not killed"
+run 0 check parted
+says "unfinished"
+run 64 reshard --model other/exported --parts 4 --out parted
+warns "other options or inputs"
+run 0 reshard --model whole/exported --parts 1 --out parted
+[ ! -e parted/begun.json ] || fail "the mark of a start is left"
+teach=(teach --data whole/data --model whole/teacher --top-k 2 --shard-samples 4 --out taking)
+RETORT_FAULT_POINT='*@taking/pass-00/shard:9:kill' "$RETORT" "${teach[@]}" >out 2>err
+status=$?
+[ $status = 137 ] || fail "teach was not killed but ended with $status"
+run 64 evaluate --model whole/teacher --data whole/data --out taking
+warns "another stage has begun"
+run 0 "${teach[@]}"
+warns "complete already"
