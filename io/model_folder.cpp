@@ -149,6 +149,10 @@ Manifest model_manifest(const std::filesystem::path& folder) {
 // What `retort export` writes, and what somebody may have trained on in Python since.
 void tell_of_changes(const std::filesystem::path& folder, const std::string& digest) {
   if (!has_manifest(folder) || read_manifest(folder).content_digest == digest) return;
+  if (in_run(folder))
+    throw core::DataError(folder.string() +
+                          ": its model has another content than its manifest says; make it anew "
+                          "(retort check --repair)");
   core::log_warning("{}: its weights are not those that export wrote: trained on since, or damaged",
                     exported_files(folder).front().string());
 }

@@ -236,26 +236,27 @@ std::vector<std::filesystem::path> part_files(const std::filesystem::path& folde
   return files;
 }
 
-std::vector<std::string> write_parts(const std::filesystem::path& folder,
-                                     const TensorSource& source,
-                                     const std::vector<std::string>& divided, std::uint64_t parts) {
+std::vector<Member> write_parts(const std::filesystem::path& folder, const TensorSource& source,
+                                const std::vector<std::string>& divided, std::uint64_t parts) {
   const std::map<std::string, std::string> format = {{"format", "pt"}};
   if (parts == 1) {
-    write_safetensors(folder / "model.safetensors", source, format);
-    return {"model.safetensors"};
+    const std::string name = "model.safetensors";
+    return {{name, write_safetensors(folder / name, source, format)}};
   }
   const std::set<std::string> of_head(divided.begin(), divided.end());
   const std::uint64_t classes = source.specs.at(divided.front()).shape.at(0);
-  std::vector<std::string> names;
+  std::vector<Member> members;
   for (std::uint64_t part = 0; part < parts; ++part) {
     const core::Range rows = core::partition(classes, parts, part);
     auto metadata = format;
     metadata[kFirstClassKey] = std::to_string(rows.begin);
     metadata[kClassesKey] = std::to_string(classes);
-    names.push_back(part_name(part, parts));
-    write_safetensors(folder / names.back(), part_of(source, of_head, rows, part == 0), metadata);
+    const std::string name = part_name(part, parts);
+    members.push_back(
+        {name,
+         write_safetensors(folder / name, part_of(source, of_head, rows, part == 0), metadata)});
   }
-  return names;
+  return members;
 }
 
 }  // namespace retort::io

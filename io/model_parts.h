@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/range.h"
+#include "io/manifest.h"
 #include "io/tensor_file.h"
 
 namespace retort::io {
@@ -61,9 +62,8 @@ class ModelParts {
 std::vector<std::filesystem::path> part_files(const std::filesystem::path& folder);
 /// Writes FOLDER/part-IIIII-of-NNNNN.safetensors, the rows of the tensors `divided` among them as
 /// evenly as whole rows allow, all others in the first; or, of one part, FOLDER/model.safetensors.
-/// Returns the names. Pieces of a tensor are in memory, no more.
-std::vector<std::string> write_parts(const std::filesystem::path& folder,
-                                     const TensorSource& source,
-                                     const std::vector<std::string>& divided, std::uint64_t parts);
+/// Returns them, for a manifest. Pieces of a tensor are in memory, no more.
+std::vector<Member> write_parts(const std::filesystem::path& folder, const TensorSource& source,
+                                const std::vector<std::string>& divided, std::uint64_t parts);
 
 }  // namespace retort::io

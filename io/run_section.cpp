@@ -1,5 +1,9 @@
 #include "io/run_section.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/manifest.h"
@@ -12,36 +16,53 @@ namespace fs = std::filesystem;
 /// A section's name may have folders in it.
 constexpr int kDeepest = 3;
 
-/// Whether `folder` is a finished one of a run: its manifest speaks of its files.
-bool is_finished_in_run(const fs::path& folder) { return has_manifest(folder) && in_run(folder); }
-
-fs::path normal(const fs::path& file) { return fs::absolute(file).lexically_normal(); }
-
-}  // namespace
-
-bool in_run(const fs::path& folder) {
+bool lies_in_run(fs::path folder) {
   std::error_code error;
-  fs::path above = normal(folder);
-  for (int level = 0; level < kDeepest && above.has_relative_path(); ++level) {
-    above = above.parent_path();
-    if (fs::is_directory(above / ".plan", error)) return true;
+  for (int level = 0; level < kDeepest && folder.has_relative_path(); ++level) {
+    folder = folder.parent_path();
+    if (fs::is_directory(folder / ".plan", error)) return true;
   }
   return false;
 }
 
-std::optional<FileSeal> seal_in_section(const fs::path& file) {
-  const fs::path path = normal(file), folder = path.parent_path();
-  if (is_finished_in_run(folder))
-    for (Member& member : read_manifest(folder).members)
-      if (member.name == path.filename().string()) return std::move(member.seal);
+/// As it is called, and where links lead.
+std::array<fs::path, 2> both(const fs::path& path) {
+  std::error_code error;
+  fs::path named = fs::absolute(path).lexically_normal();
+  fs::path real = fs::weakly_canonical(path, error);
+  if (error) real = named;
+  return {std::move(named), std::move(real)};
+}
+
+/// The file by the name in whose folder a manifest of a run speaks of it.
+std::optional<fs::path> in_finished_section(const fs::path& file) {
+  for (const fs::path& path : both(file))
+    if (has_manifest(path.parent_path()) && lies_in_run(path.parent_path())) return path;
   return std::nullopt;
 }
 
+std::optional<FileSeal> named_seal(const fs::path& path) {
+  for (Member& member : read_manifest(path.parent_path()).members)
+    if (member.name == path.filename().string()) return std::move(member.seal);
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool in_run(const fs::path& folder) {
+  return std::ranges::any_of(both(folder), [](const fs::path& path) { return lies_in_run(path); });
+}
+
+std::optional<FileSeal> seal_in_section(const fs::path& file) {
+  const auto path = in_finished_section(file);
+  return path ? named_seal(*path) : std::nullopt;
+}
+
 void require_of_section(const fs::path& file, const FileSeal& seal) {
-  const fs::path folder = normal(file).parent_path();
-  if (!is_finished_in_run(folder)) return;
-  const std::string manifest = (folder / "manifest.json").string();
-  const auto named = seal_in_section(file);
+  const auto path = in_finished_section(file);
+  if (!path) return;
+  const std::string manifest = (path->parent_path() / "manifest.json").string();
+  const auto named = named_seal(*path);
   if (!named)
     throw core::DataError(file.string() + ": is not named by " + manifest +
                           ": it is not the section's; move it out of the run");

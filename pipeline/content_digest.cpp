@@ -82,8 +82,11 @@ std::string ContentDigests::file_hash(const fs::path& path) {
 
 std::string ContentDigests::changed_export(const fs::path& path, const io::Manifest& manifest) {
   core::Sha256 sha;
-  bool changed = false;
-  for (const auto& file : io::exported_model_files(path)) {
+  const auto files = io::exported_model_files(path);
+  bool changed = files.empty() && std::ranges::any_of(manifest.members, [](const auto& member) {
+                   return member.name.ends_with(".safetensors");
+                 });
+  for (const auto& file : files) {
     const auto name = file.lexically_relative(path).generic_string(), hash = file_hash(file);
     sha.update_u64(name.size()).update(name).update(hash);
     changed = changed || std::ranges::none_of(manifest.members, [&](const io::Member& member) {

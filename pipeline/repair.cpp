@@ -20,6 +20,7 @@
 #include "pipeline/job.h"
 #include "pipeline/kept_twice.h"
 #include "pipeline/section_state.h"
+#include "stages/section_output.h"
 #include "stages/source_stamp.h"
 
 namespace retort::pipeline {
@@ -301,10 +302,21 @@ class Repair {
       return fault.path.rfind((folder / "model").string(), 0) == 0;
     });
     reopen_section(folder);
-    if (fs::exists(folder)) io::remove_manifest(folder);  // all of it may be gone
+    if (fs::exists(folder)) remove_section_manifest(folder);  // all of it may be gone
     if (model && fs::exists(folder / "model")) io::remove_manifest(folder / "model");
     for (const auto& path : files_of(faults)) io::set_aside(path);
     aside(folder, "the section ends anew from its last generation, or as a whole");
+  }
+
+  /// The command that made the folder knows it again.
+  static void remove_section_manifest(const fs::path& folder) {
+    std::string recipe;
+    if (io::has_manifest(folder)) try {
+        recipe = io::read_manifest(folder).recipe_hash;
+      } catch (const core::DataError&) {
+      }
+    io::remove_manifest(folder);
+    if (!recipe.empty() && !stages::made_by_retort(folder)) stages::begin_section(folder, recipe);
   }
 
   RepairReport report_;

@@ -322,13 +322,15 @@ class Evaluate : public Stage {
     nlohmann::json content = results;
     content.erase("seconds");
     content["details"] = details;
+    io::Member member{"details.json", {}};
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
       begin_section(options_.out, recipe);
-      io::write_file(options_.out / "details.json", std::string_view(details.dump(1) + "\n"));
+      member.seal =
+          io::write_file(options_.out / member.name, std::string_view(details.dump(1) + "\n"));
     });
     seal_section(context, options_.out, recipe, core::sha256_hex(std::string_view(content.dump())),
-                 {"details.json"}, results);
+                 {std::move(member)}, results);
   }
 
   EvaluateOptions options_;

@@ -87,7 +87,7 @@ class Export : public Stage {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }
-    std::vector<std::string> members;
+    std::vector<io::Member> members;
     std::uint64_t bytes = 0;
     io::on_root(context.communicator, [&] { bytes = write(loaded, recipe, members); });
     seal_section(context, options_.out, recipe, loaded.digest, members,
@@ -99,9 +99,9 @@ class Export : public Stage {
   }
 
  private:
-  /// The files, whose names go to `members`, but for the section's own; bytes of tensors in them.
+  /// The files, which go to `members`, but for the section's own; bytes of tensors in them.
   std::uint64_t write(const LoadedModel& loaded, const std::string& recipe,
-                      std::vector<std::string>& members) const {
+                      std::vector<io::Member>& members) const {
     const core::FaultPlace place("commit");
     const io::TensorMap tensors = tensors_of(loaded);
     // What can be refused comes before the first file.
@@ -110,17 +110,22 @@ class Export : public Stage {
     const std::string onnx =
         options_.has("onnx") ? nn::onnx_model(loaded.description, tensors) : "";
     begin_section(options_.out, recipe);
-    const auto path = [&](const char* name) {
-      members.emplace_back(name);
-      return options_.out / name;
+    const auto add = [&](const char* name, const io::FileSeal& seal) {
+      members.push_back({name, seal});
+      return seal.size;
+    };
+    const auto text = [&](const char* name, const std::string& content) {
+      return add(name, io::write_file(options_.out / name, std::string_view(content)));
     };
     std::uint64_t bytes = 0;
-    io::write_file(path("model.json"), io::description_text(loaded.description));
+    text("model.json", io::description_text(loaded.description));
     if (python) {
-      io::write_file(path("model.py"), loader);
-      bytes += io::write_safetensors(path("model.safetensors"), tensors, {{"format", "pt"}}).size;
+      text("model.py", loader);
+      constexpr const char* kWeights = "model.safetensors";
+      bytes += add(kWeights,
+                   io::write_safetensors(options_.out / kWeights, tensors, {{"format", "pt"}}));
     }
-    if (!onnx.empty()) bytes += io::write_file(path("model.onnx"), onnx).size;
+    if (!onnx.empty()) bytes += text("model.onnx", onnx);
     return bytes;
   }
 

@@ -68,22 +68,25 @@ class Reshard : public Stage {
     open(source);
     const std::vector<std::string> head = head_of(source);
     const std::string digest = io::digest(source.tensors);
-    const std::string recipe = recipe_hash(context, fmt::format("tensors {}\n", digest));
+    std::string inputs = fmt::format("tensors {}\n", digest);
+    if (source.model) inputs += fmt::format("model {}\n", source.model->digest);
+    const std::string recipe = recipe_hash(context, inputs);
     if (is_sealed(context, options_.out, recipe)) {
       core::log_info("{}: already complete", options_.out.string());
       return StageOutcome::done;
     }
-    std::vector<std::string> members;
+    std::vector<io::Member> members;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
       begin_section(options_.out, recipe);
       if (source.model) {
-        members.emplace_back("model.json");
-        io::write_file(options_.out / members.back(),
-                       io::description_text(source.model->description));
+        members.push_back(
+            {"model.json",
+             io::write_file(options_.out / "model.json",
+                            std::string_view(io::description_text(source.model->description)))});
       }
-      for (auto& name : io::write_parts(options_.out, source.tensors, head, options_.parts))
-        members.push_back(std::move(name));
+      for (auto& member : io::write_parts(options_.out, source.tensors, head, options_.parts))
+        members.push_back(std::move(member));
     });
     std::uint64_t numbers = 0;
     for (const auto& [name, spec] : source.tensors.specs) numbers += spec.elements();

@@ -1,6 +1,7 @@
 #include "stages/section_output.h"
 
 #include <cstdio>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -24,10 +25,14 @@ namespace {
 void require_begun_by(const std::filesystem::path& folder, const std::string& recipe) {
   std::error_code code;
   if (!std::filesystem::exists(folder / kBegunName, code)) return;
-  std::string begun = "damaged";
+  std::string begun;
   try {
-    begun = io::read_sealed(folder, kBegunName).value("recipe_hash", begun);
+    begun = io::read_sealed(folder, kBegunName).value("recipe_hash", "");
   } catch (const core::DataError&) {
+    throw core::OtherRecipeError(fmt::format(
+        "{} is damaged, so that nothing tells which options and inputs the files beside it "
+        "are of: choose another --out or remove the folder",
+        (folder / kBegunName).string()));
   }
   if (begun != recipe)
     throw core::OtherRecipeError(fmt::format(
@@ -51,7 +56,7 @@ bool made_by_retort(const std::filesystem::path& folder) {
        {std::string_view("manifest.json"), std::string_view("claims"),
         std::string_view("checkpoints"), std::string_view("members"), kBegunName})
     if (std::filesystem::exists(folder / mark, code)) return true;
-  return false;
+  return io::is_set_aside(folder / "manifest.json");
 }
 
 void require_own_folder(const StageContext& context, const std::filesystem::path& folder) {
@@ -147,7 +152,7 @@ std::vector<std::string> write_companions(const StageContext& context,
 
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
-                  const std::vector<std::string>& members, const nlohmann::json& results) {
+                  std::vector<io::Member> members, const nlohmann::json& results) {
   const core::FaultPlace place("commit");
   io::on_root(context.communicator, [&] {
     io::Manifest manifest;
@@ -157,9 +162,7 @@ void seal_section(StageContext& context, const std::filesystem::path& folder,
     manifest.recipe_hash = recipe;
     manifest.content_digest = content_digest;
     manifest.facts["stage"] = context.stage;
-    for (const auto& name : members) {
-      manifest.members.push_back({name, io::seal_of(folder / name)});
-    }
+    manifest.members = std::move(members);
     io::write_manifest(folder, std::move(manifest));
     io::remove_tree(folder / kBegunName);
     print_results(context, results);

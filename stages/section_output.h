@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/manifest.h"
 #include "stages/stage.h"
 
 namespace retort::stages {
@@ -16,7 +17,7 @@ namespace retort::stages {
 /// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
 std::string recipe_hash(const StageContext& context, const std::string& inputs);
 
-/// True if a stage began or ended in this folder.
+/// True if a stage began or ended in this folder, or `check --repair` set its manifest aside.
 bool made_by_retort(const std::filesystem::path& folder);
 /// UsageError if `folder` holds anything, and nothing that says that a stage began or ended there:
 /// nobody's own files are written over. A plan looks after its folders itself. One rank calls it.
@@ -48,12 +49,12 @@ std::vector<std::string> write_companions(const StageContext& context,
                                           const std::string& content_digest,
                                           nlohmann::json results);
 
-/// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`
-/// (files relative to the folder). Collective: returns when that is done; an error of rank 0 is
-/// thrown on all ranks. Prints the results.
+/// Rank 0 writes config.ini and results.json, then manifest.json (kind "section") over `members`,
+/// whose seals are those of what was written: what the disk made of it may differ. Collective:
+/// returns when that is done; an error of rank 0 is thrown on all ranks. Prints the results.
 void seal_section(StageContext& context, const std::filesystem::path& folder,
                   const std::string& recipe, const std::string& content_digest,
-                  const std::vector<std::string>& members, const nlohmann::json& results);
+                  std::vector<io::Member> members, const nlohmann::json& results);
 
 /// Rank 0 prints flat results to standard output: one line of JSON, or a line for each.
 void print_results(const StageContext& context, const nlohmann::json& results);

@@ -262,10 +262,11 @@ StageOutcome TrainingRun::run() {
 }
 
 /// Relative to the section's folder.
-std::vector<std::string> model_members(const std::filesystem::path& section) {
-  std::vector<std::string> members = {"model/manifest.json"};
+std::vector<io::Member> model_members(const std::filesystem::path& section) {
+  const std::string manifest = "model/manifest.json";
+  std::vector<io::Member> members = {{manifest, io::seal_of(section / manifest)}};
   for (const io::Member& member : io::read_manifest(section / "model", "model").members)
-    members.push_back("model/" + member.name);
+    members.push_back({"model/" + member.name, member.seal});
   return members;
 }
 
@@ -273,7 +274,7 @@ StageOutcome TrainingRun::finish() {
   const io::StoredCheckpoint last = checkpoints_->commit_verified();
   const bool best = state_.best_parameters.defined() && state_.best >= 0;
   std::string content;
-  std::vector<std::string> members;  // rank 0
+  std::vector<io::Member> members;  // rank 0
   // The generation on disk holds the whole of it: no rank has to.
   io::on_root(communicator_, [&] {
     const io::TensorSource model = state_.model_source(

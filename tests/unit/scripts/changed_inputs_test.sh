@@ -96,10 +96,30 @@ run 0 resume whole
 run 65 run readers.ini --out r --set "fine.init=$work/r/teacher/model/model.safetensors"
 warns "is not named by"
 
+from whole
 flip r/exported/model.safetensors
-run 65 evaluate --model r/exported --data r/data --out used
+ln -s r/exported link
+ln -s r/exported/model.safetensors link.safetensors
+for model in r/exported link; do
+  run 65 evaluate --model $model --data r/data --out used
+done
+run 65 train --data r/data --model mlp --hidden 24 --init link.safetensors --epochs 1 --batch 16 --micro-shards 4 --out used
+
+# A byte that goes bad on its way to the disk: the manifest names what was to be written.
+for written in exported/model.safetensors:{1,3,6} exported/model.json:1 exported/model.py:1 \
+  parts/part-00002:{1,2,4} parts/model.json:1 score/details:1; do
+  rm -rf r
+  RETORT_FAULT_POINT="atomic-write@$written:flip" "$RETORT" run readers.ini --out r >out 2>err
+  code=$?
+  [ $code = 0 ] || [ $code = 65 ] || fail "$written spoilt by the disk: exit code $code"
+  run 65 check r
+  run 0 check r --repair
+  run 0 resume r
+  gives "$whole" "$written spoilt by the disk"
+done
 # Out of the run it is the user's own, who may have trained on.
 cp -r r/exported mine
+flip mine/model.safetensors
 run 0 evaluate --model mine --data r/data --out used
 warns "trained on since, or damaged"
 run 0 run readers.ini --out own --set "score.model=$work/mine" --only score
@@ -159,3 +179,35 @@ run 64 evaluate --model whole/teacher --data whole/data --out taking
 warns "another stage has begun"
 run 0 "${teach[@]}"
 warns "complete already"
+
+# Mended, a folder of a command alone is that command's, and no other one's.
+make() { run "$1" "${command[@]}" --out alone; }
+for file in model.safetensors manifest.json; do
+  for words in "export --model whole/teacher" "reshard --model whole/exported --parts 1"; do
+    read -r -a command <<<"$words"
+    rm -rf alone
+    make 0
+    before=$(digest alone)
+    flip alone/$file
+    run 0 check alone --repair
+    [ $file = manifest.json ] || {
+      run 64 "${command[0]}" --model other/exported --out alone
+      run 64 evaluate --model whole/teacher --data whole/data --out alone
+    }
+    make 0
+    [ "$(digest alone)" = "$before" ] || fail "${command[*]}: another result once it was mended"
+    run 0 check alone
+  done
+done
+# The same weights for another scale of pixels are another model.
+cp -r whole/exported renamed
+rm renamed/manifest.json
+python3 - <<'PYTHON'
+import json
+model = json.load(open("renamed/model.json"))
+model["scale"]["mean"] = [x + 0.25 for x in model["scale"]["mean"]]
+json.dump(model, open("renamed/model.json", "w"))
+PYTHON
+rm -rf alone
+run 0 reshard --model whole/exported --parts 2 --out alone
+run 64 reshard --model renamed --parts 2 --out alone
