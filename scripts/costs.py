@@ -163,9 +163,10 @@ def smooth(classes, features, top_m, edge, ranks, schedule):
 
 
 def place_bytes(features, top_m):
-    """A class that meets others in fp32: its column as it is and divided by its norm; its row; candidates."""
+    """A class that meets others in fp32: its column as it is and divided by its norm; its row; candidates; pairs that
+    wait for its tile: of an eighth of the rows half of what they keep, in a list that doubles."""
     return column_bytes(features) + features * FLOAT + row_bytes(top_m - 1) + DOUBLE + \
-        (2 * (top_m - 1) + 32) * (FLOAT + ID) + FLOAT + ID
+        (2 * (top_m - 1) + 32) * (FLOAT + ID) + FLOAT + ID + (top_m - 1) * (2 * ID + DOUBLE) // 8
 
 
 def file_rows(classes, top_m):

@@ -38,7 +38,7 @@ class TilePlaces {
     nn::Candidates candidates;
     nn::FastSide side() { return {*tile, panels, *rows, candidates}; }
   };
-  /// Work on each place, side by side.
+  /// work(place, its number) on each place, side by side.
   template <class Work>
   void each(Workers& workers, Work work);
 

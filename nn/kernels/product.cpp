@@ -18,6 +18,10 @@ constexpr std::int64_t kChunk = 128;
 // Columns of the widest block; blocks of rows from which copying the right factor pays where its
 // rows would fall into few sets of the cache.
 constexpr std::int64_t kMostColumns = 64, kPackedRows = 4, kFewSets = 64;
+// A larger left factor does not stay in the second level's cache beside the rest. Where the result
+// would, all columns meet some of the inner indices before the next ones, so that it is read from
+// further away once.
+constexpr std::int64_t kInCache = 1 << 16;
 
 // One block of the result over some inner indices.
 struct Block {
@@ -221,25 +225,31 @@ void all_blocks(const Shape& blocks, const ProductShape& shape, const ProductLef
                 const ProductRight& right, const ProductResult& result, ProductStart start) {
   alignas(64) float packed[kChunk * kMostColumns];
   const bool packs = shape.rows >= kPackedRows * blocks.rows && right.row % kFewSets == 0;
-  for (std::int64_t j = 0; j < shape.columns; j += blocks.columns) {
-    // An empty sum still has to be written.
-    for (std::int64_t i = 0; i == 0 || i < shape.inner; i += kChunk) {
-      Block block{.inner = std::min(kChunk, shape.inner - i),
-                  .left = left,
-                  .right = {right.data + i * right.row + j, right.row},
-                  .result = result,
-                  .columns = std::min(blocks.columns, shape.columns - j),
-                  .start = i > 0 ? ProductStart::result : start};
-      if (packs) {
-        pack(block.inner, block.columns, block.right, packed, blocks.columns);
-        block.right = {packed, blocks.columns};
-      }
-      for (std::int64_t r = 0; r < shape.rows; r += blocks.rows) {
-        block.left.data = left.data + r * left.row + i * left.inner;
-        block.result.data = result.data + r * result.row + j;
-        blocks.add(std::min(blocks.rows, shape.rows - r), block);
-      }
+  const auto add = [&](std::int64_t j, std::int64_t i) {
+    Block block{.inner = std::min(kChunk, shape.inner - i),
+                .left = left,
+                .right = {right.data + i * right.row + j, right.row},
+                .result = result,
+                .columns = std::min(blocks.columns, shape.columns - j),
+                .start = i > 0 ? ProductStart::result : start};
+    if (packs) {
+      pack(block.inner, block.columns, block.right, packed, blocks.columns);
+      block.right = {packed, blocks.columns};
     }
+    for (std::int64_t r = 0; r < shape.rows; r += blocks.rows) {
+      block.left.data = left.data + r * left.row + i * left.inner;
+      block.result.data = result.data + r * result.row + j;
+      blocks.add(std::min(blocks.rows, shape.rows - r), block);
+    }
+  };
+  // An empty sum still has to be written.
+  const std::int64_t inner = std::max<std::int64_t>(shape.inner, 1);
+  if (shape.rows * shape.inner > kInCache && shape.rows * shape.columns <= kInCache) {
+    for (std::int64_t i = 0; i < inner; i += kChunk)
+      for (std::int64_t j = 0; j < shape.columns; j += blocks.columns) add(j, i);
+  } else {
+    for (std::int64_t j = 0; j < shape.columns; j += blocks.columns)
+      for (std::int64_t i = 0; i < inner; i += kChunk) add(j, i);
   }
 }
 

@@ -1,8 +1,10 @@
 #include "nn/similarity/candidates.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "nn/kernels/panel_dots.h"
 
@@ -53,7 +55,8 @@ void Candidates::raise(std::uint64_t row, double cosine) {
   thresholds_[row] = std::max(thresholds_[row], below(cosine));
 }
 
-void Candidates::prune(std::uint64_t row) {
+void Candidates::prune(std::uint64_t row, double worst) {
+  raise(row, worst - bound_);
   float* const cosines = cosines_.data() + row * room_;
   std::uint32_t* const ids = ids_.data() + row * room_;
   const std::uint32_t count = filled_[row];
@@ -70,6 +73,37 @@ void Candidates::prune(std::uint64_t row) {
     kept += cosine >= least ? 1 : 0;
   }
   filled_[row] = kept;
+}
+
+void Candidates::sort(std::uint64_t row) {
+  // Both in one number, which sorts fast.
+  thread_local std::vector<std::uint64_t> both;
+  both.resize(filled_[row]);
+  float* const cosines = cosines_.data() + row * room_;
+  std::uint32_t* const ids = ids_.data() + row * room_;
+  for (std::size_t i = 0; i < both.size(); ++i)
+    both[i] = std::uint64_t{ids[i]} << 32 | std::bit_cast<std::uint32_t>(cosines[i]);
+  std::sort(both.begin(), both.end());
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    ids[i] = static_cast<std::uint32_t>(both[i] >> 32);
+    cosines[i] = std::bit_cast<float>(static_cast<std::uint32_t>(both[i]));
+  }
+}
+
+void Candidates::take_above(std::uint64_t row, std::uint32_t than,
+                            std::vector<std::uint32_t>& taken) {
+  const auto all = ids(row);
+  const auto first = std::upper_bound(all.begin(), all.end(), than);
+  taken.assign(first, all.end());
+  filled_[row] = static_cast<std::uint32_t>(first - all.begin());
+}
+
+bool Candidates::take(std::uint64_t row, std::uint32_t id) {
+  const auto all = ids(row);
+  const auto at = std::lower_bound(all.begin(), all.end(), id);
+  if (at == all.end() || *at != id) return false;
+  float& cosine = cosines_[row * room_ + static_cast<std::uint64_t>(at - all.begin())];
+  return std::exchange(cosine, -kInfinity) != -kInfinity;
 }
 
 bool Candidates::make_room(std::uint64_t row) {

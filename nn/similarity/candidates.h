@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -30,8 +31,15 @@ class Candidates {
   std::span<const std::uint32_t> ids(std::uint64_t row) const {
     return std::span(ids_).subspan(row * room_, filled_[row]);
   }
-  /// Drops those that can't be among the best.
-  void prune(std::uint64_t row);
+  /// Drops those that can't be among the best; `worst`: the exact cosine below which nothing
+  /// counts.
+  void prune(std::uint64_t row, double worst = -std::numeric_limits<double>::infinity());
+  /// By id, as the next two need them until clear().
+  void sort(std::uint64_t row);
+  /// Takes those of higher ids than `than` out of a row.
+  void take_above(std::uint64_t row, std::uint32_t than, std::vector<std::uint32_t>& taken);
+  /// False unless it is there. What was taken is out of the row at its next prune().
+  bool take(std::uint64_t row, std::uint32_t id);
   /// They were resolved; `worst`: the exact cosine below which nothing counts any more.
   void clear(std::uint64_t row, double worst);
 

@@ -94,11 +94,10 @@ class PartSums {
   std::vector<std::array<std::uint64_t, 3>> rows_, columns_;
 };
 
-template <class Weight>
-void resolve_row(const ClassTile& tile, std::uint64_t row, SimilarRows& rows,
-                 Candidates& candidates, const Weight& weight, const TileOf& tile_of) {
-  candidates.prune(row);
-  const auto ids = candidates.ids(row);
+/// use(id, exact cosine) for a row and each of `ids` whose weight is not zero.
+template <class Weight, class Use>
+void exact_cosines(const ClassTile& tile, std::uint64_t row, std::span<const std::uint32_t> ids,
+                   const Weight& weight, const TileOf& tile_of, const Use& use) {
   using Vectors = const float* [kSideBySide];
   // The columns of a batch; the last one again where there are fewer.
   const auto gather = [&](std::uint64_t begin, Vectors& vectors, double(&norms)[kSideBySide]) {
@@ -119,10 +118,18 @@ void resolve_row(const ClassTile& tile, std::uint64_t row, SimilarRows& rows,
     exact_dots(tile.features, tile.column(row), now, next, dots);
     for (std::uint64_t k = 0; k < std::min(kSideBySide, ids.size() - begin); ++k) {
       const double c = cosine_of(dots[k], tile.norm[row], norms[k]);
-      if (!io::FixedSum(weight(c)).zero()) rows.offer(row, c, ids[begin + k]);
+      if (!io::FixedSum(weight(c)).zero()) use(ids[begin + k], c);
     }
   }
-  candidates.clear(row, rows.threshold(row));
+}
+
+template <class Weight>
+void resolve_row(const FastSide& side, std::uint64_t row, const Weight& weight,
+                 const TileOf& tile_of) {
+  side.candidates.prune(row, side.rows.threshold(row));
+  exact_cosines(side.tile, row, side.candidates.ids(row), weight, tile_of,
+                [&](std::uint32_t id, double c) { side.rows.offer(row, c, id); });
+  side.candidates.clear(row, side.rows.threshold(row));
 }
 
 template <class Sums>
@@ -201,9 +208,7 @@ class FastCrediting {
   }
 
   void resolve_now(FastSide& side, std::uint64_t row) {
-    with_weight(options_, [&](const auto& weight) {
-      resolve_row(side.tile, row, side.rows, side.candidates, weight, tile_of_);
-    });
+    with_weight(options_, [&](const auto& weight) { resolve_row(side, row, weight, tile_of_); });
   }
 
   FastSide a_, b_;
@@ -262,11 +267,39 @@ void credit_pairs_within_fast(FastSide side, const SimilarityOptions& options,
   credit_any(side, side, options, tile_of);
 }
 
-void resolve(const ClassTile& tile, SimilarRows& rows, Candidates& candidates,
-             const SimilarityOptions& options, const TileOf& tile_of) {
+void begin_resolving(FastSide side) {
+  for (std::uint64_t row = 0; row < side.tile.size(); ++row) {
+    side.candidates.prune(row, side.rows.threshold(row));
+    side.candidates.sort(row);
+  }
+}
+
+void resolve_above(FastSide side, core::Range rows, const SimilarityOptions& options,
+                   const TileOf& tile_of, const std::function<void(const FoundPair&)>& found) {
   with_weight(options, [&](const auto& weight) {
-    for (std::uint64_t row = 0; row < tile.size(); ++row)
-      if (!candidates.ids(row).empty()) resolve_row(tile, row, rows, candidates, weight, tile_of);
+    std::vector<std::uint32_t> ids;
+    for (std::uint64_t row = rows.begin; row < rows.end; ++row) {
+      const auto own = static_cast<std::uint32_t>(side.tile.classes.begin + row);
+      side.candidates.take_above(row, own, ids);
+      exact_cosines(side.tile, row, ids, weight, tile_of, [&](std::uint32_t id, double c) {
+        side.rows.offer(row, c, id);
+        found({id, own, c});
+      });
+    }
+  });
+}
+
+void take_found(FastSide side, std::span<const FoundPair> found) {
+  for (const FoundPair& pair : found) {
+    const std::uint64_t row = pair.id - side.tile.classes.begin;
+    if (side.candidates.take(row, pair.other)) side.rows.offer(row, pair.cosine, pair.other);
+  }
+}
+
+void resolve_rest(FastSide side, const SimilarityOptions& options, const TileOf& tile_of) {
+  with_weight(options, [&](const auto& weight) {
+    for (std::uint64_t row = 0; row < side.tile.size(); ++row)
+      resolve_row(side, row, weight, tile_of);
   });
 }
 

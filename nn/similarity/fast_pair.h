@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "nn/kernels/panel_dots.h"
 #include "nn/similarity/candidates.h"
@@ -31,7 +32,8 @@ struct FastSide {
   Candidates& candidates;
 };
 
-/// The tile that holds a class; it must know every class that was offered since the last resolve().
+/// The tile that holds a class; it must know every class that was offered since the last
+/// resolve_rest().
 using TileOf = std::function<const ClassTile&(std::uint32_t id)>;
 
 /// Pairs (i of a, j of b) of two different tiles: sums of weights from fp32 cosines go to the rows,
@@ -42,8 +44,22 @@ void credit_pairs_fast(FastSide a, FastSide b, const SimilarityOptions& options,
 void credit_pairs_within_fast(FastSide side, const SimilarityOptions& options,
                               const TileOf& tile_of);
 
-/// The exact cosines of the candidates go to the rows; there are none left. One thread.
-void resolve(const ClassTile& tile, SimilarRows& rows, Candidates& candidates,
-             const SimilarityOptions& options, const TileOf& tile_of);
+/// The exact cosines of the candidates go to the rows. A pair that both of its rows ask about is
+/// computed once (twice if it weighs nothing), by the row of the lower class: begin_resolving() of
+/// all tiles that are here; then resolve_above() of some rows of each, take_found() of what that
+/// found, in any order, and so on with further rows; last resolve_rest(). One thread a tile.
+struct FoundPair {
+  std::uint32_t id = 0;     // the higher class
+  std::uint32_t other = 0;  // the lower one
+  double cosine = 0;        // exact
+};
+void begin_resolving(FastSide side);
+/// Of the candidates of some rows, by their place in the tile, those of higher ids; none is left.
+void resolve_above(FastSide side, core::Range rows, const SimilarityOptions& options,
+                   const TileOf& tile_of, const std::function<void(const FoundPair&)>& found);
+/// Of classes of this tile: those that their rows still ask about.
+void take_found(FastSide side, std::span<const FoundPair> found);
+/// What no other row found; there are no candidates left.
+void resolve_rest(FastSide side, const SimilarityOptions& options, const TileOf& tile_of);
 
 }  // namespace retort::nn

@@ -148,6 +148,37 @@ INSTANTIATE_TEST_SUITE_P(Edges, PairRunOf,
                                             ::testing::Values(PairSchedule::ring,
                                                               PairSchedule::panels)));
 
+TEST(PairRunInFp32, HasTheExactNeighboursWhateverTilesThreadsAndSchedule) {
+  constexpr std::uint64_t kMany = 300;
+  constexpr std::uint32_t kOthers = 20;
+  core::RandomStream random(8, core::RandomUse::test, {1});
+  std::vector<float> values(kMany * kFeatures);
+  for (float& value : values) value = static_cast<float>(random.uniform() - 0.4);
+  for (std::uint64_t k = 0; k < kMany; k += 7)  // more equal columns than a row keeps
+    std::copy_n(values.begin(), kFeatures,
+                values.begin() + static_cast<std::ptrdiff_t>(k * kFeatures));
+  const nn::SimilarityOptions options;
+  const ClassTile all = tile(values, {0, kMany});
+  SimilarRows wanted({0, kMany}, kOthers);
+  nn::credit_pairs_within(all, wanted, options);
+  for (const int count : {1, 3}) {
+    Workers workers(count);
+    for (const std::uint64_t edge : {5, 48, 130, 300})
+      for (const auto schedule : {PairSchedule::ring, PairSchedule::panels}) {
+        const TileSplit split{kMany, edge};
+        PairRun run({ranks(), workers, split, schedule, options, kOthers, CosinePrecision::fp32},
+                    own_tiles(values, split), {}, TilePairs(split.tiles()));
+        for (int wave = 0; run.advance(); ++wave)
+          if (wave % 3 == 1) run.settle();
+        for (std::size_t t = 0; t < run.own().size(); ++t)
+          for (std::uint64_t r = 0; r < run.own()[t].size(); ++r)
+            EXPECT_TRUE(run.rows()[t].neighbours(r) ==
+                        wanted.neighbours(run.own()[t].classes.begin + r))
+                << edge << ", " << run.own()[t].classes.begin + r;
+      }
+  }
+}
+
 TEST(PairTraffic, IsThatOfTheFormulas) {
   const auto n = static_cast<std::uint64_t>(ranks().size());
   const TileSplit split{n * 8, 4};

@@ -1,6 +1,7 @@
 // Pairs in fp32: rows are those of the exact pairs, sums are within the bound that is stored.
 #include "nn/similarity/fast_pair.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -81,9 +82,29 @@ TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
       for (std::size_t j = 0; j < i; ++j) credit_pairs_fast(side(i), side(j), c.options, tile_of);
       credit_pairs_within_fast(side(i), c.options, tile_of);
     }
+    // In parts of the rows, and what is found for others in reverse.
+    for (std::size_t i = 0; i < tiles.size(); ++i) begin_resolving(side(i));
+    const std::uint64_t part = edge / 3 + 1;
+    for (std::uint64_t from = 0; from < edge; from += part) {
+      std::vector<FoundPair> found;
+      for (std::size_t i = 0; i < tiles.size(); ++i)
+        resolve_above(side(i),
+                      {std::min(from, tiles[i].size()), std::min(from + part, tiles[i].size())},
+                      c.options, tile_of, [&](const FoundPair& pair) { found.push_back(pair); });
+      std::reverse(found.begin(), found.end());
+      for (std::size_t i = 0; i < tiles.size(); ++i) {
+        std::vector<FoundPair> own;
+        for (const FoundPair& pair : found)
+          if (pair.id >= tiles[i].classes.begin && pair.id < tiles[i].classes.end)
+            own.push_back(pair);
+        take_found(side(i), own);
+        for (const FoundPair& pair : own)
+          EXPECT_FALSE(candidates[i].take(pair.id - tiles[i].classes.begin, pair.other));
+      }
+    }
+    for (std::size_t i = 0; i < tiles.size(); ++i) resolve_rest(side(i), c.options, tile_of);
     io::LabelRows got;
     for (std::size_t i = 0; i < tiles.size(); ++i) {
-      resolve(tiles[i], rows[i], candidates[i], c.options, tile_of);
       const io::LabelRows part = finish_rows(rows[i], tiles[i].degenerate, c.options);
       for (std::uint64_t r = 0; r < tiles[i].size(); ++r) {
         const std::uint64_t k = tiles[i].classes.begin + r;
@@ -107,6 +128,21 @@ TEST_P(FastPair, HasTheExactRowsAndSumsWithinTheBound) {
   }
   // Whatever tiles: the same sums, bit for bit.
   for (const auto& cut : cuts) EXPECT_EQ(cut.normaliser, cuts.front().normaliser);
+}
+
+TEST(Candidates, AreTakenOnce) {
+  Candidates candidates(1, 4, 0.001, -1);
+  for (const std::uint32_t id : {9U, 2U, 7U, 4U}) candidates.offer(0, 0.1F * float(id), id);
+  candidates.sort(0);
+  std::vector<std::uint32_t> above;
+  candidates.take_above(0, 5, above);
+  EXPECT_THAT(above, ::testing::ElementsAre(7, 9));
+  EXPECT_THAT(candidates.ids(0), ::testing::ElementsAre(2, 4));
+  EXPECT_TRUE(candidates.take(0, 2));
+  EXPECT_FALSE(candidates.take(0, 2));
+  EXPECT_FALSE(candidates.take(0, 3));
+  candidates.prune(0);
+  EXPECT_THAT(candidates.ids(0), ::testing::ElementsAre(4));
 }
 
 INSTANTIATE_TEST_SUITE_P(

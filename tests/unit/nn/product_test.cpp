@@ -62,6 +62,14 @@ TEST(Product, IsOneChainPerElementWhateverTheShape) {
               expect_chains(each, rows, columns, inner, turned, start);
 }
 
+TEST(Product, IsOneChainPerElementWhereTheLeftFactorIsLarge) {
+  for (const CpuKind each : kinds_here())
+    for (const std::int64_t columns : {70, 128})
+      for (const bool turned : {false, true})
+        for (const auto start : {ProductStart::zero, ProductStart::result})
+          expect_chains(each, 253, columns, 300, turned, start);
+}
+
 TEST(Product, OfNothingIsZero) {
   for (const auto start : {ProductStart::zero, ProductStart::result})
     for (const CpuKind each : kinds_here()) expect_chains(each, 7, 20, 0, false, start);
