@@ -316,7 +316,7 @@ class Repair {
       } catch (const core::DataError&) {
       }
     io::remove_manifest(folder);
-    if (!recipe.empty() && !stages::made_by_retort(folder)) stages::begin_section(folder, recipe);
+    if (!recipe.empty() && !stages::made_by_retort(folder)) stages::mark_begun(folder, recipe);
   }
 
   RepairReport report_;

@@ -325,7 +325,7 @@ class Evaluate : public Stage {
     io::Member member{"details.json", {}};
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      begin_section(options_.out, recipe);
+      begin_section(context, options_.out, recipe);
       member.seal =
           io::write_file(options_.out / member.name, std::string_view(details.dump(1) + "\n"));
     });

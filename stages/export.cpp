@@ -89,7 +89,7 @@ class Export : public Stage {
     }
     std::vector<io::Member> members;
     std::uint64_t bytes = 0;
-    io::on_root(context.communicator, [&] { bytes = write(loaded, recipe, members); });
+    io::on_root(context.communicator, [&] { bytes = write(context, loaded, recipe, members); });
     seal_section(context, options_.out, recipe, loaded.digest, members,
                  {{"architecture", loaded.description.name},
                   {"classes", loaded.description.class_names.size()},
@@ -100,8 +100,8 @@ class Export : public Stage {
 
  private:
   /// The files, which go to `members`, but for the section's own; bytes of tensors in them.
-  std::uint64_t write(const LoadedModel& loaded, const std::string& recipe,
-                      std::vector<io::Member>& members) const {
+  std::uint64_t write(const StageContext& context, const LoadedModel& loaded,
+                      const std::string& recipe, std::vector<io::Member>& members) const {
     const core::FaultPlace place("commit");
     const io::TensorMap tensors = tensors_of(loaded);
     // What can be refused comes before the first file.
@@ -109,7 +109,7 @@ class Export : public Stage {
     const std::string loader = python ? python_loader(loaded.description) : "";
     const std::string onnx =
         options_.has("onnx") ? nn::onnx_model(loaded.description, tensors) : "";
-    begin_section(options_.out, recipe);
+    begin_section(context, options_.out, recipe);
     const auto add = [&](const char* name, const io::FileSeal& seal) {
       members.push_back({name, seal});
       return seal.size;

@@ -78,7 +78,7 @@ class Reshard : public Stage {
     std::vector<io::Member> members;
     io::on_root(context.communicator, [&] {
       const core::FaultPlace place("commit");
-      begin_section(options_.out, recipe);
+      begin_section(context, options_.out, recipe);
       if (source.model) {
         members.push_back(
             {"model.json",

@@ -107,7 +107,15 @@ bool is_sealed(StageContext& context, const std::filesystem::path& folder,
   return is_complete(context, folder, recipe);
 }
 
-void begin_section(const std::filesystem::path& folder, const std::string& recipe) {
+void begin_section(const StageContext& context, const std::filesystem::path& folder,
+                   const std::string& recipe) {
+  if (context.in_plan)
+    io::make_folder(folder);
+  else
+    mark_begun(folder, recipe);
+}
+
+void mark_begun(const std::filesystem::path& folder, const std::string& recipe) {
   io::make_folder(folder);
   io::write_sealed(folder, kBegunName, {{"recipe_hash", recipe}});
 }
