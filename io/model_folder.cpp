@@ -69,14 +69,20 @@ std::string tensor_name(std::size_t index) {
   return index == 0 ? "model.h5" : "model-" + std::to_string(index) + ".h5";
 }
 
+/// Whether a folder's manifest tells that its model lies in path/model.
+bool names_model(const std::filesystem::path& path) {
+  if (!has_manifest(path)) return false;
+  const Manifest manifest = read_manifest(path);
+  return std::ranges::any_of(
+      manifest.members, [](const Member& member) { return member.name == "model/manifest.json"; });
+}
+
 /// The folder that holds the model itself.
 std::filesystem::path model_folder(const std::filesystem::path& path) {
   std::error_code error;
+  if (!std::filesystem::is_directory(path / "model", error)) return path;
   const bool described = std::filesystem::exists(path / kDescription, error);
-  if (std::filesystem::is_directory(path / "model", error) &&
-      (!described || has_manifest(path / "model")))
-    return path / "model";
-  return path;
+  return !described || names_model(path) ? path / "model" : path;
 }
 
 /// Of an exported folder: one file, or parts. Empty: it is none.
@@ -93,7 +99,11 @@ std::vector<std::filesystem::path> exported_files(const std::filesystem::path& f
   }
   // Outside of a run somebody may have exchanged them.
   if (!named.empty() && in_run(folder)) return named;
-  if (std::filesystem::exists(folder / kSafetensors, error)) return {folder / kSafetensors};
+  // Where the manifest names parts, another file is left over from elsewhere.
+  const bool whole =
+      named.empty() || std::ranges::find(named, folder / kSafetensors) != named.end();
+  if (whole && std::filesystem::exists(folder / kSafetensors, error))
+    return {folder / kSafetensors};
   return part_files(folder);
 }
 
@@ -123,12 +133,19 @@ void require_model_of_section(const std::filesystem::path& folder) {
     return;  // not of Retort, or damaged itself: the model is held against its own
   }
   const std::string name = (folder.filename() / "manifest.json").generic_string();
-  for (const Member& member : members)
-    if (member.name == name && seal_of(own) != member.seal)
-      throw core::DataError(own.string() + ": is not of the model that " +
+  const auto named =
+      std::ranges::find_if(members, [&](const Member& member) { return member.name == name; });
+  if (named == members.end()) {
+    if (in_run(section))
+      throw core::DataError(own.string() + ": is not named by " +
                             (section / "manifest.json").string() +
-                            " names: it was made by another run or start; restore it or make it "
-                            "anew (retort check --repair)");
+                            ": it is not the section's; move it out of the run");
+  } else if (seal_of(own) != named->seal) {
+    throw core::DataError(own.string() + ": is not of the model that " +
+                          (section / "manifest.json").string() +
+                          " names: it was made by another run or start; restore it or make it "
+                          "anew (retort check --repair)");
+  }
 }
 
 /// DataError for a version that this program does not know, without model.json, or of another run
@@ -136,6 +153,9 @@ void require_model_of_section(const std::filesystem::path& folder) {
 Manifest model_manifest(const std::filesystem::path& folder) {
   Manifest manifest = read_manifest(folder, kKind);
   require_model_of_section(std::filesystem::absolute(folder).lexically_normal());
+  std::error_code error;  // where a link leads
+  if (const auto real = std::filesystem::canonical(folder, error); !error)
+    require_model_of_section(real);
   if (manifest.format_version < 1 || manifest.format_version > kFormatVersion)
     throw core::DataError(folder.string() + " has format version " +
                           std::to_string(manifest.format_version) + ", this Retort reads 1 to " +

@@ -96,9 +96,10 @@ void set_aside(const std::filesystem::path& path) {
 }
 
 bool is_set_aside(const std::filesystem::path& path) {
+  std::error_code error;
   std::filesystem::path bad = path;
   bad += ".bad";
-  return !std::filesystem::exists(path) && std::filesystem::exists(bad);
+  return !std::filesystem::exists(path, error) && std::filesystem::exists(bad, error);
 }
 
 }  // namespace retort::io

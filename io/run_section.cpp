@@ -55,7 +55,12 @@ bool in_run(const fs::path& folder) {
 
 std::optional<FileSeal> seal_in_section(const fs::path& file) {
   const auto path = in_finished_section(file);
-  return path ? named_seal(*path) : std::nullopt;
+  if (!path) return std::nullopt;
+  try {
+    return named_seal(*path);
+  } catch (const core::DataError&) {
+    return std::nullopt;  // no manifest of Retort's, or a damaged one, which its section is told of
+  }
 }
 
 void require_of_section(const fs::path& file, const FileSeal& seal) {

@@ -15,7 +15,7 @@ namespace retort::io {
 bool in_run(const std::filesystem::path& folder);
 /// What the manifest of its section names `file`, which lies in a plan's run, to be; nothing
 /// elsewhere, as for an exported model outside of a run, which somebody may have trained on, and
-/// for a name that the manifest does not have. DataError for a damaged manifest.
+/// for a name that the manifest, or a damaged one, does not have.
 std::optional<FileSeal> seal_in_section(const std::filesystem::path& file);
 /// DataError if `file` lies in the folder of a finished section of a plan's run, whose manifest
 /// does not name it or with another content than `seal`, that of what was read.

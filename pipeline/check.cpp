@@ -66,6 +66,9 @@ class Checker {
     } else if (fs::is_directory(folder / "members") || fs::exists(folder / stages::kBegunName)) {
       found_ = true;
       findings_.note(folder, "unfinished: no manifest yet");
+      if (fs::exists(folder / stages::kBegunRecipe))
+        findings_.guarded(folder / stages::kBegunRecipe,
+                          [&] { io::read_sealed(folder, stages::kBegunRecipe); });
       check_ledger(folder);
     } else if (io::all_lost(io::chain_of(io::list_run(folder, io::recipe_of_run(folder))))) {
       findings_.fault(io::generations_folder(folder),
@@ -82,7 +85,11 @@ class Checker {
       if (fs::is_directory(path)) {
         if (name == ".old" || name.ends_with(".bad")) {
           findings_.note(path, "was set aside; not checked");
-        } else if (name != "members" && name != ".plan" && name != "claims") {
+        } else if (name == "model" && io::has_manifest(folder) &&
+                   !named_.contains(path / "manifest.json")) {
+          findings_.note(path, "is named by no manifest: left over");
+        } else if (name != "members" && name != ".plan" && name != "claims" &&
+                   name != stages::kBegunName) {
           folders.push_back(path);
         }
       } else if (name.ends_with(".tmp") || name.ends_with(".bad")) {
@@ -233,9 +240,9 @@ class Checker {
     const auto root = folder / "members";
     if (const auto stamp = folder / stages::kSourceStampName; fs::exists(stamp))
       findings_.guarded(stamp, [&] { stages::require_source_stamp(folder); });
-    std::error_code gone;  // with the last member's record, of a stage that ends now
-    for (auto entry = fs::recursive_directory_iterator(root, gone);
-         !gone && entry != fs::recursive_directory_iterator(); entry.increment(gone)) {
+    std::error_code error;
+    for (auto entry = fs::recursive_directory_iterator(root, error);
+         !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
       if (entry->path().extension() != ".json") continue;
       findings_.guarded(entry->path(), [&] {
         const auto bytes = io::read_file(entry->path());
@@ -247,6 +254,9 @@ class Checker {
                          where));
       });
     }
+    // They go with the last one, of a stage that ends now.
+    if (error && error != std::errc::no_such_file_or_directory)
+      findings_.fault(root, "can't be listed: " + error.message());
   }
 
   /// The file and its copy, each for itself; `read`: by either. True if that threw nothing.

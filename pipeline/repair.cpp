@@ -1,6 +1,7 @@
 #include "pipeline/repair.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -263,10 +264,13 @@ class Repair {
   }
 
   void mend_ledger(const fs::path& folder, const std::vector<Fault>& faults) {
+    bool of_records = false;
     if (io::has_manifest(folder)) try {
         io::read_manifest(folder);
-      } catch (const core::DataError&) {  // the records that are left speak for the members
+      } catch (const core::DataError&) {
         io::set_aside(folder / "manifest.json");
+        aside(folder / "manifest.json", "it is made of the records again");
+        of_records = true;
       }
     const auto ledger =
         io::MemberLedger::existing(folder, stages::kept_source_stamp(folder).value_or(""));
@@ -288,6 +292,7 @@ class Repair {
     for (const auto& fault : faults) {
       const fs::path path = fault.path;
       // Its bytes are those that were written, and wrong: writing them again gives the same.
+      if (path == folder && of_records) continue;
       if (path == folder && members.empty())
         left(fault, "remove the folder; if it comes again, report it");
       else if (!done.contains(path) && !fs::exists(path) &&
@@ -315,8 +320,12 @@ class Repair {
         recipe = io::read_manifest(folder).recipe_hash;
       } catch (const core::DataError&) {
       }
+    const bool known =
+        std::ranges::any_of(std::array{"claims", "checkpoints", "members"},
+                            [&](const char* mark) { return fs::exists(folder / mark); });
+    // First: with the manifest gone nothing else would tell.
+    if (!recipe.empty() && !known) stages::mark_begun(folder, recipe);
     io::remove_manifest(folder);
-    if (!recipe.empty() && !stages::made_by_retort(folder)) stages::mark_begun(folder, recipe);
   }
 
   RepairReport report_;

@@ -24,15 +24,15 @@ namespace {
 /// OtherRecipeError if begin_section() was called in `folder` by another one.
 void require_begun_by(const std::filesystem::path& folder, const std::string& recipe) {
   std::error_code code;
-  if (!std::filesystem::exists(folder / kBegunName, code)) return;
+  if (!std::filesystem::exists(folder / kBegunRecipe, code)) return;
   std::string begun;
   try {
-    begun = io::read_sealed(folder, kBegunName).value("recipe_hash", "");
+    begun = io::read_sealed(folder, kBegunRecipe).value("recipe_hash", "");
   } catch (const core::DataError&) {
     throw core::OtherRecipeError(fmt::format(
         "{} is damaged, so that nothing tells which options and inputs the files beside it "
         "are of: choose another --out or remove the folder",
-        (folder / kBegunName).string()));
+        (folder / kBegunRecipe).string()));
   }
   if (begun != recipe)
     throw core::OtherRecipeError(fmt::format(
@@ -96,7 +96,7 @@ bool is_sealed(StageContext& context, const std::filesystem::path& folder,
                const std::string& recipe) {
   io::on_root(context.communicator, [&] {
     std::error_code code;
-    for (const char* other : {"members", "checkpoints"})
+    for (const char* other : {"members", "checkpoints", "claims"})
       if (!io::has_manifest(folder) && std::filesystem::is_directory(folder / other, code) &&
           !std::filesystem::is_empty(folder / other, code))
         throw core::OtherRecipeError(
@@ -110,14 +110,14 @@ bool is_sealed(StageContext& context, const std::filesystem::path& folder,
 void begin_section(const StageContext& context, const std::filesystem::path& folder,
                    const std::string& recipe) {
   if (context.in_plan)
-    io::make_folder(folder);
+    io::make_folder(folder / kBegunName);
   else
     mark_begun(folder, recipe);
 }
 
 void mark_begun(const std::filesystem::path& folder, const std::string& recipe) {
-  io::make_folder(folder);
-  io::write_sealed(folder, kBegunName, {{"recipe_hash", recipe}});
+  io::make_folder(folder / kBegunName);
+  io::write_sealed(folder, kBegunRecipe, {{"recipe_hash", recipe}});
 }
 
 void print_results(const StageContext& context, const nlohmann::json& results) {

@@ -33,14 +33,14 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
 /// generations; OtherRecipeError, too, if a stage with such began there.
 bool is_sealed(StageContext& context, const std::filesystem::path& folder,
                const std::string& recipe);
-/// Before its first member such a stage makes the folder, outside of a plan, which keeps records
-/// itself, with a mark. One rank calls it.
+/// Before its first member such a stage makes the folder with a mark; in a plan, which keeps
+/// records itself, the mark tells no recipe. One rank calls it.
 void begin_section(const StageContext& context, const std::filesystem::path& folder,
                    const std::string& recipe);
-/// The mark, FOLDER/begun.json, by which a start that follows a kill or a repair knows what is
-/// there; seal_section() takes it away.
+/// The mark, the folder FOLDER/begun, by which a start that follows a kill or a repair knows what
+/// is there; seal_section() takes it away.
 void mark_begun(const std::filesystem::path& folder, const std::string& recipe);
-inline constexpr std::string_view kBegunName = "begun.json";
+inline constexpr std::string_view kBegunName = "begun", kBegunRecipe = "begun/recipe.json";
 
 /// The results of a stage that is measured, with where that was (stages/environment.h) and this
 /// rank's warnings. Not for pack, whose folder is the same whatever happened on the way there.

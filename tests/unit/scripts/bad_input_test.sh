@@ -24,6 +24,7 @@ mkdir idx
 printf '\0\0\10\3\0\0\0\2\0\0\0\3\0\0\0\3abcdefghijklmnopqr' | gzip -n >idx/train-images-idx3-ubyte.gz
 printf '\0\0\10\1\0\0\0\2\0\1' | gzip -n >idx/train-labels-idx1-ubyte.gz
 quietly pack --from idx --source idx --out from-idx
+refuse 74 "File name too long" retort pack --from idx --source idx --out "$(printf %0300d 0)"
 for file in idx/train-images-idx3-ubyte.gz idx/train-labels-idx1-ubyte.gz; do
   damaged $file "$(basename $file)" pack --from idx --source idx
 done

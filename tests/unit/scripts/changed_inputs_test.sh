@@ -79,6 +79,14 @@ warns "resuming at step"
 ! made_again || fail "fine was set aside"
 gives "$whole" "an input damaged after its reader began"
 
+# A killed section whose record is lost.
+rm -rf r
+RETORT_FAULT_POINT='*@exported/manifest:1:kill' "$RETORT" run readers.ini --out r >out 2>err
+[ $? = 137 ] || fail "exported was not killed"
+rm -r r/.plan/sections
+run 0 resume r
+gives "$whole" "a killed section whose record is lost"
+
 # Files that no manifest names are no part of a section.
 from begun
 cp other/exported/model.safetensors r/parts/
@@ -92,8 +100,15 @@ for place in teacher teacher/model; do
   run 0 resume r
   gives "$whole" "another run's model in $place"
 done
-run 0 resume whole
-run 65 run readers.ini --out r --set "fine.init=$work/r/teacher/model/model.safetensors"
+cp -r r strange
+for place in exported parts; do
+  from begun
+  cp -r other/teacher/model r/$place/
+  run 0 resume r
+  gives "$whole" "another run's model folder in $place"
+  says "r/$place/model: is named by no manifest"
+done
+run 65 run readers.ini --out r --set "fine.init=$work/strange/teacher/model/model.safetensors"
 warns "is not named by"
 
 from whole
@@ -170,7 +185,7 @@ says "unfinished"
 run 64 reshard --model other/exported --parts 4 --out parted
 warns "other options or inputs"
 run 0 reshard --model whole/exported --parts 1 --out parted
-[ ! -e parted/begun.json ] || fail "the mark of a start is left"
+[ ! -e parted/begun ] || fail "the mark of a start is left"
 teach=(teach --data whole/data --model whole/teacher --top-k 2 --shard-samples 4 --out taking)
 RETORT_FAULT_POINT='*@taking/pass-00/shard:9:kill' "$RETORT" "${teach[@]}" >out 2>err
 status=$?
