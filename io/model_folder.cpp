@@ -152,10 +152,7 @@ void require_model_of_section(const std::filesystem::path& folder) {
 /// than the section around it.
 Manifest model_manifest(const std::filesystem::path& folder) {
   Manifest manifest = read_manifest(folder, kKind);
-  require_model_of_section(std::filesystem::absolute(folder).lexically_normal());
-  std::error_code error;  // where a link leads
-  if (const auto real = std::filesystem::canonical(folder, error); !error)
-    require_model_of_section(real);
+  for (const auto& name : names_of(folder)) require_model_of_section(name);
   if (manifest.format_version < 1 || manifest.format_version > kFormatVersion)
     throw core::DataError(folder.string() + " has format version " +
                           std::to_string(manifest.format_version) + ", this Retort reads 1 to " +

@@ -1,7 +1,6 @@
 #include "io/run_section.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/error.h"
@@ -25,18 +24,9 @@ bool lies_in_run(fs::path folder) {
   return false;
 }
 
-/// As it is called, and where links lead.
-std::array<fs::path, 2> both(const fs::path& path) {
-  std::error_code error;
-  fs::path named = fs::absolute(path).lexically_normal();
-  fs::path real = fs::weakly_canonical(path, error);
-  if (error) real = named;
-  return {std::move(named), std::move(real)};
-}
-
 /// The file by the name in whose folder a manifest of a run speaks of it.
 std::optional<fs::path> in_finished_section(const fs::path& file) {
-  for (const fs::path& path : both(file))
+  for (const fs::path& path : names_of(file))
     if (has_manifest(path.parent_path()) && lies_in_run(path.parent_path())) return path;
   return std::nullopt;
 }
@@ -49,8 +39,17 @@ std::optional<FileSeal> named_seal(const fs::path& path) {
 
 }  // namespace
 
+std::vector<fs::path> names_of(const fs::path& path) {
+  std::error_code error;
+  std::vector<fs::path> names = {fs::absolute(path).lexically_normal()};
+  fs::path real = fs::weakly_canonical(path, error);
+  if (!error && real != names.front()) names.push_back(std::move(real));
+  return names;
+}
+
 bool in_run(const fs::path& folder) {
-  return std::ranges::any_of(both(folder), [](const fs::path& path) { return lies_in_run(path); });
+  return std::ranges::any_of(names_of(folder),
+                             [](const fs::path& path) { return lies_in_run(path); });
 }
 
 std::optional<FileSeal> seal_in_section(const fs::path& file) {

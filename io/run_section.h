@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "io/atomic_file.h"
 
 namespace retort::io {
 
+/// A path as it is called, and, where links lead elsewhere, where.
+std::vector<std::filesystem::path> names_of(const std::filesystem::path& path);
 /// Whether a folder lies in that of a plan's run.
 bool in_run(const std::filesystem::path& folder);
 /// What the manifest of its section names `file`, which lies in a plan's run, to be; nothing

@@ -1,7 +1,6 @@
 #include "pipeline/repair.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -320,11 +319,8 @@ class Repair {
         recipe = io::read_manifest(folder).recipe_hash;
       } catch (const core::DataError&) {
       }
-    const bool known =
-        std::ranges::any_of(std::array{"claims", "checkpoints", "members"},
-                            [&](const char* mark) { return fs::exists(folder / mark); });
     // First: with the manifest gone nothing else would tell.
-    if (!recipe.empty() && !known) stages::mark_begun(folder, recipe);
+    if (!recipe.empty() && !stages::keeps_records(folder)) stages::mark_begun(folder, recipe);
     io::remove_manifest(folder);
   }
 

@@ -50,13 +50,17 @@ std::string recipe_hash(const StageContext& context, const std::string& inputs) 
   return hash.hex();
 }
 
+bool keeps_records(const std::filesystem::path& folder) {
+  std::error_code code;
+  for (const char* kept : {"claims", "checkpoints", "members"})
+    if (std::filesystem::exists(folder / kept, code)) return true;
+  return false;
+}
+
 bool made_by_retort(const std::filesystem::path& folder) {
   std::error_code code;
-  for (const std::string_view mark :
-       {std::string_view("manifest.json"), std::string_view("claims"),
-        std::string_view("checkpoints"), std::string_view("members"), kBegunName})
-    if (std::filesystem::exists(folder / mark, code)) return true;
-  return io::is_set_aside(folder / "manifest.json");
+  return io::has_manifest(folder) || io::is_set_aside(folder / "manifest.json") ||
+         keeps_records(folder) || std::filesystem::exists(folder / kBegunName, code);
 }
 
 void require_own_folder(const StageContext& context, const std::filesystem::path& folder) {
@@ -95,14 +99,10 @@ bool is_complete(StageContext& context, const std::filesystem::path& folder,
 bool is_sealed(StageContext& context, const std::filesystem::path& folder,
                const std::string& recipe) {
   io::on_root(context.communicator, [&] {
-    std::error_code code;
-    for (const char* other : {"members", "checkpoints", "claims"})
-      if (!io::has_manifest(folder) && std::filesystem::is_directory(folder / other, code) &&
-          !std::filesystem::is_empty(folder / other, code))
-        throw core::OtherRecipeError(
-            fmt::format("{}: holds what another stage has begun: choose another --out or remove "
-                        "the folder",
-                        folder.string()));
+    if (!io::has_manifest(folder) && keeps_records(folder))
+      throw core::OtherRecipeError(fmt::format(
+          "{}: holds what another stage has begun: choose another --out or remove the folder",
+          folder.string()));
   });
   return is_complete(context, folder, recipe);
 }

@@ -17,6 +17,8 @@ namespace retort::stages {
 /// SHA-256 over the stage's name, its options that matter and the digests of its inputs.
 std::string recipe_hash(const StageContext& context, const std::string& inputs);
 
+/// True if a stage that keeps claims, generations or records of members began in this folder.
+bool keeps_records(const std::filesystem::path& folder);
 /// True if a stage began or ended in this folder, or `check --repair` set its manifest aside.
 bool made_by_retort(const std::filesystem::path& folder);
 /// UsageError if `folder` holds anything, and nothing that says that a stage began or ended there:
